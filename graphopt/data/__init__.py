@@ -1,11 +1,11 @@
 """The trained model that ships with graphopt, and labelled images to judge it on.
 
-A small convolutional classifier of handwritten digits with BatchNormalization kept apart, as training frameworks export it, and the
-held-out part of the data set that it never saw. `graphopt demo` and the documentation use them; `scripts/make_digits_model.py` made them.
-May import numpy only.
+A small convolutional classifier of handwritten digits with BatchNormalization kept apart, as training frameworks export
+it, and the held-out part of the data set that it never saw. `graphopt demo` and the documentation use them;
+`scripts/make_digits_model.py` made them. May import numpy only.
 
-Source: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0, as
-    distributed with scikit-learn (`sklearn.datasets.load_digits`).
+Source: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository,
+    CC BY 4.0, as distributed with scikit-learn (`sklearn.datasets.load_digits`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["digits_model", "digits_test"]
 def digits_model() -> Path:
     """Return the path of the trained digits classifier, an ONNX file of opset 17.
 
-    Its input is `image`, float32 [batch, 1, 8, 8] with pixels from 0 to 16; its output is `logits`, float32 [batch, 10]. The batch is
-    dynamic.
+    Its input is `image`, float32 [batch, 1, 8, 8] with pixels from 0 to 16; its output is `logits`, float32
+    [batch, 10]. The batch is dynamic.
 
     Example:
         >>> digits_model().name
