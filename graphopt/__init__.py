@@ -1,0 +1,1 @@
+"""graphopt: an optimizing compiler for ONNX models that anyone can extend."""

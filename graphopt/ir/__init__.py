@@ -1,0 +1,91 @@
+"""The intermediate representation: a small typed graph in SSA form that knows no protobuf.
+
+Import from here, not from the modules inside. May import ``graphopt.errors`` and ``graphopt.target`` only.
+"""
+
+from __future__ import annotations
+
+from graphopt.ir.attributes import Attribute, AttributeKind, AttributeValue, make_attribute
+from graphopt.ir.constant import Array, ArrayData, Constant, FileData, SparseData, TensorData, pack_bytes, unpack_bytes
+from graphopt.ir.dims import Dim, SymbolicDim, dim_max, dim_min, dim_product
+from graphopt.ir.graph import Graph, NodeList, replace_all_uses
+from graphopt.ir.lineage import Lineage
+from graphopt.ir.listener import Listener
+from graphopt.ir.model import Function, FunctionKey, GraphOwner, Model
+from graphopt.ir.names import NameScope
+from graphopt.ir.node import Node
+from graphopt.ir.schema import (
+    AttributeSpec,
+    OpSchema,
+    Parameter,
+    coerce_attributes,
+    find_schema,
+    forget_schemas,
+    is_known_domain,
+    newest_opset,
+)
+from graphopt.ir.types import (
+    DType,
+    MapType,
+    OpaqueType,
+    OptionalType,
+    SequenceType,
+    Shape,
+    SparseTensorType,
+    TensorType,
+    Type,
+    symbols_of,
+)
+from graphopt.ir.value import Quantization, Use, Value
+
+__all__ = [
+    "Array",
+    "ArrayData",
+    "Attribute",
+    "AttributeKind",
+    "AttributeSpec",
+    "AttributeValue",
+    "Constant",
+    "DType",
+    "Dim",
+    "FileData",
+    "Function",
+    "FunctionKey",
+    "Graph",
+    "GraphOwner",
+    "Lineage",
+    "Listener",
+    "MapType",
+    "Model",
+    "NameScope",
+    "Node",
+    "NodeList",
+    "OpSchema",
+    "OpaqueType",
+    "OptionalType",
+    "Parameter",
+    "Quantization",
+    "SequenceType",
+    "Shape",
+    "SparseData",
+    "SparseTensorType",
+    "SymbolicDim",
+    "TensorData",
+    "TensorType",
+    "Type",
+    "Use",
+    "Value",
+    "coerce_attributes",
+    "dim_max",
+    "dim_min",
+    "dim_product",
+    "find_schema",
+    "forget_schemas",
+    "is_known_domain",
+    "make_attribute",
+    "newest_opset",
+    "pack_bytes",
+    "replace_all_uses",
+    "symbols_of",
+    "unpack_bytes",
+]

@@ -1,0 +1,315 @@
+"""Constant tensors that are read only when somebody asks for their numbers.
+
+A :class:`Constant` has a type at once and its bytes later, from one of several storages: a numpy array, a part of a file
+(:class:`FileData`), or whatever a frontend brings (bytes that stay in a protobuf, say) as long as it follows :class:`TensorData`.
+Bytes are little-endian and packed as the ONNX specification of ``TensorProto.raw_data`` says; equal bytes mean equal constants.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import mmap
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from graphopt.errors import ModelError
+from graphopt.ir.types import DType, TensorType
+
+__all__ = ["ArrayData", "Constant", "FileData", "SparseData", "TensorData", "pack_bytes", "unpack_bytes"]
+
+Array = npt.NDArray[np.generic]
+_CHUNK = 1 << 20
+_KEEP_BELOW = 1 << 12
+
+
+@runtime_checkable
+class TensorData(Protocol):
+    """Where the numbers of a constant are.
+
+    Attributes:
+        dtype: element type.
+        shape: size of each axis.
+    """
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each axis."""
+
+    def numpy(self) -> Array:
+        """The numbers as a read-only array of ``dtype.numpy``; a view of the storage where that is possible."""
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The packed little-endian bytes, in pieces of bounded size (strings: not supported)."""
+
+
+class ArrayData:
+    """Numbers in a numpy array. The array is taken over: it is made read-only, not copied."""
+
+    __slots__ = ("_array", "dtype", "shape")
+
+    def __init__(self, array: Array, dtype: DType | None = None) -> None:
+        self.dtype = DType.from_numpy(array.dtype) if dtype is None else dtype
+        if self.dtype is DType.STRING and array.dtype != object:
+            array = array.astype(object)
+        view = array.view()
+        view.flags.writeable = False
+        self._array: Array = view
+        self.shape: tuple[int, ...] = array.shape
+
+    def numpy(self) -> Array:
+        """The array itself, read-only."""
+        return self._array
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """Packed little-endian bytes of the array."""
+        if self.dtype.bits % 8 or not self._array.flags.c_contiguous or self._array.dtype.byteorder == ">":
+            yield pack_bytes(self._array, self.dtype)
+            return
+        flat = self._array.reshape(-1).view(np.uint8)
+        for start in range(0, flat.size, _CHUNK):
+            yield flat[start : start + _CHUNK].data
+
+
+@lru_cache(maxsize=64)
+def _mapping(path: str, stamp: tuple[int, int, int]) -> mmap.mmap:
+    del stamp  # part of the key only: a file that was replaced is mapped anew
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    state = os.stat(path)
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+class FileData:
+    """Numbers in a part of a file, mapped into memory on first use; a stranger's file is opened by its frontend's rules.
+
+    Args:
+        path: the file.
+        offset: first byte.
+        length: bytes, must be what ``dtype`` and ``shape`` need.
+        dtype: element type.
+        shape: size of each axis.
+    """
+
+    __slots__ = ("dtype", "length", "offset", "path", "shape")
+
+    def __init__(self, path: Path, offset: int, length: int, dtype: DType, shape: tuple[int, ...]) -> None:
+        self.path = path
+        self.offset = offset
+        self.length = length
+        self.dtype = dtype
+        self.shape = shape
+
+    def numpy(self) -> Array:
+        """A read-only view of the mapped file; a copy for packed types."""
+        if self.length == 0:
+            return np.zeros(self.shape, self.dtype.numpy)
+        path = str(self.path)
+        try:
+            mapping = _mapping(path, _stamp(path))
+        except OSError as err:
+            raise ModelError(f"external data {path!r} cannot be read: {err.strerror}; put the file back") from err
+        if self.offset + self.length > len(mapping):
+            end = self.offset + self.length
+            raise ModelError(
+                f"external data {path!r} has {len(mapping)} bytes, expected at least {end}; put the whole file back"
+            )
+        raw = np.frombuffer(mapping, np.uint8, self.length, self.offset)
+        return unpack_bytes(raw, self.dtype, self.shape)
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The bytes of the file, read piece by piece and not kept in memory."""
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(self.offset)
+                left = self.length
+                while left:
+                    piece = file.read(min(left, _CHUNK))
+                    if not piece:
+                        raise ModelError(
+                            f"external data {str(self.path)!r} ends {left} bytes early; put the whole file back"
+                        )
+                    left -= len(piece)
+                    yield piece
+        except OSError as err:
+            raise ModelError(
+                f"external data {str(self.path)!r} cannot be read: {err.strerror}; put the file back"
+            ) from err
+
+
+class SparseData:
+    """A sparse tensor: ``values`` [NNZ] at ``indices`` ([NNZ] linear, or [NNZ, rank]), zero elsewhere."""
+
+    __slots__ = ("dtype", "indices", "shape", "values")
+
+    def __init__(self, values: Constant, indices: Constant, shape: tuple[int, ...]) -> None:
+        self.values = values
+        self.indices = indices
+        self.shape = shape
+        self.dtype = values.dtype
+
+    def numpy(self) -> Array:
+        """The dense array."""
+        dense = np.zeros(self.shape, self.dtype.numpy)
+        indices = self.indices.numpy().astype(np.int64)
+        if indices.ndim == 2:
+            dense[tuple(indices.T)] = self.values.numpy()
+        else:
+            dense.reshape(-1)[indices] = self.values.numpy()
+        return dense
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """Bytes of the values, then of the indices."""
+        yield from self.values.data.chunks()
+        yield from self.indices.data.chunks()
+
+
+class Constant:
+    """A constant tensor.
+
+    Args:
+        data: a numpy array (taken over, not copied) or any :class:`TensorData`.
+        origin: what the frontend read this from, kept so that an unchanged constant is written as it was.
+
+    Example:
+        >>> Constant(np.zeros((2, 3), np.float32)).type
+        TensorType(float[2, 3])
+    """
+
+    __slots__ = ("_array", "_digest", "data", "origin")
+
+    def __init__(self, data: Array | TensorData, *, origin: object = None) -> None:
+        self.data: TensorData = ArrayData(data) if isinstance(data, np.ndarray | np.generic) else data
+        self.origin = origin
+        self._digest: bytes | None = None
+        self._array: Array | None = None
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.data.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each axis."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.data.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.data.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the numbers take when stored (strings: the length of their text)."""
+        if isinstance(self.data, SparseData):
+            return self.data.values.nbytes + self.data.indices.nbytes
+        if self.dtype is DType.STRING:
+            return sum(len(_text_bytes(item)) for item in self.numpy().reshape(-1))
+        return self.dtype.storage_bytes(self.size)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the numbers are stored as a sparse tensor."""
+        return isinstance(self.data, SparseData)
+
+    @property
+    def type(self) -> TensorType:
+        """Element type and shape."""
+        return TensorType(self.data.dtype, self.data.shape)
+
+    def numpy(self) -> Array:
+        """The numbers, read-only. Small ones are kept, large ones stay where they are stored."""
+        array = self._array
+        if array is None:
+            array = self.data.numpy()
+            array.flags.writeable = False
+            if array.nbytes <= _KEEP_BELOW:
+                self._array = array
+        return array
+
+    def digest(self) -> bytes:
+        """SHA-256 over element type, shape and bytes, computed once; NaN payloads and signed zeros count."""
+        if self._digest is None:
+            sparse = "sparse" if self.is_sparse else ""
+            state = hashlib.sha256(f"{int(self.dtype)}{self.shape}{sparse}".encode())
+            if self.dtype is DType.STRING:
+                for item in self.numpy().reshape(-1):
+                    text = _text_bytes(item)
+                    state.update(b"%d:" % len(text) + text)
+            else:
+                for piece in self.data.chunks():
+                    state.update(piece)
+            self._digest = state.digest()
+        return self._digest
+
+    def equals(self, other: Constant) -> bool:
+        """Whether both hold the same type and bytes; compares sizes before it reads anything."""
+        if self is other:
+            return True
+        if self.dtype != other.dtype or self.shape != other.shape or self.is_sparse != other.is_sparse:
+            return False
+        return self.digest() == other.digest()
+
+    def __repr__(self) -> str:
+        return f"Constant({self.type})"
+
+
+def _text_bytes(item: object) -> bytes:
+    return item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogateescape")
+
+
+def pack_bytes(array: Array, dtype: DType) -> bytes:
+    """Little-endian packed bytes of an array, as ``TensorProto.raw_data`` has them.
+
+    Args:
+        array: any shape, elements of ``dtype.numpy``.
+        dtype: element type; 2-, 4- and 6-bit types are packed, the first element in the low bits.
+    """
+    bits = dtype.bits
+    if bits % 8 == 0:
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        return np.ascontiguousarray(little).tobytes()
+    codes = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    stream = np.unpackbits(codes[:, None], axis=1, bitorder="little")[:, :bits].reshape(-1)
+    return np.packbits(stream, bitorder="little").tobytes()
+
+
+def unpack_bytes(raw: npt.NDArray[np.uint8], dtype: DType, shape: tuple[int, ...]) -> Array:
+    """The array that packed little-endian bytes stand for; a view of ``raw`` for types of whole bytes.
+
+    Args:
+        raw: uint8 [bytes], what :func:`pack_bytes` gives.
+        dtype: element type.
+        shape: size of each axis.
+    """
+    bits = dtype.bits
+    if bits % 8 == 0:
+        if np.dtype(dtype.numpy).itemsize > 1 and dtype.numpy.byteorder == ">":
+            return raw.view(dtype.numpy.newbyteorder("<")).astype(dtype.numpy).reshape(shape)
+        return raw.view(dtype.numpy).reshape(shape)
+    count = math.prod(shape)
+    stream = np.unpackbits(raw, bitorder="little")[: count * bits].reshape(count, bits)
+    codes = np.packbits(np.pad(stream, ((0, 0), (0, 8 - bits))), axis=1, bitorder="little").reshape(-1)
+    if dtype in (DType.INT4, DType.INT2):
+        sign = 1 << (bits - 1)
+        return ((codes ^ sign).astype(np.int16) - sign).astype(np.int8).astype(dtype.numpy).reshape(shape)
+    return codes.view(dtype.numpy).reshape(shape)

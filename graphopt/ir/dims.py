@@ -1,0 +1,219 @@
+"""Symbolic dimensions: integer polynomials over named sizes, canonical, hashable and immutable.
+
+A dimension is an ``int``, a :class:`SymbolicDim` (a size known by an expression) or ``None`` (nothing known). Arithmetic keeps a
+canonical form, so two expressions that are equal as polynomials compare equal: ``(h - 1) * 2 + 2 == h * 2``. Floor division, minimum
+and maximum that do not simplify become atoms of their own. Exact over the integers of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Union
+
+__all__ = ["Dim", "SymbolicDim", "dim_max", "dim_min", "dim_product"]
+
+Dim = Union[int, "SymbolicDim", None]
+#: What arithmetic takes and gives: a number or an expression, never unknown.
+KnownDim = Union[int, "SymbolicDim"]
+Atom = Union[str, tuple[str, KnownDim, KnownDim]]
+Monomial = tuple[Atom, ...]
+
+
+def _text_of_atom(atom: Atom) -> str:
+    if isinstance(atom, str):
+        return atom
+    op, left, right = atom
+    if op == "//":
+        return f"({left})//{right}" if isinstance(right, int) else f"({left})//({right})"
+    return f"{op}({left}, {right})"
+
+
+class SymbolicDim:
+    """An integer expression over named dimensions.
+
+    Args:
+        name: the name of a dimension, such as ``"batch"``. Taken as one symbol, whatever characters it has.
+
+    Example:
+        >>> h = SymbolicDim("h")
+        >>> (h - 1) * 2 + 2 == h * 2
+        True
+        >>> str((h - 1) // 2 + 1)
+        '(h-1)//2+1'
+    """
+
+    __slots__ = ("_hash", "_terms", "_text")
+
+    _terms: tuple[tuple[Monomial, int], ...]
+
+    def __init__(self, name: str) -> None:
+        self._terms = (((name,), 1),)
+        self._hash = hash(self._terms)
+        self._text: str | None = name
+
+    @classmethod
+    def _from_terms(cls, terms: Mapping[Monomial, int]) -> KnownDim:
+        kept = {mono: coef for mono, coef in terms.items() if coef}
+        if not kept:
+            return 0
+        if len(kept) == 1 and () in kept:
+            return kept[()]
+        self = object.__new__(cls)
+        self._terms = tuple(sorted(kept.items(), key=lambda item: (-len(item[0]), str(item[0]))))
+        self._hash = hash(self._terms)
+        self._text = None
+        return self
+
+    @property
+    def name(self) -> str | None:
+        """The name, when this is one plain symbol, else ``None``."""
+        if len(self._terms) == 1:
+            mono, coef = self._terms[0]
+            if coef == 1 and len(mono) == 1 and isinstance(mono[0], str):
+                return mono[0]
+        return None
+
+    def symbols(self) -> frozenset[str]:
+        """Names of all dimensions that the expression depends on."""
+        found: set[str] = set()
+        todo: list[Atom] = [atom for mono, _ in self._terms for atom in mono]
+        while todo:
+            atom = todo.pop()
+            if isinstance(atom, str):
+                found.add(atom)
+                continue
+            for side in atom[1:]:
+                if isinstance(side, SymbolicDim):
+                    todo.extend(inner for mono, _ in side._terms for inner in mono)
+        return frozenset(found)
+
+    def evaluate(self, sizes: Mapping[str, int]) -> int:
+        """Value of the expression for given sizes of its symbols.
+
+        Raises:
+            KeyError: if a symbol has no size.
+        """
+        total = 0
+        for mono, coef in self._terms:
+            product = coef
+            for atom in mono:
+                product *= _evaluate_atom(atom, sizes)
+            total += product
+        return total
+
+    def __add__(self, other: KnownDim) -> KnownDim:
+        terms = dict(self._terms)
+        for mono, coef in _terms_of(other):
+            terms[mono] = terms.get(mono, 0) + coef
+        return SymbolicDim._from_terms(terms)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> KnownDim:
+        return SymbolicDim._from_terms({mono: -coef for mono, coef in self._terms})
+
+    def __sub__(self, other: KnownDim) -> KnownDim:
+        return self + (-other)
+
+    def __rsub__(self, other: KnownDim) -> KnownDim:
+        return (-self) + other
+
+    def __mul__(self, other: KnownDim) -> KnownDim:
+        terms: dict[Monomial, int] = {}
+        for left, a in self._terms:
+            for right, b in _terms_of(other):
+                mono = tuple(sorted(left + right, key=str))
+                terms[mono] = terms.get(mono, 0) + a * b
+        return SymbolicDim._from_terms(terms)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: KnownDim) -> KnownDim:
+        return _floor_divide(self, other)
+
+    def __rfloordiv__(self, other: KnownDim) -> KnownDim:
+        return _floor_divide(other, self)
+
+    def __mod__(self, other: KnownDim) -> KnownDim:
+        return self - (self // other) * other
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SymbolicDim) and self._terms == other._terms
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        if self._text is None:
+            self._text = _text_of_terms(self._terms)
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"SymbolicDim({str(self)!r})"
+
+
+def _terms_of(dim: KnownDim) -> Iterable[tuple[Monomial, int]]:
+    return dim._terms if isinstance(dim, SymbolicDim) else (((), int(dim)),)
+
+
+def _text_of_terms(terms: Iterable[tuple[Monomial, int]]) -> str:
+    parts: list[str] = []
+    for mono, coef in terms:
+        factors = [_text_of_atom(atom) for atom in mono]
+        if abs(coef) != 1 or not factors:
+            factors.append(str(abs(coef)))
+        sign = "-" if coef < 0 else "+" if parts else ""
+        parts.append(sign + "*".join(factors))
+    return "".join(parts)
+
+
+def _evaluate_atom(atom: Atom, sizes: Mapping[str, int]) -> int:
+    if isinstance(atom, str):
+        return sizes[atom]
+    op, left, right = atom
+    a = left.evaluate(sizes) if isinstance(left, SymbolicDim) else left
+    b = right.evaluate(sizes) if isinstance(right, SymbolicDim) else right
+    return a // b if op == "//" else min(a, b) if op == "min" else max(a, b)
+
+
+def _floor_divide(a: KnownDim, b: KnownDim) -> KnownDim:
+    if isinstance(b, int):
+        if b == 0:
+            raise ZeroDivisionError(f"symbolic dimension {a} divided by zero")
+        if isinstance(a, int):
+            return a // b
+        if all(coef % b == 0 for _, coef in a._terms):
+            return SymbolicDim._from_terms({mono: coef // b for mono, coef in a._terms})
+    elif a == 0:
+        return 0
+    return SymbolicDim._from_terms({(("//", a, b),): 1})
+
+
+def _extreme(op: str, a: KnownDim, b: KnownDim) -> KnownDim:
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b) if op == "min" else max(a, b)
+    difference = a - b
+    if isinstance(difference, int):
+        return a if (difference <= 0) == (op == "min") else b
+    left, right = sorted((a, b), key=str)
+    return SymbolicDim._from_terms({((op, left, right),): 1})
+
+
+def dim_min(a: KnownDim, b: KnownDim) -> KnownDim:
+    """The smaller of two sizes, as a number when that is certain."""
+    return _extreme("min", a, b)
+
+
+def dim_max(a: KnownDim, b: KnownDim) -> KnownDim:
+    """The larger of two sizes, as a number when that is certain."""
+    return _extreme("max", a, b)
+
+
+def dim_product(dims: Iterable[Dim]) -> Dim:
+    """Product of sizes, ``None`` as soon as one is unknown (and none of them is the number 0)."""
+    total: Dim = 1
+    for dim in dims:
+        if dim == 0:
+            return 0
+        total = None if dim is None or total is None else total * dim
+    return total
