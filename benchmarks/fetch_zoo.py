@@ -63,7 +63,7 @@ def read_list(path: Path = DEFAULT_LIST) -> list[Entry]:
 
 
 def fetch(entries: Iterable[Entry], folder: Path = DEFAULT_FOLDER) -> list[Fetched]:
-    """Return one result per entry, the models being in the folder afterwards; a package that fails costs its models only."""
+    """Return one result per entry; a package that can't be had costs its own models only."""
     folder.mkdir(parents=True, exist_ok=True)
     by_package: dict[str, list[Entry]] = {}
     results: dict[str, Fetched] = {}
