@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attribute", "AttributeKind", "AttributeValue", "infer_kind"]
 
-Scalar = Union[int, float, str, bytes]
+Scalar = int | float | str | bytes
 AttributeValue = Union[
     int,
     float,

@@ -15,7 +15,7 @@ __all__ = ["Dim", "SymbolicDim", "dim_max", "dim_min", "dim_product"]
 Dim = Union[int, "SymbolicDim", None]
 #: What arithmetic takes and gives: a number or an expression, never unknown.
 KnownDim = Union[int, "SymbolicDim"]
-Atom = Union[str, tuple[str, KnownDim, KnownDim]]
+Atom = str | tuple[str, KnownDim, KnownDim]
 Monomial = tuple[Atom, ...]
 
 
