@@ -1,0 +1,153 @@
+"""What a pass is: a frozen dataclass whose fields are its options, and a ``run`` that edits a graph.
+
+A pass looks at the whole graph it is given, subgraphs included. The manager gives it the main graph and then the body of each
+function, unless the pass says that it wants the main graph only.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from graphopt.ir import Array, Graph, Model, Node, Type
+from graphopt.numerics import Exact, Numerics
+from graphopt.rewriting import Applications, Explain, TypeInference
+from graphopt.target import Target
+
+__all__ = ["Executor", "ModelTypes", "Pass", "PassContext", "PassResult"]
+
+_T = TypeVar("_T")
+
+
+class Executor(Protocol):
+    """Runs a small model, for folding and calibration. Injected by the compiler; passes know no runtime."""
+
+    def run(self, model: Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of a model by name.
+
+        Args:
+            model: the model; its outputs are tensors.
+            feeds: arrays for its inputs, by name.
+
+        Raises:
+            ExecutionError: if the runtime can't run it.
+        """
+
+
+class ModelTypes(TypeInference, Protocol):
+    """Finds types, for one node or a whole model."""
+
+    def infer_model(self, model: Model) -> int:
+        """Set the type of each value of a model that can be found; returns how many it changed."""
+
+
+class _NoTypes:
+    """Finds nothing: what a context has unless the caller brings better."""
+
+    def infer_node(self, node: Node) -> tuple[Type | None, ...]:
+        return (None,) * len(node.outputs)
+
+    def infer_model(self, model: Model) -> int:
+        return 0
+
+
+@dataclass(slots=True)
+class PassContext:
+    """What a pass may use besides the graph.
+
+    Attributes:
+        target: the device that the model is made for.
+        executor: runs nodes, ``None`` when nothing can run.
+        types: finds types.
+        applications: admits and numbers rewrites.
+        rng: the only source of random numbers.
+        explain: told of each candidate at which a rule did not apply, ``None`` when nobody asks.
+        progress: told what is going on, in a few words.
+    """
+
+    target: Target = field(default_factory=Target)
+    executor: Executor | None = None
+    types: ModelTypes = field(default_factory=_NoTypes)
+    applications: Applications = field(default_factory=Applications)
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    explain: Explain | None = None
+    progress: Callable[[str], None] = field(default=lambda text: None)
+    _memo: dict[object, Any] = field(default_factory=dict)
+
+    def cached(self, key: object, graph: Graph, make: Callable[[], _T]) -> _T:
+        """What ``make`` gives, kept until the graph's owner is edited.
+
+        Args:
+            key: names the question.
+            graph: the graph it is asked of.
+            make: works out the answer.
+        """
+        root = graph.root
+        version = root.version
+        slot = (key, id(root))
+        found = self._memo.get(slot)
+        if found is None or found[0] != version or found[1] is not root:
+            found = (version, root, make())
+            self._memo[slot] = found
+        answer: _T = found[2]
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """What a run of a pass did.
+
+    Attributes:
+        changed: whether it edited anything; the manager may check that.
+        stats: counts by name, for people and reports.
+    """
+
+    changed: bool
+    stats: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass(abc.ABC):
+    """One step of a pipeline.
+
+    Subclasses are frozen dataclasses: fields are options (with defaults, annotated, validated by msgspec when they come from text), and
+    the docstring's first line says what the pass does.
+
+    Attributes:
+        name: kebab-case, unique among all plugins.
+        numerics: what it does to numbers.
+        per_function: whether it runs on the body of each function too.
+        needs_types: whether the manager infers types of the whole model before it, unless they are known already.
+    """
+
+    name: ClassVar[str]
+    numerics: ClassVar[Numerics] = Exact()
+    per_function: ClassVar[bool] = True
+    needs_types: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Edit a graph and its subgraphs.
+
+        Args:
+            graph: the outermost graph of a model or function.
+            ctx: what else the pass may use.
+
+        Returns:
+            Whether anything changed, and counts.
+        """
+
+    @property
+    def declared_numerics(self) -> Numerics:
+        """What this pass, with its options, does to numbers."""
+        return self.numerics
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Logger of the module in which the pass is defined."""
+        return logging.getLogger(type(self).__module__)

@@ -1,0 +1,46 @@
+"""Matching and rewriting: patterns as values, rules, and a worklist driver. The only place that edits a graph.
+
+Import from here, not from the modules inside. May import ``graphopt.ir`` and what is below it.
+"""
+
+from __future__ import annotations
+
+from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
+from graphopt.rewriting.applications import Application, Applications, Site
+from graphopt.rewriting.driver import DriverResult, Explain, RuleIndex, rewrite_graph
+from graphopt.rewriting.match import Match
+from graphopt.rewriting.nomatch import NoMatch
+from graphopt.rewriting.pattern import Pattern, any_, const, one_of, op, rest
+from graphopt.rewriting.rewriter import Rewriter, TypeInference
+from graphopt.rewriting.rule import IN_PLACE, Replacement, RewritePattern, RewriteRule, Rule, rewrite
+
+__all__ = [
+    "IN_PLACE",
+    "Application",
+    "Applications",
+    "DriverResult",
+    "Exact",
+    "Explain",
+    "Lossy",
+    "Match",
+    "NoMatch",
+    "Numerics",
+    "Pattern",
+    "Reassociates",
+    "Replacement",
+    "RewritePattern",
+    "RewriteRule",
+    "Rewriter",
+    "Rule",
+    "RuleIndex",
+    "Site",
+    "TypeInference",
+    "any_",
+    "const",
+    "one_of",
+    "op",
+    "rest",
+    "rewrite",
+    "rewrite_graph",
+    "weakest",
+]

@@ -1,0 +1,344 @@
+"""The only editor of graphs: makes nodes and constants, replaces values, erases what nobody needs any more.
+
+It keeps names of graph outputs, hands names and types on to what replaces a value, merges lineage, and counts what it does. Node types
+of new values come from a :class:`TypeInference` that the caller brings.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from graphopt.ir import (
+    Array,
+    Attribute,
+    Constant,
+    DType,
+    Graph,
+    Lineage,
+    Node,
+    TensorData,
+    TensorType,
+    Type,
+    Value,
+    coerce_attributes,
+    find_schema,
+)
+
+__all__ = ["Rewriter", "TypeInference"]
+
+
+class TypeInference(Protocol):
+    """Finds the types of a node's outputs from those of its inputs."""
+
+    def infer_node(self, node: Node) -> Sequence[Type | None]:
+        """One type for each output, ``None`` where nothing can be said; never raises for a node it does not know."""
+
+
+class Rewriter:
+    """Edits the graph around a root node.
+
+    Args:
+        inference: finds types of new values; without one they stay unknown unless they replace a value whose type is known.
+
+    Attributes:
+        root: the node at which a rule is being applied.
+        events: how often each kind of edit happened.
+        matched: the nodes that the rule's pattern matched, whose lineage goes to what replaces them.
+        memo: kept for the run of a pass; rules may store what they worked out, under keys of their own.
+    """
+
+    def __init__(self, inference: TypeInference | None = None) -> None:
+        self._inference = inference
+        self._root: Node | None = None
+        self._graph: Graph | None = None
+        self._fresh: list[Node] = []
+        self._edited = False
+        self.matched: Sequence[Node] = ()
+        self.events: Counter[str] = Counter()
+        self.memo: dict[object, object] = {}
+
+    # -- around an application, called by the driver ----------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Node:
+        """The node at which a rule is being applied."""
+        assert self._root is not None, "no rule is being applied"
+        return self._root
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that the root stands (or stood) in."""
+        assert self._graph is not None, "no rule is being applied"
+        return self._graph
+
+    @property
+    def edited(self) -> bool:
+        """Whether anything was edited since :meth:`start`."""
+        return self._edited
+
+    def start(self, root: Node) -> None:
+        """Begin an application at ``root``."""
+        self._root = root
+        self._graph = root.graph
+        self._edited = False
+        self.matched = ()
+        if self._fresh:
+            self._fresh = []
+
+    def abandon(self) -> None:
+        """Take back nodes that a rule made before it found that it does not apply."""
+        for node in reversed(self._fresh):
+            if node.graph is not None and not any(value.is_used for value in node.outputs):
+                self._erase(node)
+        self._fresh = []
+
+    # -- new things -----------------------------------------------------------------------------------------------------------
+
+    def new(
+        self,
+        op: str,
+        *inputs: Value | Array | None,
+        name: str = "",
+        **attributes: object,
+    ) -> Value:
+        """First output of a new node, which stands right before the root.
+
+        Args:
+            op: operator, ``"Conv"`` or ``"domain::Name"``.
+            inputs: values; arrays become constants; ``None`` for an absent input. Absent inputs at the end are left out.
+            name: node name; made from the root's by default.
+            attributes: plain values (or :class:`Attribute`), with the kinds of the schema; ``None`` leaves one out.
+
+        Raises:
+            ValueError: if the schema has no such attribute or a value does not fit it.
+        """
+        return self.new_node(op, inputs, attributes=attributes, name=name).outputs[0]
+
+    def new_node(
+        self,
+        op: str,
+        inputs: Iterable[Value | Array | None],
+        *,
+        outputs: int = 1,
+        attributes: dict[str, object] | None = None,
+        name: str = "",
+    ) -> Node:
+        """A new node with any number of outputs; otherwise as :meth:`new`."""
+        graph, root = self.graph, self.root
+        given = [item if item is None or isinstance(item, Value) else self.constant(item) for item in inputs]
+        while given and given[-1] is None:
+            given.pop()
+        domain, _, op_type = op.rpartition("::")
+        version = graph.opset(domain)
+        schema = None if version is None else find_schema(domain, op_type, version)
+        typed: dict[str, Attribute] = coerce_attributes(schema, attributes) if attributes else {}
+        node = Node(op_type, given, outputs, typed, domain=domain, name=name)
+        node.lineage = root.lineage
+        for value in node.outputs:
+            value.lineage = Lineage()
+        graph.insert_before(root, node)
+        self._fresh.append(node)
+        self._note("inserted")
+        return node
+
+    def constant(self, data: Array | np.generic | TensorData | Constant, name: str = "") -> Value:
+        """A new constant of the root's graph."""
+        made = (
+            data if isinstance(data, Constant) else Constant(np.asarray(data) if isinstance(data, np.generic) else data)
+        )
+        base = name or f"{self.root.name or self.root.output.name}_const"
+        self._note("constants")
+        return self.graph.add_constant(made, base)
+
+    def type_of(self, value: Value) -> Type | None:
+        """Type of a value, inferred on the spot for a new one."""
+        if value.type is None and value.producer is not None:
+            self._infer(value.producer)
+        return value.type
+
+    # -- edits ----------------------------------------------------------------------------------------------------------------
+
+    def set_attribute(self, node: Node, name: str, value: object) -> None:
+        """State an attribute of a node in place (``None`` removes it)."""
+        node.set_attribute(name, value)
+        self._note("changed")
+
+    def set_input(self, node: Node, index: int, value: Value | None) -> None:
+        """Let a node read another value, in place; what it read goes when nobody else needs it."""
+        old = node.input_at(index)
+        if index >= len(node.inputs):
+            node.resize_inputs(index + 1)
+        node.replace_input(index, value)
+        self._note("changed")
+        if old is not None:
+            self._erase_unused(old)
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Let everybody read ``new`` where they read ``old``; a graph output keeps its name.
+
+        A fresh ``new`` takes over the name of ``old``. Its type is the better known of both.
+        """
+        if old is new:
+            return
+        if new.type is None or _knows_more(old.type, new.type):
+            new.type = old.type
+        new.lineage = Lineage.merge((new.lineage, old.lineage))
+        fresh = new.producer is not None and not new.name
+        if fresh:
+            old.name, new.name = self._fresh_name(old.name), old.name
+            new.declared, new.doc, new.metadata, new.annotation = old.declared, old.doc, old.metadata, old.annotation
+            if new.quantization is None:
+                new.quantization = old.quantization
+        for node, index in list(old._uses):
+            node.replace_input(index, new)
+        if old.graph_outputs:
+            self._replace_graph_output(old, new, fresh=fresh)
+        self._note("replaced")
+
+    def _replace_graph_output(self, old: Value, new: Value, *, fresh: bool) -> None:
+        graph = old.home
+        assert graph is not None, "a graph output is at home in a graph"
+        if not fresh:
+            movable = new.producer is not None and new.home is graph and not new.graph_outputs
+            if movable:  # swap the names: the promised one goes with the output
+                new.name, old.name = old.name, new.name
+                new.declared = new.declared or old.declared
+            else:  # an input, a constant, a captured value or another output can't be renamed
+                anchor = old.producer
+                assert anchor is not None, "an output that is replaced has a producer"
+                copy = Node("Identity", [new], 1)
+                copy.lineage = old.lineage
+                copy.output.type = new.type
+                graph.insert_before(anchor, copy)
+                copy.output.name, old.name = old.name, self._fresh_name(old.name)
+                copy.output.declared = old.declared
+                new = copy.output
+                copy.name = self._fresh_name(f"{copy.output.name}_identity")
+        new.origin = old.origin if new.origin is None else new.origin
+        for index, value in enumerate(graph.outputs):
+            if value is old:
+                graph.set_output(index, new)
+
+    def erase_if_unused(self, node: Node) -> bool:
+        """Erase a node, and then whatever only it needed, unless somebody reads an output. Says whether it did."""
+        if node.graph is None or any(value.is_used for value in node.outputs):
+            return False
+        self._erase(node)
+        return True
+
+    # -- finishing ------------------------------------------------------------------------------------------------------------
+
+    def finish(self, root: Node, replacements: Sequence[Value | None]) -> None:
+        """Put ``replacements`` where the outputs of ``root`` were, erase what died, infer types of new values."""
+        lineage = Lineage.merge([root.lineage, *(node.lineage for node in self.matched)])
+        name = root.name
+        for node in self._fresh:
+            node.lineage = lineage
+        for old, new in zip(root.outputs, replacements, strict=True):
+            if new is not None:
+                self.replace(old, new)
+        if not any(value.is_used for value in root.outputs):
+            self._erase(root)
+        self._settle(name)
+
+    def settle(self) -> None:
+        """Name and type new nodes after edits in place."""
+        self._settle(self.root.name if self._root is not None else "")
+
+    def _settle(self, name: str) -> None:
+        last = len(self._fresh) - 1
+        for index, node in enumerate(self._fresh):
+            if node.graph is None:
+                continue
+            if not any(value.is_used for value in node.outputs):
+                self._erase(node)
+                continue
+            if not node.name and name:
+                node.name = name if index == last else self._fresh_name(f"{name}_{node.op_type}")
+            for value in node.outputs:
+                if not value.name:
+                    value.name = self._fresh_name(f"{node.name or node.op_type}_output")
+            if any(value.type is None for value in node.outputs):
+                self._infer(node)
+        self._fresh = []
+
+    def _infer(self, node: Node) -> None:
+        for value in node.inputs:
+            if (
+                value is not None
+                and value.type is None
+                and value.producer is not None
+                and value.producer in self._fresh
+            ):
+                self._infer(value.producer)
+        if self._inference is None:
+            return
+        for value, found in zip(node.outputs, self._inference.infer_node(node), strict=False):
+            if value.type is None:
+                value.type = found
+
+    def _erase(self, node: Node) -> None:
+        todo = [node]
+        while todo:
+            node = todo.pop()
+            graph = node.graph
+            if graph is None or any(value.is_used for value in node.outputs):
+                continue
+            inputs = [value for value in node.inputs if value is not None]
+            for inner in node.subgraphs:
+                for captured in inner.walk():
+                    inputs.extend(value for value in captured.inputs if value is not None)
+            graph.erase(node)
+            self._note("erased")
+            for value in dict.fromkeys(inputs):
+                if not value.is_used:
+                    if value.producer is not None:
+                        todo.append(value.producer)
+                    else:
+                        self._drop_constant(value)
+
+    def _erase_unused(self, value: Value) -> None:
+        if value.is_used:
+            return
+        if value.producer is not None:
+            self._erase(value.producer)
+        else:
+            self._drop_constant(value)
+
+    @staticmethod
+    def _drop_constant(value: Value) -> None:
+        graph = value.graph
+        if graph is not None and graph.has_initializer(value) and value.is_constant:
+            graph.remove_initializer(value)
+            if value.is_input:  # before IR version 4 an initializer had to be listed as an input
+                graph.remove_input(value)
+
+    def _fresh_name(self, base: str) -> str:
+        return self.graph.fresh_name(base)
+
+    def _note(self, event: str) -> None:
+        self.events[event] += 1
+        self._edited = True
+
+
+def _knows_more(a: Type | None, b: Type | None) -> bool:
+    """Whether type ``a`` says more than type ``b``."""
+    if a is None or b is None:
+        return b is None and a is not None
+    if not isinstance(a, TensorType) or not isinstance(b, TensorType):
+        return False
+    if b.dtype == DType.UNDEFINED:
+        return True
+    if a.shape is None or b.shape is None:
+        return b.shape is None and a.shape is not None
+    if len(a.shape) != len(b.shape):
+        return False
+    return _certainty(a.shape) > _certainty(b.shape)
+
+
+def _certainty(shape: Sequence[object]) -> int:
+    return sum(2 if isinstance(dim, int) else 1 if dim is not None else 0 for dim in shape)
