@@ -6,6 +6,7 @@ The numbers of :class:`AttributeKind` are those of ``AttributeProto.AttributeTyp
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Union
 
@@ -95,15 +96,24 @@ class Attribute:
         if not isinstance(other, Attribute) or self.kind != other.kind or self.ref != other.ref:
             return False
         mine, theirs = self.value, other.value
-        if isinstance(mine, Constant) and isinstance(theirs, Constant):
-            return mine.equals(theirs)
-        return mine == theirs
+        if isinstance(mine, tuple) and isinstance(theirs, tuple):
+            return len(mine) == len(theirs) and all(map(_same, mine, theirs))
+        return _same(mine, theirs)
 
     def __hash__(self) -> int:
         return hash((self.kind, self.ref))
 
     def __repr__(self) -> str:
         return f"Attribute({self.kind.name}, {'@' + self.ref if self.ref else self.value!r})"
+
+
+def _same(mine: object, theirs: object) -> bool:
+    """Whether two items are equal bit for bit: 0.0 is not -0.0, a NaN is itself."""
+    if isinstance(mine, Constant) and isinstance(theirs, Constant):
+        return mine.equals(theirs)
+    if isinstance(mine, float) and isinstance(theirs, float):
+        return struct.pack("<d", mine) == struct.pack("<d", theirs)
+    return mine == theirs
 
 
 def infer_kind(value: object) -> AttributeKind:

@@ -8,6 +8,7 @@ Bytes are little-endian and packed as the ONNX specification of ``TensorProto.ra
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import mmap
 import os
@@ -27,6 +28,7 @@ __all__ = ["ArrayData", "Constant", "FileData", "SparseData", "TensorData", "pac
 Array = npt.NDArray[np.generic]
 _CHUNK = 1 << 20
 _KEEP_BELOW = 1 << 12
+_serials = itertools.count(1)
 
 
 @runtime_checkable
@@ -58,7 +60,8 @@ class ArrayData:
 
     __slots__ = ("_array", "dtype", "shape")
 
-    def __init__(self, array: Array, dtype: DType | None = None) -> None:
+    def __init__(self, array: Array | np.generic, dtype: DType | None = None) -> None:
+        array = np.asarray(array)  # a scalar becomes an array without axes
         self.dtype = DType.from_numpy(array.dtype) if dtype is None else dtype
         if self.dtype is DType.STRING and array.dtype != object:
             array = array.astype(object)
@@ -189,13 +192,14 @@ class Constant:
         TensorType(float[2, 3])
     """
 
-    __slots__ = ("_array", "_digest", "data", "origin")
+    __slots__ = ("_array", "_digest", "_serial", "data", "origin")
 
-    def __init__(self, data: Array | TensorData, *, origin: object = None) -> None:
+    def __init__(self, data: Array | np.generic | TensorData, *, origin: object = None) -> None:
         self.data: TensorData = ArrayData(data) if isinstance(data, np.ndarray | np.generic) else data
         self.origin = origin
         self._digest: bytes | None = None
         self._array: Array | None = None
+        self._serial = 0
 
     @property
     def dtype(self) -> DType:
@@ -249,8 +253,8 @@ class Constant:
     def digest(self) -> bytes:
         """SHA-256 over element type, shape and bytes, computed once; NaN payloads and signed zeros count."""
         if self._digest is None:
-            sparse = "sparse" if self.is_sparse else ""
-            state = hashlib.sha256(f"{int(self.dtype)}{self.shape}{sparse}".encode())
+            indices = f"sparse{self.data.indices.type}" if isinstance(self.data, SparseData) else ""
+            state = hashlib.sha256(f"{int(self.dtype)}{self.shape}{indices}".encode())
             if self.dtype is DType.STRING:
                 for item in self.numpy().reshape(-1):
                     text = _text_bytes(item)
@@ -260,6 +264,13 @@ class Constant:
                     state.update(piece)
             self._digest = state.digest()
         return self._digest
+
+    @property
+    def serial(self) -> int:
+        """A number that no other constant of this process has or will have: equal numbers mean the same object, nothing is read."""
+        if not self._serial:
+            self._serial = next(_serials)
+        return self._serial
 
     def equals(self, other: Constant) -> bool:
         """Whether both hold the same type and bytes; compares sizes before it reads anything."""

@@ -7,7 +7,7 @@ and maximum that do not simplify become atoms of their own. Exact over the integ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Union
 
 __all__ = ["Dim", "SymbolicDim", "dim_max", "dim_min", "dim_product"]
@@ -19,13 +19,21 @@ Atom = str | tuple[str, KnownDim, KnownDim]
 Monomial = tuple[Atom, ...]
 
 
-def _text_of_atom(atom: Atom) -> str:
+def _rank_of_atom(atom: Atom) -> tuple[object, ...]:
+    """A total order of atoms, whatever names the symbols have."""
     if isinstance(atom, str):
-        return atom
-    op, left, right = atom
-    if op == "//":
-        return f"({left})//{right}" if isinstance(right, int) else f"({left})//({right})"
-    return f"{op}({left}, {right})"
+        return 0, atom
+    return 1, atom[0], _rank_of_dim(atom[1]), _rank_of_dim(atom[2])
+
+
+def _rank_of_dim(dim: KnownDim) -> tuple[object, ...]:
+    if isinstance(dim, SymbolicDim):
+        return 1, tuple((_rank_of_monomial(mono), coef) for mono, coef in dim._terms)
+    return 0, dim
+
+
+def _rank_of_monomial(mono: Monomial) -> tuple[object, ...]:
+    return -len(mono), tuple(map(_rank_of_atom, mono))
 
 
 class SymbolicDim:
@@ -59,7 +67,10 @@ class SymbolicDim:
         if len(kept) == 1 and () in kept:
             return kept[()]
         self = object.__new__(cls)
-        self._terms = tuple(sorted(kept.items(), key=lambda item: (-len(item[0]), str(item[0]))))
+        if len(kept) > 1:
+            self._terms = tuple(sorted(kept.items(), key=lambda item: _rank_of_monomial(item[0])))
+        else:
+            self._terms = tuple(kept.items())
         self._hash = hash(self._terms)
         self._text = None
         return self
@@ -122,7 +133,7 @@ class SymbolicDim:
         terms: dict[Monomial, int] = {}
         for left, a in self._terms:
             for right, b in _terms_of(other):
-                mono = tuple(sorted(left + right, key=str))
+                mono = tuple(sorted(left + right, key=_rank_of_atom)) if left and right else left or right
                 terms[mono] = terms.get(mono, 0) + a * b
         return SymbolicDim._from_terms(terms)
 
@@ -145,8 +156,16 @@ class SymbolicDim:
 
     def __str__(self) -> str:
         if self._text is None:
-            self._text = _text_of_terms(self._terms)
+            self._text = self.format(str)
         return self._text
+
+    def format(self, symbol: Callable[[str], str]) -> str:
+        """The expression as text that means the same in Python.
+
+        Args:
+            symbol: how to spell the name of a dimension; must give something that binds as tightly as a name.
+        """
+        return _text_of_terms(self._terms, symbol)
 
     def __repr__(self) -> str:
         return f"SymbolicDim({str(self)!r})"
@@ -156,10 +175,29 @@ def _terms_of(dim: KnownDim) -> Iterable[tuple[Monomial, int]]:
     return dim._terms if isinstance(dim, SymbolicDim) else (((), int(dim)),)
 
 
-def _text_of_terms(terms: Iterable[tuple[Monomial, int]]) -> str:
+def _text_of_dim(dim: KnownDim, symbol: Callable[[str], str]) -> str:
+    return _text_of_terms(dim._terms, symbol) if isinstance(dim, SymbolicDim) else str(dim)
+
+
+def _text_of_atom(atom: Atom, symbol: Callable[[str], str]) -> str:
+    if isinstance(atom, str):
+        return symbol(atom)
+    op, left, right = atom
+    a, b = _text_of_dim(left, symbol), _text_of_dim(right, symbol)
+    if op == "//":
+        return f"({a})//{b}" if isinstance(right, int) and right > 0 else f"({a})//({b})"
+    return f"{op}({a}, {b})"
+
+
+def _text_of_terms(terms: Iterable[tuple[Monomial, int]], symbol: Callable[[str], str]) -> str:
     parts: list[str] = []
     for mono, coef in terms:
-        factors = [_text_of_atom(atom) for atom in mono]
+        factors: list[str] = []
+        for atom in mono:
+            text = _text_of_atom(atom, symbol)
+            # A division binds to all factors on its left, and weaker than a leading sign.
+            alone = not factors and (coef > 0 or parts)
+            factors.append(text if alone or isinstance(atom, str) or atom[0] != "//" else f"({text})")
         if abs(coef) != 1 or not factors:
             factors.append(str(abs(coef)))
         sign = "-" if coef < 0 else "+" if parts else ""
@@ -177,7 +215,8 @@ def _evaluate_atom(atom: Atom, sizes: Mapping[str, int]) -> int:
 
 
 def _floor_divide(a: KnownDim, b: KnownDim) -> KnownDim:
-    if isinstance(b, int):
+    if not isinstance(b, SymbolicDim):
+        b = int(b)  # numpy integers too
         if b == 0:
             raise ZeroDivisionError(f"symbolic dimension {a} divided by zero")
         if isinstance(a, int):
@@ -195,7 +234,7 @@ def _extreme(op: str, a: KnownDim, b: KnownDim) -> KnownDim:
     difference = a - b
     if isinstance(difference, int):
         return a if (difference <= 0) == (op == "min") else b
-    left, right = sorted((a, b), key=str)
+    left, right = sorted((a, b), key=_rank_of_dim)
     return SymbolicDim._from_terms({((op, left, right),): 1})
 
 

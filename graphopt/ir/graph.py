@@ -24,9 +24,10 @@ __all__ = ["Graph", "NodeList"]
 
 
 class NodeList:
-    """The nodes of a graph in order; safe to edit while iterating.
+    """The nodes of a graph in order; safe to edit while iterating, in both directions.
 
-    Nodes inserted after the current one are met, erased ones are not, and the current one may be erased.
+    Nodes inserted beyond the current one are met, erased ones are not. The current one may be erased, or moved to another graph; when
+    it is moved within its graph, the iteration goes on from its new place.
     """
 
     __slots__ = ("_graph",)
@@ -40,9 +41,10 @@ class NodeList:
         node = end._next
         while node is not end:
             assert node is not None  # the list is circular
+            before = node._prev
             yield node
-            while node.graph is not graph and node is not end:  # erased meanwhile: go back to where it stood
-                node = cast(Node, node._prev)
+            if node.graph is not graph:  # erased or moved away meanwhile: go back to where it stood
+                node = self._nearest(node, cast(Node, before), "_prev")
             node = node._next
 
     def __reversed__(self) -> Iterator[Node]:
@@ -51,9 +53,22 @@ class NodeList:
         node = end._prev
         while node is not end:
             assert node is not None  # the list is circular
-            before = node._prev
+            after = node._next
             yield node
-            node = node._prev if node.graph is graph else before
+            if node.graph is not graph:
+                node = self._nearest(node, cast(Node, after), "_next")
+            node = node._prev
+
+    def _nearest(self, gone: Node, neighbour: Node, side: str) -> Node:
+        """What stands nearest to where ``gone`` stood: erased nodes keep their links, so these lead there."""
+        graph, end = self._graph, self._graph._sentinel
+        for start in (gone, neighbour):
+            node = start
+            while node.graph is None and node is not end and getattr(node, side) is not node:
+                node = getattr(node, side)
+            if node is end or node.graph is graph:
+                return node
+        raise RuntimeError(f"nodes around {gone!r} went to another graph while {graph!r} was iterated; iterate a list of them")
 
     def __len__(self) -> int:
         return self._graph._count
@@ -254,9 +269,11 @@ class Graph:
         return self.add_initializer(Value(self.fresh_name(name), constant.type, constant))
 
     def remove_initializer(self, value: Value) -> None:
-        """Take away a constant that nobody reads."""
+        """Take away a constant that nobody reads, or the default of an input."""
         del self._initializers[value]
-        if not value.is_input:
+        if value.is_input:
+            value.const = None
+        else:
             value.graph = None
         self.touch()
 

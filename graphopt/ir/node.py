@@ -248,7 +248,11 @@ class Node:
             spec = None if schema is None else schema.attributes.get(name)
             attributes[name] = make_attribute(value, None if spec is None else spec.kind)
         self.attributes = attributes
+        left = self.subgraphs
         self._find_subgraphs()
+        for graph in left:
+            if graph.parent is self and graph not in self.subgraphs:
+                graph.parent = None
         if self.graph is not None:
             self.graph.touch()
             for listener in self.graph.listeners:
@@ -264,14 +268,22 @@ class Node:
                 listener.attributes_changed(self)
 
     def drop_uses(self) -> None:
-        """Stop reading all inputs, as an erased node does; its subgraphs too."""
-        for index, value in enumerate(self.inputs):
-            if value is not None:
-                value._uses.pop((self, index), None)
-        self.inputs = []
-        for graph in self.subgraphs:
-            for node in graph.nodes:
-                node.drop_uses()
+        """Stop reading all inputs, as an erased node does; the nodes and outputs of its subgraphs too.
+
+        Subgraphs that another node took over meanwhile (a rewrite that gives its attributes to a new node) are left alone.
+        """
+        todo = [self]
+        while todo:
+            node = todo.pop()
+            for index, value in enumerate(node.inputs):
+                if value is not None:
+                    value._uses.pop((node, index), None)
+            node.inputs = []
+            for graph in node.subgraphs:
+                if graph.parent is node:
+                    while graph.outputs:
+                        graph.remove_output(-1)
+                    todo.extend(graph.nodes)
 
     def __repr__(self) -> str:
         given = ", ".join(f"%{value.name}" for value in self.outputs)
