@@ -6,6 +6,8 @@ Import from here, not from the modules inside. May import ``graphopt.errors`` an
 from __future__ import annotations
 
 from graphopt.ir.attributes import Attribute, AttributeKind, AttributeValue, make_attribute
+from graphopt.ir.builder import GraphBuilder, Operand
+from graphopt.ir.clone import clone_graph, clone_model, inline_graph
 from graphopt.ir.constant import Array, ArrayData, Constant, FileData, SparseData, TensorData, pack_bytes, unpack_bytes
 from graphopt.ir.dims import Dim, SymbolicDim, dim_max, dim_min, dim_product
 from graphopt.ir.graph import Graph, NodeList, replace_all_uses
@@ -52,6 +54,7 @@ __all__ = [
     "Function",
     "FunctionKey",
     "Graph",
+    "GraphBuilder",
     "GraphOwner",
     "Lineage",
     "Listener",
@@ -62,6 +65,7 @@ __all__ = [
     "NodeList",
     "OpSchema",
     "OpaqueType",
+    "Operand",
     "OptionalType",
     "Parameter",
     "Quantization",
@@ -75,12 +79,15 @@ __all__ = [
     "Type",
     "Use",
     "Value",
+    "clone_graph",
+    "clone_model",
     "coerce_attributes",
     "dim_max",
     "dim_min",
     "dim_product",
     "find_schema",
     "forget_schemas",
+    "inline_graph",
     "is_known_domain",
     "make_attribute",
     "newest_opset",

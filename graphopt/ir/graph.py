@@ -68,7 +68,9 @@ class NodeList:
                 node = getattr(node, side)
             if node is end or node.graph is graph:
                 return node
-        raise RuntimeError(f"nodes around {gone!r} went to another graph while {graph!r} was iterated; iterate a list of them")
+        raise RuntimeError(
+            f"nodes around {gone!r} went to another graph while {graph!r} was iterated; iterate a list of them"
+        )
 
     def __len__(self) -> int:
         return self._graph._count

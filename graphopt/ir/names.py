@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = ["NameScope"]
 
 
@@ -20,9 +22,20 @@ class NameScope:
         self._used: set[str] = set()
         self._next: dict[str, int] = {}
 
+    def copy(self) -> NameScope:
+        """The same names in a scope of its own."""
+        twin = NameScope()
+        twin._used = set(self._used)
+        twin._next = dict(self._next)
+        return twin
+
     def reserve(self, name: str) -> None:
         """Note that a name is in use."""
         self._used.add(name)
+
+    def reserve_all(self, names: Iterable[str]) -> None:
+        """Note that all of these names are in use."""
+        self._used.update(names)
 
     def __contains__(self, name: str) -> bool:
         return name in self._used
