@@ -1,0 +1,312 @@
+"""IR to ``ModelProto``. What nobody changed is written exactly as it was read, by handing over the message it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    TensorProto,
+    ValueInfoProto,
+)
+
+from graphopt.ir import Attribute, AttributeKind, Constant, Function, Graph, Model, Node, Type, Value
+from graphopt.serde.attributes import attribute_to_proto
+from graphopt.serde.collector import collector_paused
+from graphopt.serde.origins import GraphOrigin, ModelOrigin, NodeOrigin, ValueInfoOrigin, properties_to_proto
+from graphopt.serde.tensors import constant_to_proto, sparse_to_proto
+from graphopt.serde.types import type_to_proto
+
+if TYPE_CHECKING:
+    from graphopt.ir import GraphOwner
+
+__all__ = ["LINEAGE_KEY", "Place", "emit_model"]
+
+#: Metadata property of a node that says which original nodes it came from.
+LINEAGE_KEY = "graphopt.lineage"
+_FIRST_IR_VERSION_WITH_NODE_METADATA = 10
+_FIRST_IR_VERSION_WITH_FREE_INITIALIZERS = 4
+
+#: Gives the message of an initializer; decides where its bytes are.
+Place = Callable[[Constant, str], TensorProto]
+
+
+def emit_model(model: Model, *, lineage: bool = True, place: Place = constant_to_proto) -> ModelProto:
+    """The message of a whole model.
+
+    Args:
+        model: not changed, except that values without a name that somebody reads get one.
+        lineage: whether nodes that a rewrite made say what they came from (IR version 10 and later).
+        place: gives the message of each dense initializer.
+    """
+    with collector_paused():
+        return _Emitter(model, lineage=lineage, place=place).model()
+
+
+class _Emitter:
+    def __init__(self, model: Model, *, lineage: bool, place: Place) -> None:
+        self._model = model
+        self._lineage = lineage and model.ir_version >= _FIRST_IR_VERSION_WITH_NODE_METADATA
+        self._place = place
+
+    def model(self) -> ModelProto:
+        model = self._model
+        proto = ModelProto()
+        proto.ir_version = model.ir_version
+        origin = model.origin if isinstance(model.origin, ModelOrigin) else ModelOrigin()
+        proto.opset_import.extend(_opset_imports(model, origin))
+        for name in ("producer_name", "producer_version", "domain", "model_version"):
+            if getattr(model, name):
+                setattr(proto, name, getattr(model, name))
+        if model.doc:
+            proto.doc_string = model.doc
+        proto.graph.CopyFrom(self.graph(model.graph))
+        proto.metadata_props.extend(properties_to_proto(model.metadata, origin.metadata))
+        proto.functions.extend([self.function(function) for function in model.functions.values()])
+        proto.configuration.extend(origin.configurations)  # type: ignore[arg-type]  # the class has no public name
+        return proto
+
+    # -- graphs -------------------------------------------------------------------------------------------------------------
+
+    def graph(self, graph: Graph) -> GraphProto:
+        proto = GraphProto()
+        origin = graph.origin if isinstance(graph.origin, GraphOrigin) else GraphOrigin()
+        inputs, nodes = list(graph.inputs), []
+        old_rules = self._model.ir_version < _FIRST_IR_VERSION_WITH_FREE_INITIALIZERS
+        if old_rules:
+            inputs = [v for v in inputs if v not in origin.optional_inputs or v.is_used or graph.has_initializer(v)]
+        lifted = {value for value in origin.optional_inputs}
+        for value in graph.initializers():
+            constant = cast("Constant", value.const)
+            if old_rules and not value.is_input and value not in lifted:
+                if graph.parent is not None:
+                    nodes.append(_constant_node(value))
+                    continue
+                inputs.append(value)
+            if constant.is_sparse:
+                proto.sparse_initializer.append(sparse_to_proto(constant, value.name))
+            else:
+                proto.initializer.append(self._place(constant, value.name))
+        declared: list[Value] = []
+        nodes.extend(self.nodes(graph, declared))
+        proto.node.extend(nodes)
+        if graph.name:
+            proto.name = graph.name
+        if graph.doc:
+            proto.doc_string = graph.doc
+        proto.input.extend(_statements(inputs, origin.inputs))
+        proto.output.extend(_statements(graph.outputs, origin.outputs))
+        proto.value_info.extend(_value_infos(graph, declared, origin))
+        for value, annotation in origin.annotations:
+            if value is None or value.annotation is not None and value.home is graph:
+                proto.quantization_annotation.append(annotation)
+        proto.metadata_props.extend(properties_to_proto(graph.metadata, origin.metadata))
+        return proto
+
+    def function(self, function: Function) -> FunctionProto:
+        proto = FunctionProto()
+        graph = function.graph
+        origin = function.origin if isinstance(function.origin, ModelOrigin) else ModelOrigin()
+        graph_origin = graph.origin if isinstance(graph.origin, GraphOrigin) else GraphOrigin()
+        proto.name = function.name
+        if function.domain:
+            proto.domain = function.domain
+        if function.overload:
+            proto.overload = function.overload
+        if function.doc:
+            proto.doc_string = function.doc
+        proto.input.extend([value.name for value in graph.inputs])
+        proto.output.extend([value.name for value in graph.outputs])
+        proto.attribute.extend(function.attribute_names)
+        proto.attribute_proto.extend([attribute_to_proto(*item) for item in function.attribute_defaults.items()])
+        proto.opset_import.extend(_opset_imports(function, origin))
+        declared: list[Value] = []
+        proto.node.extend([_constant_node(value) for value in graph.initializers()] + self.nodes(graph, declared))
+        proto.value_info.extend(_value_infos(graph, declared, graph_origin))
+        proto.metadata_props.extend(properties_to_proto(function.metadata, origin.metadata))
+        return proto
+
+    # -- nodes --------------------------------------------------------------------------------------------------------------
+
+    def nodes(self, graph: Graph, declared: list[Value]) -> list[NodeProto]:
+        """The messages of all nodes of a graph; notes which of their outputs have a declared type."""
+        found: list[NodeProto] = []
+        lineage = self._lineage
+        for node in graph.nodes:
+            outputs = []
+            for value in node.outputs:
+                if value.declared:
+                    declared.append(value)
+                if not value.name and value.is_used:
+                    value.name = graph.fresh_name(node.op_type)
+                outputs.append(value.name)
+            inputs = ["" if value is None else value.name for value in node.inputs]
+            origin = node.origin
+            if type(origin) is NodeOrigin and not node.subgraphs and not (lineage and node._lineage is not None):
+                known = origin.proto
+                if (
+                    node.attributes is origin.attributes
+                    and known.op_type == node.op_type
+                    and known.name == node.name
+                    and known.input[:] == inputs
+                    and known.output[:] == outputs
+                    and _same_domain(known.domain, node.domain)
+                    and known.doc_string == node.doc
+                    and known.overload == node.overload
+                    and _same_metadata(known, node)
+                ):
+                    found.append(known)
+                    continue
+            found.append(self.node(node, inputs, outputs))
+        return found
+
+    def node(self, node: Node, inputs: list[str], outputs: list[str]) -> NodeProto:
+        """A new message for a node; what did not change is taken from the one it came from."""
+        proto = NodeProto()
+        proto.input.extend(inputs)
+        proto.output.extend(outputs)
+        if node.name:
+            proto.name = node.name
+        proto.op_type = node.op_type
+        if node.domain:
+            proto.domain = node.domain
+        if node.overload:
+            proto.overload = node.overload
+        if node.doc:
+            proto.doc_string = node.doc
+        origin = node.origin if isinstance(node.origin, NodeOrigin) else None
+        if origin is not None and not node.domain and origin.proto.domain == "ai.onnx":
+            proto.domain = origin.proto.domain
+        known = {item.name: item for item in origin.proto.attribute} if origin is not None else {}
+        for name, attribute in node.attributes.items():
+            if attribute.kind.is_graph and not attribute.ref:
+                self._graph_attribute(proto.attribute.add(), name, attribute)
+            elif origin is not None and origin.attributes.get(name) is attribute:
+                proto.attribute.append(known[name])
+            else:
+                attribute_to_proto(name, attribute, None, proto.attribute.add())
+        metadata = dict(node.metadata or {})
+        if self._lineage and node.has_own_lineage:
+            metadata[LINEAGE_KEY] = ",".join(node.lineage.names())
+        proto.metadata_props.extend(
+            properties_to_proto(metadata, list(origin.proto.metadata_props) if origin is not None else None)
+        )
+        if origin is not None:
+            proto.device_configurations.extend(origin.proto.device_configurations)
+        return proto
+
+    def _graph_attribute(self, proto: AttributeProto, name: str, attribute: Attribute) -> None:
+        proto.name = name
+        proto.type = int(attribute.kind)  # type: ignore[assignment]  # the stubs want the enum type, protobuf takes its number
+        if attribute.doc:
+            proto.doc_string = attribute.doc
+        if attribute.kind is AttributeKind.GRAPH:
+            proto.g.CopyFrom(self.graph(cast("Graph", attribute.value)))
+        else:
+            proto.graphs.extend([self.graph(graph) for graph in cast("tuple[Graph, ...]", attribute.value)])
+
+
+def _same_domain(spelled: str, domain: str) -> bool:
+    return spelled == domain or (spelled == "ai.onnx" and not domain)
+
+
+def _same_metadata(proto: NodeProto, node: Node) -> bool:
+    stated = proto.metadata_props
+    if not stated:
+        return not node.metadata
+    return {entry.key: entry.value for entry in stated} == (node.metadata or {})
+
+
+def _constant_node(value: Value) -> NodeProto:
+    """A Constant node, for places where a file can't have initializers."""
+    proto = NodeProto(op_type="Constant", output=[value.name])
+    constant = cast("Constant", value.const)
+    kind = AttributeKind.SPARSE_TENSOR if constant.is_sparse else AttributeKind.TENSOR
+    attribute_to_proto("sparse_value" if constant.is_sparse else "value", Attribute(kind, constant), None, proto.attribute.add())
+    return proto
+
+
+# -- what is said about values ----------------------------------------------------------------------------------------------
+
+
+def _statement(value: Value, known: ValueInfoProto | None = None) -> ValueInfoProto:
+    proto = ValueInfoProto()
+    proto.name = value.name
+    if value.type is not None:
+        proto.type.CopyFrom(type_to_proto(value.type, known.type if known is not None else None))
+    if value.doc:
+        proto.doc_string = value.doc
+    proto.metadata_props.extend(properties_to_proto(value.metadata))
+    return proto
+
+
+def _statements(values: list[Value], known: list[ValueInfoOrigin]) -> list[ValueInfoProto]:
+    """What is said about inputs or outputs: unchanged where value, name and type are those of the file."""
+    found = []
+    by_value = {id(value): (value_type, info) for value, value_type, info in known}
+    for index, value in enumerate(values):
+        value_type: Type | None
+        if index < len(known) and known[index][0] is value:
+            _, value_type, info = known[index]
+        elif id(value) in by_value:
+            value_type, info = by_value[id(value)]
+        else:
+            found.append(_statement(value))
+            continue
+        found.append(info if _is_as_stated(value, value_type, info) else _statement(value, info))
+    return found
+
+
+def _is_as_stated(value: Value, value_type: Type | None, info: ValueInfoProto) -> bool:
+    return (
+        (value.type is value_type or value.type == value_type)
+        and value.name == info.name
+        and (value.origin is not info or value.doc == info.doc_string)
+    )
+
+
+def _value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> list[ValueInfoProto]:
+    found = []
+    stated: set[Value] = set()
+    for value, value_type, info in origin.infos:
+        if value is None:
+            found.append(info)
+        elif value.home is graph:
+            stated.add(value)
+            found.append(info if _is_as_stated(value, value_type, info) else _statement(value, info))
+    found.extend(
+        [
+            _statement(value)
+            for value in declared
+            if value not in stated and not value.graph_outputs and value.type is not None and value.name
+        ]
+    )
+    return found
+
+
+def _opset_imports(owner: GraphOwner, origin: ModelOrigin) -> list[OperatorSetIdProto]:
+    """The imports: spelled as they were where their version is the same, then the new ones."""
+    found = []
+    wanted = dict(owner.opset_imports)
+    last = {_normal(item.domain): item.version for item in origin.opset_imports}
+    for item in origin.opset_imports:
+        domain = _normal(item.domain)
+        if domain not in owner.opset_imports:
+            continue
+        wanted.pop(domain, None)
+        if last[domain] == owner.opset_imports[domain]:
+            found.append(item)
+        else:
+            found.append(OperatorSetIdProto(domain=item.domain, version=owner.opset_imports[domain]))
+    found.extend([OperatorSetIdProto(domain=domain, version=version) for domain, version in wanted.items()])
+    return found
+
+
+def _normal(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain

@@ -1,0 +1,80 @@
+"""What lifting remembers, so that what nobody changed is written exactly as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onnx import NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorAnnotation, ValueInfoProto
+
+from graphopt.ir import Attribute, Type, Value
+
+__all__ = ["GraphOrigin", "ModelOrigin", "NodeOrigin", "ValueInfoOrigin", "properties_from_proto", "properties_to_proto"]
+
+#: A statement about a value: the value (``None`` if the file defines none of this name), its type then, and the message.
+ValueInfoOrigin = tuple["Value | None", "Type | None", ValueInfoProto]
+
+
+class NodeOrigin:
+    """The message of a node, and the attributes that were read from it (the very mapping: another one means a change)."""
+
+    __slots__ = ("attributes", "proto")
+
+    def __init__(self, proto: NodeProto, attributes: Mapping[str, Attribute]) -> None:
+        self.proto = proto
+        self.attributes = attributes
+
+
+@dataclass(slots=True)
+class GraphOrigin:
+    """The messages of a graph or function about its values, in the order of the file.
+
+    Attributes:
+        inputs: of ``GraphProto.input``.
+        outputs: of ``GraphProto.output``.
+        infos: of ``value_info``.
+        annotations: of ``quantization_annotation``, with the value it is about.
+        optional_inputs: inputs that had an initializer.
+        metadata: metadata properties.
+    """
+
+    inputs: list[ValueInfoOrigin] = field(default_factory=list)
+    outputs: list[ValueInfoOrigin] = field(default_factory=list)
+    infos: list[ValueInfoOrigin] = field(default_factory=list)
+    annotations: list[tuple[Value | None, TensorAnnotation]] = field(default_factory=list)
+    optional_inputs: frozenset[Value] = frozenset()
+    metadata: list[StringStringEntryProto] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ModelOrigin:
+    """The messages of a model, or of a function, that the IR has no object for.
+
+    Attributes:
+        opset_imports: as they were spelled (``ai.onnx``, repeated), with the version lifted.
+        metadata: metadata properties.
+        configurations: device configurations.
+    """
+
+    opset_imports: list[OperatorSetIdProto] = field(default_factory=list)
+    metadata: list[StringStringEntryProto] = field(default_factory=list)
+    configurations: list[object] = field(default_factory=list)
+
+
+def properties_from_proto(entries: list[StringStringEntryProto]) -> dict[str, str]:
+    """The properties as a dictionary; of a key that is there twice, the last one counts."""
+    return {entry.key: entry.value for entry in entries}
+
+
+def properties_to_proto(
+    properties: Mapping[str, str] | None, known: list[StringStringEntryProto] | None = None
+) -> list[StringStringEntryProto]:
+    """The messages for properties: those they were read from when nothing changed.
+
+    Args:
+        properties: what is to be said.
+        known: what was read.
+    """
+    if known and properties_from_proto(known) == (properties or {}):
+        return known
+    return [StringStringEntryProto(key=key, value=value) for key, value in (properties or {}).items()]

@@ -1,0 +1,151 @@
+"""Where weights stay until somebody asks for them: a file that is kept open, or the bytes that a caller gave.
+
+A file is recognised by what the system says about it (inode, size, time of change) whenever it is read, so a file that was cut or written
+over meanwhile gives an error instead of other numbers, and a file that was replaced by another one of the same name is still the old one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from graphopt.errors import ModelError
+from graphopt.ir import Array, DType, unpack_bytes
+
+__all__ = ["ByteSource", "BytesInFile", "BytesInMemory", "StoredData"]
+
+_CHUNK = 1 << 20
+
+
+class ByteSource(Protocol):
+    """Bytes that tensors are parts of."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """A part of the bytes, not copied."""
+
+    def chunks(self, offset: int, length: int) -> Iterator[bytes | memoryview]:
+        """A part of the bytes, in pieces of bounded size that nothing keeps in memory."""
+
+
+class BytesInMemory:
+    """Bytes that the caller holds anyway."""
+
+    __slots__ = ("_view", "size")
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self._view = memoryview(content)
+        self.size = self._view.nbytes
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """A part of the bytes, not copied."""
+        return self._view[offset : offset + length]
+
+    def chunks(self, offset: int, length: int) -> Iterator[bytes | memoryview]:
+        """The part in pieces of 1 MiB."""
+        for start in range(offset, offset + length, _CHUNK):
+            yield self._view[start : min(start + _CHUNK, offset + length)]
+
+
+class BytesInFile:
+    """A regular file, kept open from the start.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ModelError: if it is no regular file.
+    """
+
+    __slots__ = ("_descriptor", "_mapping", "_stamp", "path", "size")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._mapping: mmap.mmap | None = None
+        # Not blocking: opening a pipe would wait for its other end; what is no regular file is refused below.
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        state = os.fstat(self._descriptor)
+        if not os.path.isfile(path):
+            self.close()
+            raise ModelError(f"{str(path)!r} is no regular file; expected a file")
+        self.size = state.st_size
+        self._stamp = state.st_size, state.st_mtime_ns
+
+    def close(self) -> None:
+        """Give the file back. Views that are in use stay valid."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            self.close()
+
+    def _check(self) -> None:
+        state = os.fstat(self._descriptor)
+        if (state.st_size, state.st_mtime_ns) != self._stamp:
+            raise ModelError(
+                f"{str(self.path)!r} changed since it was read (it had {self.size} bytes and has {state.st_size}); "
+                "read the model again"
+            )
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """A part of the file, mapped into memory."""
+        self._check()
+        if length == 0:
+            return memoryview(b"")
+        if self._mapping is None:
+            self._mapping = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        return memoryview(self._mapping)[offset : offset + length]
+
+    def chunks(self, offset: int, length: int) -> Iterator[bytes | memoryview]:
+        """The part in pieces of 1 MiB, read, not mapped."""
+        self._check()
+        end = offset + length
+        while offset < end:
+            piece = os.pread(self._descriptor, min(_CHUNK, end - offset), offset)
+            if not piece:
+                raise ModelError(f"{str(self.path)!r} ends {end - offset} bytes early; put the whole file back")
+            offset += len(piece)
+            yield piece
+
+
+class StoredData:
+    """Numbers of a tensor in a part of a byte source.
+
+    Args:
+        source: where the bytes are.
+        offset: first byte.
+        length: bytes, must be what ``dtype`` and ``shape`` need.
+        dtype: element type.
+        shape: size of each axis.
+    """
+
+    __slots__ = ("dtype", "length", "offset", "shape", "source")
+
+    def __init__(self, source: ByteSource, offset: int, length: int, dtype: DType, shape: tuple[int, ...]) -> None:
+        self.source = source
+        self.offset = offset
+        self.length = length
+        self.dtype = dtype
+        self.shape = shape
+
+    def numpy(self) -> Array:
+        """A read-only view of the source; a copy for packed types."""
+        if self.length == 0:
+            return np.zeros(self.shape, self.dtype.numpy)
+        raw = np.frombuffer(self.source.view(self.offset, self.length), np.uint8)
+        return unpack_bytes(raw, self.dtype, self.shape)
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The packed little-endian bytes in pieces of bounded size."""
+        return self.source.chunks(self.offset, self.length)
