@@ -84,6 +84,11 @@ class SymbolicDim:
                 return mono[0]
         return None
 
+    @property
+    def terms(self) -> tuple[tuple[Monomial, int], ...]:
+        """The polynomial: factors and coefficient of each term, in canonical order."""
+        return self._terms
+
     def symbols(self) -> frozenset[str]:
         """Names of all dimensions that the expression depends on."""
         found: set[str] = set()

@@ -1,0 +1,8 @@
+"""Questions about a graph: lazy, read-only, right while the graph is rewritten or cached by its version."""
+
+from __future__ import annotations
+
+from graphopt.analysis.integers import Integers
+from graphopt.analysis.shape_values import ShapeValues
+
+__all__ = ["Integers", "ShapeValues"]

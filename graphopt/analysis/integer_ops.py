@@ -1,0 +1,370 @@
+"""How operators act on small integer tensors: one function an operator, given the node, the output asked for and the inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from graphopt.analysis.integers import MAX_ELEMENTS, Integers, broadcast, is_nonnegative
+from graphopt.ir import Constant, Dim, DType, Node, SymbolicDim, dim_max, dim_min, dim_product
+
+__all__ = ["EVALUATORS", "axes_of"]
+
+Inputs = Sequence[Integers | None]
+Evaluator = Callable[[Node, int, Inputs], Integers | None]
+
+_LIMITS = {
+    DType.INT64: (-(1 << 63), (1 << 63) - 1),
+    DType.INT32: (-(1 << 31), (1 << 31) - 1),
+    DType.INT16: (-(1 << 15), (1 << 15) - 1),
+    DType.INT8: (-128, 127),
+    DType.UINT8: (0, 255),
+    DType.UINT16: (0, (1 << 16) - 1),
+    DType.UINT32: (0, (1 << 32) - 1),
+}
+
+
+def _at(inputs: Inputs, index: int) -> Integers | None:
+    return inputs[index] if index < len(inputs) else None
+
+
+def axes_of(node: Node, inputs: Inputs, position: int = 1) -> tuple[int, ...] | None:
+    """Axes of a node, stated as an attribute in older opsets and as an input in newer ones; ``None`` when not known."""
+    stated = node.ints_attr("axes")
+    if stated is not None:
+        return stated
+    given = _at(inputs, position)
+    return None if given is None else given.numbers
+
+
+def _fits(result: Integers | None, node: Node) -> Integers | None:
+    """Numbers that overflow their type are not known; an expression over sizes is taken to fit in 64 bits."""
+    if result is None:
+        return None
+    dtype = node.output.dtype
+    low, high = _LIMITS.get(dtype, _LIMITS[DType.INT64]) if dtype is not None else _LIMITS[DType.INT64]
+    narrow = dtype is not None and dtype is not DType.INT64
+    kept: list[Dim] = []
+    for item in result.elements:
+        known = low <= item <= high if isinstance(item, int) else not narrow or _is_plain(item)
+        kept.append(item if known else None)
+    return Integers(result.shape, tuple(kept))
+
+
+def _is_plain(item: Dim) -> bool:
+    return isinstance(item, SymbolicDim) and item.name is not None
+
+
+def _shape(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    dims = inputs[0]
+    assert dims is not None  # the caller gives the sizes
+    rank = len(dims.elements)
+    start, end = node.attr("start"), node.attr("end")
+    first = start if isinstance(start, int) else 0
+    last = end if isinstance(end, int) else rank
+    first = min(max(first + rank if first < 0 else first, 0), rank)
+    last = min(max(last + rank if last < 0 else last, 0), rank)
+    picked = dims.elements[first : max(last, first)]
+    return Integers((len(picked),), picked)
+
+
+def _size(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    dims = inputs[0]
+    return None if dims is None else Integers((), (dim_product(dims.elements),))
+
+
+def _same(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    return inputs[0]
+
+
+def _constant(node: Node, _output: int, _inputs: Inputs) -> Integers | None:
+    value = node.attributes.get("value")
+    if value is not None and isinstance(value.value, Constant):
+        constant = value.value
+        if constant.dtype not in (*_LIMITS, DType.BOOL) or constant.size > MAX_ELEMENTS:
+            return None
+        return Integers(constant.shape, tuple(int(item) for item in constant.numpy().reshape(-1).tolist()))
+    one = node.attributes.get("value_int")
+    if one is not None and isinstance(one.value, int):
+        return Integers((), (one.value,))
+    many = node.ints_attr("value_ints")
+    return Integers((len(many),), many) if many is not None and len(many) <= MAX_ELEMENTS else None
+
+
+def _cast(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    source = inputs[0]
+    if source is None or node.output.dtype not in (*_LIMITS, DType.BOOL):
+        return None
+    if node.output.dtype is DType.BOOL:
+        kept = tuple(None if not isinstance(item, int) else int(item != 0) for item in source.elements)
+        return Integers(source.shape, kept)
+    return _fits(source, node)
+
+
+def _gather(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data, indices = _at(inputs, 0), _at(inputs, 1)
+    axis = node.attr("axis")
+    if data is None or indices is None or data.rank != 1 or axis not in (0, -1, None):
+        return None
+    numbers = indices.numbers
+    size = len(data.elements)
+    if numbers is None or any(not -size <= item < size for item in numbers):
+        return None
+    return Integers(indices.shape, tuple(data.elements[item] for item in numbers))
+
+
+def _slice(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data = inputs[0]
+    if data is None or data.rank != 1:
+        return None
+    starts, ends = node.ints_attr("starts"), node.ints_attr("ends")
+    axes, steps = node.ints_attr("axes"), None
+    if starts is None:
+        given = [_at(inputs, position) for position in range(1, 5)]
+        if (
+            given[0] is None
+            or given[1] is None
+            or any(len(node.inputs) > i + 1 and node.inputs[i + 1] and not given[i] for i in (2, 3))
+        ):
+            return None
+        starts, ends = given[0].numbers, given[1].numbers
+        axes = None if given[2] is None else given[2].numbers
+        steps = None if given[3] is None else given[3].numbers
+        if (given[2] is not None and axes is None) or (given[3] is not None and steps is None):
+            return None
+    if starts is None or ends is None or len(starts) != 1 or len(ends) != 1 or axes not in (None, (0,), (-1,)):
+        return None
+    step = steps[0] if steps else 1
+    if step < 1:
+        return None
+    picked = data.elements[slice(starts[0], ends[0], step)]
+    return Integers((len(picked),), picked)
+
+
+def _concat(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    parts: list[Dim] = []
+    for item in inputs:
+        if item is None or item.rank != 1:
+            return None
+        parts.extend(item.elements)
+    return Integers((len(parts),), tuple(parts)) if len(parts) <= MAX_ELEMENTS else None
+
+
+def _unsqueeze(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data, axes = inputs[0], axes_of(node, inputs)
+    if data is None or axes is None:
+        return None
+    rank = data.rank + len(axes)
+    places = {axis + rank if axis < 0 else axis for axis in axes}
+    if len(places) != len(axes) or any(not 0 <= place < rank for place in places):
+        return None
+    sizes = iter(data.shape)
+    return data.reshaped(tuple(1 if axis in places else next(sizes) for axis in range(rank)))
+
+
+def _squeeze(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data = inputs[0]
+    if data is None:
+        return None
+    stated = node.ints_attr("axes") is not None or node.input_at(1) is not None
+    axes = axes_of(node, inputs) if stated else tuple(axis for axis, size in enumerate(data.shape) if size == 1)
+    if axes is None:
+        return None
+    places = {axis + data.rank if axis < 0 else axis for axis in axes}
+    if any(not 0 <= place < data.rank or data.shape[place] != 1 for place in places):
+        return None
+    return data.reshaped(tuple(size for axis, size in enumerate(data.shape) if axis not in places))
+
+
+def _reshape(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data, target = _at(inputs, 0), _at(inputs, 1)
+    stated = node.ints_attr("shape")
+    numbers = stated if stated is not None else None if target is None else target.numbers
+    if data is None or numbers is None or 0 in numbers:
+        return None
+    if -1 in numbers:
+        rest = math.prod(item for item in numbers if item != -1)
+        if rest <= 0 or len(data.elements) % rest:
+            return None
+        numbers = tuple(len(data.elements) // rest if item == -1 else item for item in numbers)
+    return data.reshaped(numbers)
+
+
+def _split(node: Node, output: int, inputs: Inputs) -> Integers | None:
+    data = inputs[0]
+    if data is None or data.rank != 1:
+        return None
+    given = _at(inputs, 1)
+    sizes = node.ints_attr("split") or (None if given is None else given.numbers)
+    if sizes is None:
+        if node.input_at(1) is not None or len(data.elements) % len(node.outputs):
+            return None
+        sizes = (len(data.elements) // len(node.outputs),) * len(node.outputs)
+    if len(sizes) != len(node.outputs) or sum(sizes) != len(data.elements):
+        return None
+    start = sum(sizes[:output])
+    return Integers((sizes[output],), data.elements[start : start + sizes[output]])
+
+
+def _binary(function: Callable[[int | SymbolicDim, int | SymbolicDim], Dim]) -> Evaluator:
+    def on_elements(a: Dim, b: Dim) -> Dim:
+        return None if a is None or b is None else function(a, b)
+
+    def evaluate(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+        a, b = _at(inputs, 0), _at(inputs, 1)
+        return None if a is None or b is None or len(inputs) != 2 else _fits(broadcast(a, b, on_elements), node)
+
+    return evaluate
+
+
+def _divide(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
+    if isinstance(a, int) and isinstance(b, int):
+        return None if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+    if isinstance(b, int) and b > 0 and is_nonnegative(a):
+        return a // b
+    return None
+
+
+def _modulo(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
+    if isinstance(b, int) and b > 0 and is_nonnegative(a):
+        return a % b
+    return None
+
+
+def _equal(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
+    if a == b:
+        return 1
+    difference = a - b
+    return 0 if isinstance(difference, int) else None
+
+
+def _compare(holds: Callable[[int], bool]) -> Callable[[int | SymbolicDim, int | SymbolicDim], Dim]:
+    def compare(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
+        difference = a - b
+        return int(holds(difference)) if isinstance(difference, int) else None
+
+    return compare
+
+
+def _negate(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data = inputs[0]
+    if data is None:
+        return None
+    return _fits(Integers(data.shape, tuple(None if item is None else -item for item in data.elements)), node)
+
+
+def _not(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data = inputs[0]
+    if data is None:
+        return None
+    return Integers(data.shape, tuple(1 - item if isinstance(item, int) else None for item in data.elements))
+
+
+def _where(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    if len(inputs) != 3 or any(item is None for item in inputs):
+        return None
+    condition, yes, no = inputs
+    assert condition is not None
+    assert yes is not None
+    assert no is not None
+    if not condition.shape == yes.shape == no.shape:
+        return None
+    picked: list[Dim] = []
+    for test, a, b in zip(condition.elements, yes.elements, no.elements, strict=True):
+        same = a is not None and a == b
+        picked.append(a if same else None if not isinstance(test, int) else a if test else b)
+    return Integers(yes.shape, tuple(picked))
+
+
+def _constant_of_shape(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    sizes = None if inputs[0] is None else inputs[0].numbers
+    value = node.attr("value")
+    if sizes is None or not isinstance(value, Constant) or value.dtype not in (*_LIMITS, DType.BOOL) or value.size != 1:
+        return None
+    count = math.prod(sizes)
+    if count > MAX_ELEMENTS or any(size < 0 for size in sizes):
+        return None
+    return Integers(sizes, (int(value.numpy().reshape(-1)[0]),) * count)
+
+
+def _range(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    numbers = [None if item is None else item.numbers for item in inputs]
+    if len(numbers) != 3 or any(item is None or len(item) != 1 for item in numbers):
+        return None
+    start, limit, delta = (item[0] for item in numbers if item is not None)
+    if delta == 0 or (limit - start) // delta > MAX_ELEMENTS:
+        return None
+    found = tuple(range(start, limit, delta))
+    return Integers((len(found),), found)
+
+
+def _expand(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data, target = _at(inputs, 0), _at(inputs, 1)
+    sizes = None if target is None else target.numbers
+    if data is None or sizes is None or len(data.elements) != 1 or data.rank > len(sizes):
+        return None
+    count = math.prod(sizes)
+    return Integers(sizes, data.elements * count) if 0 <= count <= MAX_ELEMENTS else None
+
+
+def _reduce(function: Callable[[Dim, Dim], Dim], start: Dim) -> Evaluator:
+    def evaluate(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+        data = inputs[0]
+        if data is None or data.rank != 1 or not data.elements:
+            return None
+        stated = node.ints_attr("axes") is not None or node.input_at(1) is not None
+        axes = axes_of(node, inputs) if stated else None
+        if stated and axes not in ((0,), (-1,)):
+            return None
+        if not stated and node.attr("noop_with_empty_axes") == 1:
+            return None
+        total = start if start is not None else data.elements[0]
+        for item in data.elements if start is not None else data.elements[1:]:
+            total = function(total, item)
+        return _fits(Integers((1,) if node.attr("keepdims") == 1 else (), (total,)), node)
+
+    return evaluate
+
+
+def _known(function: Callable[[int | SymbolicDim, int | SymbolicDim], Dim]) -> Callable[[Dim, Dim], Dim]:
+    return lambda a, b: None if a is None or b is None else function(a, b)
+
+
+EVALUATORS: dict[str, Evaluator] = {
+    "Shape": _shape,
+    "Size": _size,
+    "Identity": _same,
+    "Constant": _constant,
+    "Cast": _cast,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Reshape": _reshape,
+    "Split": _split,
+    "Add": _binary(lambda a, b: a + b),
+    "Sub": _binary(lambda a, b: a - b),
+    "Mul": _binary(lambda a, b: a * b),
+    "Div": _binary(_divide),
+    "Mod": _binary(_modulo),
+    "Min": _binary(dim_min),
+    "Max": _binary(dim_max),
+    "Equal": _binary(_equal),
+    "Greater": _binary(_compare(lambda d: d > 0)),
+    "GreaterOrEqual": _binary(_compare(lambda d: d >= 0)),
+    "Less": _binary(_compare(lambda d: d < 0)),
+    "LessOrEqual": _binary(_compare(lambda d: d <= 0)),
+    "And": _binary(lambda a, b: int(bool(a) and bool(b)) if isinstance(a, int) and isinstance(b, int) else None),
+    "Or": _binary(lambda a, b: int(bool(a) or bool(b)) if isinstance(a, int) and isinstance(b, int) else None),
+    "Neg": _negate,
+    "Not": _not,
+    "Where": _where,
+    "ConstantOfShape": _constant_of_shape,
+    "Range": _range,
+    "Expand": _expand,
+    "ReduceProd": _reduce(_known(lambda a, b: a * b), 1),
+    "ReduceSum": _reduce(_known(lambda a, b: a + b), 0),
+    "ReduceMax": _reduce(_known(dim_max), None),
+    "ReduceMin": _reduce(_known(dim_min), None),
+}

@@ -1,0 +1,96 @@
+"""The numbers in small integer tensors, as expressions over dimensions.
+
+What a model computes to reshape, slice and expand (Shape, Gather, arithmetic, Concat, ...) is followed symbolically: each element is a
+number, an expression over named sizes, or unknown. A size that type inference left unknown gets a symbol of its own that no other
+value shares, so nothing is ever taken to be equal that might differ. Exact: integer semantics of the ONNX operators, division
+truncating toward zero; what could overflow or round differently is unknown.
+
+Answers stay right while a graph is rewritten, because a rewrite never changes what a value means; they are worked out on demand
+and kept. Source: the operators' definitions, https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphopt.analysis.integer_ops import EVALUATORS
+from graphopt.analysis.integers import MAX_ELEMENTS, Integers
+from graphopt.ir import Dim, DType, Node, SymbolicDim, Value
+
+__all__ = ["Integers", "ShapeValues"]
+
+_INTEGER = frozenset(
+    {DType.INT64, DType.INT32, DType.BOOL, DType.UINT8, DType.INT8, DType.INT16, DType.UINT16, DType.UINT32}
+)
+_MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _TooDeepError(Exception):
+    """The chain is longer than is followed at once; nothing is remembered of it."""
+
+
+class ShapeValues:
+    """Answers what is known of integer tensors and of sizes."""
+
+    __slots__ = ("_dims", "_known")
+
+    def __init__(self) -> None:
+        self._known: dict[Value, Integers | None] = {}
+        self._dims: dict[Value, tuple[Dim, ...]] = {}
+
+    def of(self, value: Value) -> Integers | None:
+        """The elements of a small integer tensor, ``None`` when it is none or nothing is known."""
+        try:
+            return self._evaluate(value, 0)
+        except _TooDeepError:
+            return None
+
+    def shape_of(self, value: Value) -> tuple[Dim, ...] | None:
+        """Sizes of a tensor's axes, a symbol of its own where inference found nothing; ``None`` when the rank is unknown."""
+        shape = value.shape
+        if shape is None:
+            return None
+        found = self._dims.get(value)
+        if found is None or len(found) != len(shape):
+            found = tuple(SymbolicDim(f"{value.name}#{axis}") if dim is None else dim for axis, dim in enumerate(shape))
+            self._dims[value] = found
+        return found
+
+    def _evaluate(self, value: Value, depth: int) -> Integers | None:
+        if value in self._known:
+            return self._known[value]
+        if depth > _MAX_DEPTH:
+            raise _TooDeepError
+        found = self._from_constant(value) if value.producer is None else self._from_node(value, value.producer, depth)
+        self._known[value] = found
+        return found
+
+    @staticmethod
+    def _from_constant(value: Value) -> Integers | None:
+        constant = value.const if value.is_constant else None
+        if constant is None or constant.dtype not in _INTEGER or constant.size > MAX_ELEMENTS or constant.is_sparse:
+            return None
+        return Integers(constant.shape, tuple(int(item) for item in constant.numpy().reshape(-1).tolist()))
+
+    def _from_node(self, value: Value, node: Node, depth: int) -> Integers | None:
+        evaluate = EVALUATORS.get(node.op)
+        if evaluate is None or node.has_references:
+            return None
+        shape = value.shape
+        if shape is not None and (
+            len(shape) > 3 or math.prod(dim for dim in shape if isinstance(dim, int)) > MAX_ELEMENTS
+        ):
+            return None
+        if node.op in ("Shape", "Size"):
+            source = node.inputs[0]
+            dims = None if source is None else self.shape_of(source)
+            return None if dims is None else evaluate(node, value.index, [Integers((len(dims),), dims)])
+        if node.op == "Cast" and (value.dtype is None or value.dtype not in _INTEGER):
+            return None
+        inputs: Sequence[Integers | None] = [
+            None if item is None else self._evaluate(item, depth + 1) for item in node.inputs
+        ]
+        return evaluate(node, value.index, inputs)
