@@ -9,7 +9,13 @@ from graphopt.serde.attributes import attribute_from_proto, attribute_to_proto
 from graphopt.serde.collector import collector_paused
 from graphopt.serde.emit import LINEAGE_KEY, emit_model
 from graphopt.serde.lift import lift_model
-from graphopt.serde.tensors import TensorStorage, constant_from_proto, constant_to_proto, sparse_from_proto, sparse_to_proto
+from graphopt.serde.tensors import (
+    TensorStorage,
+    constant_from_proto,
+    constant_to_proto,
+    sparse_from_proto,
+    sparse_to_proto,
+)
 from graphopt.serde.types import dtype_from_proto, type_from_proto, type_to_proto
 
 __all__ = [

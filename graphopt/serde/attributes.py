@@ -174,7 +174,9 @@ def attribute_to_proto(
             items = cast("tuple[Constant, ...]", value)
             proto.tensors.extend([constant_to_proto(item, _tensor_name(item)) for item in items])
         case AttributeKind.SPARSE_TENSOR:
-            proto.sparse_tensor.CopyFrom(sparse_to_proto(cast("Constant", value), _tensor_name(cast("Constant", value))))
+            proto.sparse_tensor.CopyFrom(
+                sparse_to_proto(cast("Constant", value), _tensor_name(cast("Constant", value)))
+            )
         case AttributeKind.SPARSE_TENSORS:
             items = cast("tuple[Constant, ...]", value)
             proto.sparse_tensors.extend([sparse_to_proto(item, _tensor_name(item)) for item in items])

@@ -103,7 +103,9 @@ class OperatorChecks:
             return
         count = len(node.inputs)
         if not schema.min_inputs <= count <= schema.max_inputs:
-            raise ModelError(f"{_place(node)}: has {count} inputs, expected {_range(schema.min_inputs, schema.max_inputs)}; fix the model")
+            raise ModelError(
+                f"{_place(node)}: has {count} inputs, expected {_range(schema.min_inputs, schema.max_inputs)}; fix the model"
+            )
         count = len(node.outputs)
         if not schema.min_outputs <= count <= schema.max_outputs:
             raise ModelError(
@@ -125,7 +127,9 @@ class OperatorChecks:
         if len(node.attributes) < len(specs):
             for name, spec in specs.items():
                 if spec.required and name not in node.attributes:
-                    raise ModelError(f"{_place(node)}: attribute {name!r} is missing, expected {spec.kind.name}; add it")
+                    raise ModelError(
+                        f"{_place(node)}: attribute {name!r} is missing, expected {spec.kind.name}; add it"
+                    )
 
     def _find(self, node: Node) -> OpSchema | None:
         if (node.domain, node.op_type) in self._calls:
@@ -182,7 +186,9 @@ def check_functions(model: Model) -> None:
                 done.add(path.pop())
             elif key in path:
                 names = " -> ".join("::".join(filter(None, item)) for item in [*path[path.index(key) :], key])
-                raise ModelError(f"function {'::'.join(filter(None, key))} calls itself ({names}); ONNX has no recursion")
+                raise ModelError(
+                    f"function {'::'.join(filter(None, key))} calls itself ({names}); ONNX has no recursion"
+                )
             elif key not in done:
                 path.append(key)
                 todo.append((key, True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from onnx import (
@@ -19,7 +19,14 @@ from onnx import (
 from graphopt.ir import Attribute, AttributeKind, Constant, Function, Graph, Model, Node, Type, Value
 from graphopt.serde.attributes import attribute_to_proto
 from graphopt.serde.collector import collector_paused
-from graphopt.serde.origins import GraphOrigin, ModelOrigin, NodeOrigin, ValueInfoOrigin, properties_to_proto
+from graphopt.serde.origins import (
+    GraphOrigin,
+    ModelOrigin,
+    NodeOrigin,
+    ValueInfoOrigin,
+    properties_to_proto,
+    state_blanks,
+)
 from graphopt.serde.tensors import constant_to_proto, sparse_to_proto
 from graphopt.serde.types import type_to_proto
 
@@ -69,7 +76,8 @@ class _Emitter:
         proto.graph.CopyFrom(self.graph(model.graph))
         proto.metadata_props.extend(properties_to_proto(model.metadata, origin.metadata))
         proto.functions.extend([self.function(function) for function in model.functions.values()])
-        proto.configuration.extend(origin.configurations)  # type: ignore[arg-type]  # the class has no public name
+        state_blanks(proto, origin.blanks)
+        proto.configuration.extend(origin.configurations)
         return proto
 
     # -- graphs -------------------------------------------------------------------------------------------------------------
@@ -81,14 +89,16 @@ class _Emitter:
         old_rules = self._model.ir_version < _FIRST_IR_VERSION_WITH_FREE_INITIALIZERS
         if old_rules:
             inputs = [v for v in inputs if v not in origin.optional_inputs or v.is_used or graph.has_initializer(v)]
-        lifted = {value for value in origin.optional_inputs}
         for value in graph.initializers():
             constant = cast("Constant", value.const)
-            if old_rules and not value.is_input and value not in lifted:
-                if graph.parent is not None:
+            if old_rules and not value.is_input:
+                if graph.parent is None:
+                    inputs.append(value)
+                elif (
+                    value.origin is None
+                ):  # new here: the file format wants it as an input, which a subgraph can't have
                     nodes.append(_constant_node(value))
                     continue
-                inputs.append(value)
             if constant.is_sparse:
                 proto.sparse_initializer.append(sparse_to_proto(constant, value.name))
             else:
@@ -100,11 +110,12 @@ class _Emitter:
             proto.name = graph.name
         if graph.doc:
             proto.doc_string = graph.doc
+        state_blanks(proto, origin.blanks)
         proto.input.extend(_statements(inputs, origin.inputs))
         proto.output.extend(_statements(graph.outputs, origin.outputs))
         proto.value_info.extend(_value_infos(graph, declared, origin))
-        for value, annotation in origin.annotations:
-            if value is None or value.annotation is not None and value.home is graph:
+        for annotated, annotation in origin.annotations:
+            if annotated is None or (annotated.annotation is not None and annotated.home is graph):
                 proto.quantization_annotation.append(annotation)
         proto.metadata_props.extend(properties_to_proto(graph.metadata, origin.metadata))
         return proto
@@ -121,6 +132,7 @@ class _Emitter:
             proto.overload = function.overload
         if function.doc:
             proto.doc_string = function.doc
+        state_blanks(proto, origin.blanks)
         proto.input.extend([value.name for value in graph.inputs])
         proto.output.extend([value.name for value in graph.outputs])
         proto.attribute.extend(function.attribute_names)
@@ -181,8 +193,14 @@ class _Emitter:
         if node.doc:
             proto.doc_string = node.doc
         origin = node.origin if isinstance(node.origin, NodeOrigin) else None
-        if origin is not None and not node.domain and origin.proto.domain == "ai.onnx":
-            proto.domain = origin.proto.domain
+        if origin is not None:
+            before = origin.proto
+            if not node.domain and before.HasField("domain") and before.domain in ("", "ai.onnx"):
+                proto.domain = before.domain
+            if not node.name and before.HasField("name"):
+                proto.name = ""
+            if not node.doc and before.HasField("doc_string"):
+                proto.doc_string = ""
         known = {item.name: item for item in origin.proto.attribute} if origin is not None else {}
         for name, attribute in node.attributes.items():
             if attribute.kind.is_graph and not attribute.ref:
@@ -228,7 +246,9 @@ def _constant_node(value: Value) -> NodeProto:
     proto = NodeProto(op_type="Constant", output=[value.name])
     constant = cast("Constant", value.const)
     kind = AttributeKind.SPARSE_TENSOR if constant.is_sparse else AttributeKind.TENSOR
-    attribute_to_proto("sparse_value" if constant.is_sparse else "value", Attribute(kind, constant), None, proto.attribute.add())
+    attribute_to_proto(
+        "sparse_value" if constant.is_sparse else "value", Attribute(kind, constant), None, proto.attribute.add()
+    )
     return proto
 
 
@@ -246,7 +266,7 @@ def _statement(value: Value, known: ValueInfoProto | None = None) -> ValueInfoPr
     return proto
 
 
-def _statements(values: list[Value], known: list[ValueInfoOrigin]) -> list[ValueInfoProto]:
+def _statements(values: Sequence[Value], known: list[ValueInfoOrigin]) -> list[ValueInfoProto]:
     """What is said about inputs or outputs: unchanged where value, name and type are those of the file."""
     found = []
     by_value = {id(value): (value_type, info) for value, value_type, info in known}

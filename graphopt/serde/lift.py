@@ -18,7 +18,14 @@ from graphopt.serde.attributes import attribute_from_proto
 from graphopt.serde.checks import OperatorChecks, check_functions, check_model, opsets_from_proto
 from graphopt.serde.collector import collector_paused
 from graphopt.serde.order import sort_model
-from graphopt.serde.origins import GraphOrigin, ModelOrigin, NodeOrigin, ValueInfoOrigin, properties_from_proto
+from graphopt.serde.origins import (
+    GraphOrigin,
+    ModelOrigin,
+    NodeOrigin,
+    ValueInfoOrigin,
+    blanks_of,
+    properties_from_proto,
+)
 from graphopt.serde.tensors import TensorStorage, constant_from_proto, sparse_from_proto
 from graphopt.serde.types import type_from_proto
 
@@ -30,7 +37,7 @@ _Types = dict[str, tuple[Type | None, ValueInfoProto]]
 _GRAPH, _GRAPHS = int(AttributeKind.GRAPH), int(AttributeKind.GRAPHS)
 
 
-class _UndefinedName(Exception):
+class _UndefinedNameError(Exception):
     """A name is read that no earlier node, input or initializer defines."""
 
     def __init__(self, message: str) -> None:
@@ -55,13 +62,13 @@ def lift_model(proto: ModelProto, *, base_dir: Path | None = None, storage: Tens
     with collector_paused():
         try:
             return _lift(proto, storage)
-        except _UndefinedName:
+        except _UndefinedNameError:
             pass
         except RecursionError as err:
             raise ModelError("subgraphs are nested too deep to be read; flatten the model") from err
         try:
             return _lift(sort_model(proto), storage)
-        except _UndefinedName as err:
+        except _UndefinedNameError as err:
             raise ModelError(err.message) from err
 
 
@@ -76,7 +83,8 @@ def _lift(proto: ModelProto, storage: TensorStorage) -> Model:
     model.domain, model.model_version, model.doc = proto.domain, proto.model_version, proto.doc_string
     metadata = list(proto.metadata_props)
     model.metadata = properties_from_proto(metadata)
-    model.origin = ModelOrigin(list(proto.opset_import), metadata, list(proto.configuration))
+    blanks = blanks_of(proto, ("producer_name", "producer_version", "domain", "model_version", "doc_string"))
+    model.origin = ModelOrigin(list(proto.opset_import), metadata, list(proto.configuration), blanks)
     for item in functions.values():
         function = _function(item, storage, calls, proto.ir_version, opsets)
         model.functions[function.key] = function
@@ -108,7 +116,8 @@ def _function(
     function.attribute_defaults = {
         item.name: attribute_from_proto(item, None, storage, where) for item in proto.attribute_proto
     }
-    function.origin = ModelOrigin(list(proto.opset_import), metadata)
+    blanks = blanks_of(proto, ("doc_string", "overload", "domain"))
+    function.origin = ModelOrigin(list(proto.opset_import), metadata, [], blanks)
     return function
 
 
@@ -139,6 +148,7 @@ class _Lifter:
         graph = Graph(proto.name)
         origin = graph.origin = GraphOrigin()
         graph.doc = proto.doc_string
+        origin.blanks = blanks_of(proto, ("name", "doc_string"))
         scope: dict[str, Value] = {}
         self._scopes.append(scope)
         for info in proto.input:
@@ -174,7 +184,7 @@ class _Lifter:
         types = self._types(proto.value_info, ())
         for name in proto.input:
             value = self._define(name, scope, where, "input")
-            value.type = types.get(name)
+            value.type, _ = types.get(name, (None, None))
             graph.add_input(value)
         self._nodes(proto.node, graph, scope, types)
         self._outputs(proto.output, graph, where)
@@ -193,6 +203,7 @@ class _Lifter:
             if value is None:
                 value = self._define(name, scope, where, "initializer")
                 value.type = constant.type
+                value.origin = constant.origin
             elif value.const is not None:
                 raise ModelError(f"{where}: initializer {name!r} is defined twice; rename or remove one of them")
             else:
@@ -221,9 +232,7 @@ class _Lifter:
 
     # -- nodes --------------------------------------------------------------------------------------------------------------
 
-    def _nodes(
-        self, protos: Iterable[NodeProto], graph: Graph, scope: dict[str, Value], types: _Types
-    ) -> None:
+    def _nodes(self, protos: Iterable[NodeProto], graph: Graph, scope: dict[str, Value], types: _Types) -> None:
         nested = len(self._scopes) > 1
         check, names = self._checks.check, self._names
         for proto in protos:
@@ -233,13 +242,13 @@ class _Lifter:
                 if not used:
                     inputs.append(None)
                     continue
-                value = scope.get(used) or self._captured(used)
-                if value is None:
-                    raise _UndefinedName(
+                source = scope.get(used) or self._captured(used)
+                if source is None:
+                    raise _UndefinedNameError(
                         f"node {name!r} ({op_type}): input {used!r} is not defined by any input, initializer or node; "
                         "fix the model"
                     )
-                inputs.append(value)
+                inputs.append(source)
             stated = proto.attribute
             attributes = self._attributes(proto) if stated else _NOTHING
             outputs: list[Value] = []
@@ -303,7 +312,7 @@ class _Lifter:
         for info in outputs:
             stated = self._type(info)
             known = found.get(info.name)
-            if known is None or stated is not None and not (isinstance(stated, TensorType) and stated.shape is None):
+            if known is None or not (stated is None or (isinstance(stated, TensorType) and stated.shape is None)):
                 found[info.name] = stated, info
         return found
 
@@ -336,7 +345,7 @@ class _Lifter:
         for name in names:
             value = scope.get(name) or self._captured(name)
             if value is None:
-                raise _UndefinedName(
+                raise _UndefinedNameError(
                     f"{where}: output {name!r} is not defined by any input, initializer or node; fix the model"
                 )
             graph.add_output(value)

@@ -83,7 +83,9 @@ def _order(reads: Sequence[set[str]], gives: Sequence[list[str]], nodes: Sequenc
             if not waiting[user]:
                 heapq.heappush(ready, user)
     if len(order) < len(nodes):
-        raise ModelError(f"nodes form a cycle: {_cycle(needs, waiting, nodes)}; ONNX graphs must have none, fix the model")
+        raise ModelError(
+            f"nodes form a cycle: {_cycle(needs, waiting, nodes)}; ONNX graphs must have none, fix the model"
+        )
     return order
 
 

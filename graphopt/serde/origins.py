@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from onnx import NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorAnnotation, ValueInfoProto
+from onnx import (
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    StringStringEntryProto,
+    TensorAnnotation,
+    ValueInfoProto,
+)
 
 from graphopt.ir import Attribute, Type, Value
 
-__all__ = ["GraphOrigin", "ModelOrigin", "NodeOrigin", "ValueInfoOrigin", "properties_from_proto", "properties_to_proto"]
+__all__ = [
+    "GraphOrigin",
+    "ModelOrigin",
+    "NodeOrigin",
+    "ValueInfoOrigin",
+    "blanks_of",
+    "properties_from_proto",
+    "properties_to_proto",
+    "state_blanks",
+]
 
 #: A statement about a value: the value (``None`` if the file defines none of this name), its type then, and the message.
 ValueInfoOrigin = tuple["Value | None", "Type | None", ValueInfoProto]
@@ -36,6 +54,7 @@ class GraphOrigin:
         annotations: of ``quantization_annotation``, with the value it is about.
         optional_inputs: inputs that had an initializer.
         metadata: metadata properties.
+        blanks: fields of the message that are stated and empty.
     """
 
     inputs: list[ValueInfoOrigin] = field(default_factory=list)
@@ -44,6 +63,7 @@ class GraphOrigin:
     annotations: list[tuple[Value | None, TensorAnnotation]] = field(default_factory=list)
     optional_inputs: frozenset[Value] = frozenset()
     metadata: list[StringStringEntryProto] = field(default_factory=list)
+    blanks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -54,11 +74,24 @@ class ModelOrigin:
         opset_imports: as they were spelled (``ai.onnx``, repeated), with the version lifted.
         metadata: metadata properties.
         configurations: device configurations.
+        blanks: fields of the message that are stated and empty.
     """
 
     opset_imports: list[OperatorSetIdProto] = field(default_factory=list)
     metadata: list[StringStringEntryProto] = field(default_factory=list)
     configurations: list[object] = field(default_factory=list)
+    blanks: tuple[str, ...] = ()
+
+
+def blanks_of(proto: ModelProto | GraphProto | FunctionProto, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the fields ``names`` that the message states although they are empty."""
+    return tuple([name for name in names if not getattr(proto, name) and proto.HasField(name)])
+
+
+def state_blanks(proto: ModelProto | GraphProto | FunctionProto, names: tuple[str, ...]) -> None:
+    """State empty fields as a file did, unless they are not empty any more."""
+    for name in names:
+        setattr(proto, name, getattr(proto, name))
 
 
 def properties_from_proto(entries: list[StringStringEntryProto]) -> dict[str, str]:

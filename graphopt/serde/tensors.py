@@ -18,10 +18,17 @@ from onnx import SparseTensorProto, TensorProto
 from graphopt.errors import ModelError
 from graphopt.ir import Array, Constant, DType, SparseData, TensorData, pack_bytes, unpack_bytes
 from graphopt.serde.external import find_external_data
-from graphopt.serde.storage import ByteSource, BytesInFile, StoredData
+from graphopt.serde.storage import BytesInFile, ByteSource, StoredData
 from graphopt.serde.types import MAX_ELEMENTS, dtype_from_proto
 
-__all__ = ["ProtoData", "TensorStorage", "constant_from_proto", "constant_to_proto", "sparse_from_proto", "sparse_to_proto"]
+__all__ = [
+    "ProtoData",
+    "TensorStorage",
+    "constant_from_proto",
+    "constant_to_proto",
+    "sparse_from_proto",
+    "sparse_to_proto",
+]
 
 _CHUNK = 1 << 20
 _FIELD = dict.fromkeys(DType, "int32_data") | {
@@ -141,7 +148,9 @@ def _data(
 ) -> TensorData:
     size = math.prod(shape)
     if size > MAX_ELEMENTS or (shape and min(shape) < 0):
-        raise ModelError(f"{where}: shape {list(shape)} is absurd, expected sizes of 0 or more and at most 2**62 elements")
+        raise ModelError(
+            f"{where}: shape {list(shape)} is absurd, expected sizes of 0 or more and at most 2**62 elements"
+        )
     if proto.HasField("segment"):
         raise ModelError(f"{where}: is stored in segments, which nothing writes; join the segments first")
     if proto.data_location == _EXTERNAL:
@@ -220,7 +229,9 @@ def sparse_from_proto(proto: SparseTensorProto, storage: TensorStorage | None = 
     where = where or f"sparse tensor {proto.values.name!r}"
     shape = tuple(proto.dims)
     if math.prod(shape) > MAX_ELEMENTS or (shape and min(shape) < 0):
-        raise ModelError(f"{where}: shape {list(shape)} is absurd, expected sizes of 0 or more and at most 2**62 elements")
+        raise ModelError(
+            f"{where}: shape {list(shape)} is absurd, expected sizes of 0 or more and at most 2**62 elements"
+        )
     values = constant_from_proto(proto.values, storage, where)
     indices = constant_from_proto(proto.indices, storage, f"indices of {where}")
     count = values.size
