@@ -39,6 +39,7 @@ from graphopt.ir.types import (
     symbols_of,
 )
 from graphopt.ir.value import Quantization, Use, Value
+from graphopt.ir.verifier import find_problems, verify
 
 __all__ = [
     "Array",
@@ -85,6 +86,7 @@ __all__ = [
     "dim_max",
     "dim_min",
     "dim_product",
+    "find_problems",
     "find_schema",
     "forget_schemas",
     "inline_graph",
@@ -95,4 +97,5 @@ __all__ = [
     "replace_all_uses",
     "symbols_of",
     "unpack_bytes",
+    "verify",
 ]

@@ -168,10 +168,8 @@ class GraphBuilder:
         plain = {key: item.graph if isinstance(item, GraphBuilder) else item for key, item in attributes.items()}
         node.attributes = coerce_attributes(find_schema(node.domain, node.op_type, version), plain)
         node._find_subgraphs()
-        if name:
-            self._names.reserve(name)
         for value in node.outputs:
-            value.name = self._names.fresh((name or node.op_type).lower())
+            value.name = self._names.fresh(name or node.op_type.lower())
         self.graph.append(node)
         if self._infer is not None:
             self._infer(node)
