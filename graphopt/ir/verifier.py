@@ -1,7 +1,8 @@
 """The invariants of the IR, one small check each.
 
-:func:`verify` holds before and after each pass; inside a pass it need not. A check is a generator over a :class:`~graphopt.ir.survey.Survey`,
-what one walk over all graphs found; it yields a sentence per problem. All of them are linear, and none recurses over nodes or nested graphs.
+:func:`verify` holds before and after each pass; inside a pass it need not. A check is a generator over a
+:class:`~graphopt.ir.survey.Survey`, what one walk over all graphs found; it yields a sentence per problem. All of them are linear, and
+none recurses over nodes or nested graphs.
 
 Order and names are one question each about scopes: a node may read what stands before it in its graph, or before the node around its
 graph, and so on outwards; and where it stands, the innermost value of that name must be the one it reads, or the emitted model would
