@@ -1,0 +1,193 @@
+"""Types of values, by ONNX's own shape inference: a whole model at once through C++, single nodes after edits.
+
+The whole-model run sees no large weights (types need shapes, not numbers) and does not believe intermediate ``value_info``: what a file
+says of inner values is often left over from before its inputs were made dynamic. It is used only for outputs of operators that nobody
+has inference for. Numerics: none; shapes are what ONNX infers, symbols included.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+
+import onnx
+from onnx import GraphProto, NodeProto, TensorProto, TypeProto
+
+from graphopt.ir import Constant, DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
+from graphopt.serde import attribute_to_proto, constant_to_proto, emit_model, type_from_proto, type_to_proto
+
+__all__ = ["OnnxTypes"]
+
+logger = logging.getLogger(__name__)
+
+#: Constants up to this many bytes are shown to inference: it follows shapes, not weights.
+_SHOWN_BYTES = 2048
+_MAX_MESSAGE = (1 << 31) - 1
+#: How C++ inference names sizes that it can't name; in answers about one node they mean nothing outside it.
+_GENERATED = "unk__"
+
+
+def _placed(constant: Constant, name: str) -> TensorProto:
+    if constant.dtype is DType.STRING or constant.nbytes <= _SHOWN_BYTES:
+        return constant_to_proto(constant, name)
+    return TensorProto(name=name, dims=constant.shape, data_type=int(constant.dtype))
+
+
+@lru_cache(maxsize=4096)
+def _schema(domain: str, op_type: str, opset: int) -> onnx.defs.OpSchema | None:
+    try:
+        found: onnx.defs.OpSchema = onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
+    return found
+
+
+class OnnxTypes:
+    """Finds types by ONNX's shape inference; implements :class:`graphopt.passes.ModelTypes`."""
+
+    def __init__(self) -> None:
+        self._read: dict[bytes, Type | None] = {}
+        self._written: dict[TensorType, TypeProto] = {}
+
+    # -- a whole model --------------------------------------------------------------------------------------------------------
+
+    def infer_model(self, model: Model) -> int:
+        """Set the types of values, subgraphs included. What can't be inferred keeps its stated element type and rank only."""
+        proto = emit_model(model, lineage=False, place=_placed)
+        known_ops = {function.key[:2] for function in model.functions.values()}
+        self._forget_statements(proto.graph, model, known_ops)
+        if proto.ByteSize() > _MAX_MESSAGE:
+            logger.warning("the model is too large for type inference; types stay as the file states them")
+            return 0
+        try:
+            inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as err:
+            logger.warning("type inference failed, types stay as the file states them: %s", err)
+            return 0
+        return self._read_graph(model.graph, inferred.graph)
+
+    def _forget_statements(self, graph: GraphProto, model: Model, functions: set[tuple[str, str]]) -> None:
+        """Keep statements only about what inference has no rule for."""
+        kept = set()
+        for node in graph.node:
+            domain = "" if node.domain == "ai.onnx" else node.domain
+            known = (domain, node.op_type) in functions
+            schema = None if known else _schema(domain, node.op_type, model.opset_imports.get(domain, 0))
+            if not known and (schema is None or not schema.has_type_and_shape_inference_function):
+                kept.update(node.output)
+            for attribute in node.attribute:
+                for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else []:
+                    self._forget_statements(inner, model, functions)
+        infos = [info for info in graph.value_info if info.name in kept]
+        del graph.value_info[:]
+        graph.value_info.extend(infos)
+        given = {value.name for value in graph.input}
+        for output in graph.output:
+            if output.name not in kept and output.name not in given and output.type.HasField("tensor_type"):
+                output.type.tensor_type.ClearField("shape")
+
+    def _read_graph(self, graph: Graph, proto: GraphProto) -> int:
+        infos = {info.name: info.type for info in proto.value_info}
+        for info in proto.output:
+            if info.HasField("type"):
+                infos[info.name] = info.type
+        changed = 0
+        stated = graph.parent is not None
+        if stated:  # inputs of a subgraph are what its node gives them
+            for info in proto.input:
+                if info.HasField("type"):
+                    infos[info.name] = info.type
+            for value in graph.inputs:
+                changed += self._set(value, infos.get(value.name))
+        protos = iter(proto.node)
+        offset = len(proto.node) - len(graph.nodes)  # constants written as nodes stand first
+        for _ in range(offset):
+            next(protos)
+        for node in graph.nodes:
+            node_proto = next(protos)
+            for value in node.outputs:
+                changed += self._set(value, infos.get(value.name))
+            if node.subgraphs:
+                inner = [a.g if a.HasField("g") else None for a in node_proto.attribute]
+                graphs = [g for g in inner if g is not None] + [g for a in node_proto.attribute for g in a.graphs]
+                for subgraph, subproto in zip(node.subgraphs, graphs, strict=True):
+                    changed += self._read_graph(subgraph, subproto)
+        return changed
+
+    def _set(self, value: Value, proto: TypeProto | None) -> int:
+        found = None if proto is None else self._read_type(proto)
+        old = value.type
+        if isinstance(old, TensorType):
+            if found is None or (isinstance(found, TensorType) and found.shape is None):
+                dtype = found.dtype if isinstance(found, TensorType) and found.dtype else old.dtype
+                found = TensorType(dtype, None if old.shape is None else (None,) * len(old.shape))
+            elif isinstance(found, TensorType) and found.dtype is DType.UNDEFINED:
+                found = TensorType(old.dtype, found.shape)
+        if found is None or found == old:
+            return 0
+        value.type = found
+        return 1
+
+    def _read_type(self, proto: TypeProto) -> Type | None:
+        key = proto.SerializeToString()
+        if key not in self._read:
+            self._read[key] = type_from_proto(proto)
+        return self._read[key]
+
+    # -- one node -------------------------------------------------------------------------------------------------------------
+
+    def infer_node(self, node: Node) -> Sequence[Type | None]:
+        """Types of a node's outputs from those of its inputs; ``None`` where nothing can be said."""
+        nothing: list[Type | None] = [None] * len(node.outputs)
+        version = node.opset
+        owner = node.graph.owner if node.graph is not None else None
+        if version is None or owner is None or node.subgraphs or node.has_references:
+            return nothing
+        schema = _schema(node.domain, node.op_type, version)
+        if schema is None or not schema.has_type_and_shape_inference_function:
+            return nothing
+        proto = NodeProto(op_type=node.op_type, domain=node.domain)
+        types: dict[str, TypeProto] = {}
+        data: dict[str, TensorProto] = {}
+        for index, value in enumerate(node.inputs):
+            name = "" if value is None else f"i{index}"
+            proto.input.append(name)
+            if value is None:
+                continue
+            if value.type is None:
+                return nothing
+            types[name] = self._write_type(value.type)
+            if value.is_constant and value.const is not None and value.const.nbytes <= _SHOWN_BYTES:
+                data[name] = constant_to_proto(value.const, name)
+        proto.output.extend([f"o{index}" for index in range(len(node.outputs))])
+        for name, attribute in node.attributes.items():
+            proto.attribute.append(attribute_to_proto(name, attribute))
+        imports = [
+            onnx.OperatorSetIdProto(domain=domain, version=number) for domain, number in owner.opset_imports.items()
+        ]
+        try:
+            found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as err:
+            logger.debug("types of %s: %s", node, err)
+            return nothing
+        return [self._local_type(found[name]) if name in found else None for name in proto.output]
+
+    def _write_type(self, value_type: Type) -> TypeProto:
+        if not isinstance(value_type, TensorType):
+            return type_to_proto(value_type)
+        found = self._written.get(value_type)
+        if found is None:
+            found = self._written[value_type] = type_to_proto(value_type)
+        return found
+
+    def _local_type(self, proto: TypeProto) -> Type | None:
+        found = self._read_type(proto)
+        if isinstance(found, TensorType) and found.shape is not None:
+            generated = [
+                isinstance(dim, SymbolicDim) and (dim.name or "").startswith(_GENERATED) for dim in found.shape
+            ]
+            if any(generated):
+                dims = zip(found.shape, generated, strict=True)
+                return TensorType(found.dtype, tuple(None if made else dim for dim, made in dims))
+        return found
