@@ -1,0 +1,1 @@
+"""Backends: IR to what a runtime loads; each legalizes, then emits."""
