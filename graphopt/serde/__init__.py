@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from graphopt.serde.attributes import attribute_from_proto, attribute_to_proto
 from graphopt.serde.collector import collector_paused
-from graphopt.serde.emit import LINEAGE_KEY, emit_model
+from graphopt.serde.emit import LINEAGE_KEY, Place, emit_model, initializer_to_proto
 from graphopt.serde.lift import lift_model
 from graphopt.serde.tensors import (
     TensorStorage,
@@ -20,6 +20,7 @@ from graphopt.serde.types import dtype_from_proto, type_from_proto, type_to_prot
 
 __all__ = [
     "LINEAGE_KEY",
+    "Place",
     "TensorStorage",
     "attribute_from_proto",
     "attribute_to_proto",
@@ -28,6 +29,7 @@ __all__ = [
     "constant_to_proto",
     "dtype_from_proto",
     "emit_model",
+    "initializer_to_proto",
     "lift_model",
     "sparse_from_proto",
     "sparse_to_proto",

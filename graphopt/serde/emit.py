@@ -33,18 +33,23 @@ from graphopt.serde.types import type_to_proto
 if TYPE_CHECKING:
     from graphopt.ir import GraphOwner
 
-__all__ = ["LINEAGE_KEY", "Place", "emit_model"]
+__all__ = ["LINEAGE_KEY", "Place", "emit_model", "initializer_to_proto"]
 
 #: Metadata property of a node that says which original nodes it came from.
 LINEAGE_KEY = "graphopt.lineage"
 _FIRST_IR_VERSION_WITH_NODE_METADATA = 10
 _FIRST_IR_VERSION_WITH_FREE_INITIALIZERS = 4
 
-#: Gives the message of an initializer; decides where its bytes are.
-Place = Callable[[Constant, str], TensorProto]
+#: Gives the message of a dense initializer; decides where its bytes are.
+Place = Callable[[Value], TensorProto]
 
 
-def emit_model(model: Model, *, lineage: bool = True, place: Place = constant_to_proto) -> ModelProto:
+def initializer_to_proto(value: Value) -> TensorProto:
+    """The message of a dense initializer, with its bytes where they were."""
+    return constant_to_proto(cast("Constant", value.const), value.name)
+
+
+def emit_model(model: Model, *, lineage: bool = True, place: Place = initializer_to_proto) -> ModelProto:
     """The message of a whole model.
 
     Args:
@@ -102,7 +107,7 @@ class _Emitter:
             if constant.is_sparse:
                 proto.sparse_initializer.append(sparse_to_proto(constant, value.name))
             else:
-                proto.initializer.append(self._place(constant, value.name))
+                proto.initializer.append(self._place(value))
         declared: list[Value] = []
         nodes.extend(self.nodes(graph, declared))
         proto.node.extend(nodes)

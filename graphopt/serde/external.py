@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["find_external_data", "safe_path"]
 
+_MOST_OPEN_FILES = 64
+
 
 def safe_path(folder: Path, location: str, where: str) -> Path:
     """The file that an external data location names.
@@ -94,7 +96,7 @@ def find_external_data(
     file = storage.files.get(path)
     if file is None:
         try:
-            file = storage.files[path] = BytesInFile(path)
+            file = storage.files[path] = BytesInFile(path, keep_open=len(storage.files) < _MOST_OPEN_FILES)
         except OSError as err:
             raise ModelError(f"{where}: external data {str(path)!r} cannot be read: {err.strerror}") from err
     if offset + expected > file.size:

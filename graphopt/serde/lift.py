@@ -57,19 +57,20 @@ def lift_model(proto: ModelProto, *, base_dir: Path | None = None, storage: Tens
         ModelError: if the model is broken, or cannot be kept.
         UnsafePathError: if external data is outside ``base_dir``.
     """
-    check_model(proto)
     storage = TensorStorage(folder=base_dir) if storage is None else storage
     with collector_paused():
         try:
-            return _lift(proto, storage)
-        except _UndefinedNameError:
-            pass
-        except RecursionError as err:
-            raise ModelError("subgraphs are nested too deep to be read; flatten the model") from err
-        try:
-            return _lift(sort_model(proto), storage)
+            check_model(proto)
+            try:
+                return _lift(proto, storage)
+            except _UndefinedNameError:
+                return _lift(sort_model(proto), storage)
         except _UndefinedNameError as err:
             raise ModelError(err.message) from err
+        except UnicodeDecodeError as err:
+            raise ModelError(f"a name or text is not valid UTF-8 ({err.object[:40]!r}); fix the model") from err
+        except RecursionError as err:
+            raise ModelError("subgraphs are nested too deep to be read; flatten the model") from err
 
 
 def _lift(proto: ModelProto, storage: TensorStorage) -> Model:

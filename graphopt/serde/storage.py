@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +22,7 @@ from graphopt.ir import Array, DType, unpack_bytes
 __all__ = ["ByteSource", "BytesInFile", "BytesInMemory", "StoredData"]
 
 _CHUNK = 1 << 20
+_MAP_FROM = 1 << 16
 
 
 class ByteSource(Protocol):
@@ -56,29 +59,33 @@ class BytesInMemory:
 
 
 class BytesInFile:
-    """A regular file, kept open from the start.
+    """A regular file.
 
     Args:
         path: the file.
+        keep_open: whether it stays open from now on, so that it is the same file even when another one takes its name; without, each
+            reading opens it again.
 
     Raises:
         OSError: if it cannot be opened.
         ModelError: if it is no regular file.
     """
 
-    __slots__ = ("_descriptor", "_mapping", "_stamp", "path", "size")
+    __slots__ = ("_descriptor", "_stamp", "path", "size")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep_open: bool = True) -> None:
         self.path = path
-        self._mapping: mmap.mmap | None = None
-        # Not blocking: opening a pipe would wait for its other end; what is no regular file is refused below.
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        state = os.fstat(self._descriptor)
-        if not os.path.isfile(path):
-            self.close()
-            raise ModelError(f"{str(path)!r} is no regular file; expected a file")
+        self._descriptor = -1
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: opening a device may do something
+            raise ModelError(f"{str(path)!r} is no regular file, expected a file; choose another one")
+        descriptor = self._open()
+        state = os.fstat(descriptor)
         self.size = state.st_size
-        self._stamp = state.st_size, state.st_mtime_ns
+        self._stamp = _stamp(state)
+        if keep_open:
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Give the file back. Views that are in use stay valid."""
@@ -90,33 +97,51 @@ class BytesInFile:
         if getattr(self, "_descriptor", -1) >= 0:
             self.close()
 
-    def _check(self) -> None:
-        state = os.fstat(self._descriptor)
-        if (state.st_size, state.st_mtime_ns) != self._stamp:
-            raise ModelError(
-                f"{str(self.path)!r} changed since it was read (it had {self.size} bytes and has {state.st_size}); "
-                "read the model again"
-            )
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        descriptor = self._descriptor
+        try:
+            descriptor = self._open() if descriptor < 0 else descriptor
+        except OSError as err:
+            raise ModelError(f"{str(self.path)!r} cannot be read any more: {err.strerror}; put the file back") from err
+        try:
+            state = os.fstat(descriptor)
+            if _stamp(state) != self._stamp:
+                raise ModelError(
+                    f"{str(self.path)!r} changed since it was read (it had {self.size} bytes and has {state.st_size}); "
+                    "read the model again"
+                )
+            yield descriptor
+        finally:
+            if descriptor != self._descriptor:
+                os.close(descriptor)
 
     def view(self, offset: int, length: int) -> memoryview:
-        """A part of the file, mapped into memory."""
-        self._check()
-        if length == 0:
-            return memoryview(b"")
-        if self._mapping is None:
-            self._mapping = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-        return memoryview(self._mapping)[offset : offset + length]
+        """A part of the file: a large one is mapped, and its memory is free again when the view is; a small one is read."""
+        if length < _MAP_FROM:
+            return memoryview(b"".join(self.chunks(offset, length)))
+        begin = offset - offset % mmap.ALLOCATIONGRANULARITY
+        with self._opened() as descriptor:
+            mapping = mmap.mmap(descriptor, offset + length - begin, access=mmap.ACCESS_READ, offset=begin)
+        return memoryview(mapping)[offset - begin :]
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes | memoryview]:
         """The part in pieces of 1 MiB, read, not mapped."""
-        self._check()
         end = offset + length
-        while offset < end:
-            piece = os.pread(self._descriptor, min(_CHUNK, end - offset), offset)
-            if not piece:
-                raise ModelError(f"{str(self.path)!r} ends {end - offset} bytes early; put the whole file back")
-            offset += len(piece)
-            yield piece
+        with self._opened() as descriptor:
+            while offset < end:
+                piece = os.pread(descriptor, min(_CHUNK, end - offset), offset)
+                if not piece:
+                    raise ModelError(f"{str(self.path)!r} ends {end - offset} bytes early; put the whole file back")
+                offset += len(piece)
+                yield piece
+
+
+def _stamp(state: os.stat_result) -> tuple[int, int, int]:
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 class StoredData:
