@@ -16,7 +16,7 @@ from onnx import (
     ValueInfoProto,
 )
 
-from graphopt.ir import Attribute, AttributeKind, Constant, Function, Graph, Model, Node, Type, Value
+from graphopt.ir import Attribute, AttributeKind, Constant, Function, Graph, Model, Node, TensorType, Type, Value
 from graphopt.serde.attributes import attribute_to_proto
 from graphopt.serde.collector import collector_paused
 from graphopt.serde.origins import (
@@ -277,7 +277,7 @@ def _statements(values: Sequence[Value], known: list[ValueInfoOrigin]) -> list[V
     by_value = {id(value): (value_type, info) for value, value_type, info in known}
     for index, value in enumerate(values):
         value_type: Type | None
-        if index < len(known) and known[index][0] is value:
+        if index < len(known) and known[index][2].name == value.name:
             _, value_type, info = known[index]
         elif id(value) in by_value:
             value_type, info = by_value[id(value)]
@@ -289,11 +289,17 @@ def _statements(values: Sequence[Value], known: list[ValueInfoOrigin]) -> list[V
 
 
 def _is_as_stated(value: Value, value_type: Type | None, info: ValueInfoProto) -> bool:
+    """Whether a statement still holds. What inference found since then does not change what the file promises; another
+    element type or kind does."""
     return (
-        (value.type is value_type or value.type == value_type)
-        and value.name == info.name
-        and (value.origin is not info or value.doc == info.doc_string)
+        _agree(value.type, value_type) and value.name == info.name and (value.origin is not info or value.doc == info.doc_string)
     )
+
+
+def _agree(now: Type | None, stated: Type | None) -> bool:
+    if now is None or stated is None or now == stated:
+        return True
+    return isinstance(now, TensorType) and isinstance(stated, TensorType) and now.dtype == stated.dtype
 
 
 def _value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> list[ValueInfoProto]:

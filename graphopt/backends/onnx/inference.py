@@ -14,7 +14,7 @@ from functools import lru_cache
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto
 
-from graphopt.ir import Constant, DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
+from graphopt.ir import DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
 from graphopt.serde import attribute_to_proto, constant_to_proto, emit_model, type_from_proto, type_to_proto
 
 __all__ = ["OnnxTypes"]
@@ -28,10 +28,12 @@ _MAX_MESSAGE = (1 << 31) - 1
 _GENERATED = "unk__"
 
 
-def _placed(constant: Constant, name: str) -> TensorProto:
+def _placed(value: Value) -> TensorProto:
+    constant = value.const
+    assert constant is not None, "an initializer has constant data"
     if constant.dtype is DType.STRING or constant.nbytes <= _SHOWN_BYTES:
-        return constant_to_proto(constant, name)
-    return TensorProto(name=name, dims=constant.shape, data_type=int(constant.dtype))
+        return constant_to_proto(constant, value.name)
+    return TensorProto(name=value.name, dims=constant.shape, data_type=int(constant.dtype))
 
 
 @lru_cache(maxsize=4096)
