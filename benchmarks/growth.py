@@ -88,12 +88,11 @@ def _finish(name: str, nodes: int, source: Path, tool: str, outcomes: list[Outco
 
 
 def _table(rows: Sequence[Measured]) -> Table:
-    table = Table(
-        "model", "nodes", "tool", "seconds", "us a node", "x ORT", "nodes after", "numbers", title="load to save"
-    )
+    table = Table("tool", "seconds", "us a node", "x ORT", "nodes after", "numbers")
+    table.title = f"{rows[0].model}: {rows[0].nodes:,} nodes, load to save"
     ort = {row.model: row.seconds for row in rows if row.tool == "onnxruntime" and row.status == "ok"}
     for row in rows:
-        table.add_row(row.model, f"{row.nodes:,}", row.tool, *_cells(row, ort.get(row.model)))
+        table.add_row(row.tool, *_cells(row, ort.get(row.model)))
     return table
 
 
