@@ -1,0 +1,74 @@
+"""What a backend is: it makes a model one that a runtime loads, and writes it in the form that the runtime reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from graphopt.ir import Model, Node
+from graphopt.passes import PassContext
+from graphopt.target import Target
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["Artifact", "Backend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a runtime loads: in memory (``proto``, or ``data``) or in a file (``path``).
+
+    Attributes:
+        kind: what it is, ``"onnx"`` for a model, or the name of another format.
+        proto: an ONNX model in memory.
+        data: any other format in memory.
+        path: a file.
+        names: name in the artifact by name in the model, for inputs and outputs that had to be renamed.
+    """
+
+    kind: str
+    proto: ModelProto | None = None
+    data: bytes | None = None
+    path: Path | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = [item is not None for item in (self.proto, self.data, self.path)]
+        if sum(given) != 1:
+            raise ValueError(f"an artifact is one of proto, data and path, found {sum(given)} of them")
+
+
+class Backend(Protocol):
+    """Turns a model into what one runtime loads.
+
+    Attributes:
+        name: kebab-case, unique among all plugins, what ``--target`` takes.
+        target: what the runtime can do.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the backend."""
+
+    @property
+    def target(self) -> Target:
+        """What the runtime can do."""
+
+    def legalize(self, model: Model, ctx: PassContext) -> str:
+        """Pipeline text that makes a model one that :meth:`emit` accepts; empty when nothing is to do.
+
+        Shared transforms are named in the text, never imported. The caller runs it.
+        """
+
+    def emit(self, model: Model) -> Artifact:
+        """The artifact for a legalized model, which is not changed.
+
+        Raises:
+            UnsupportedOpError: if a node cannot be expressed; names it and says why.
+        """
+
+    def supports(self, node: Node) -> str | None:
+        """Why the runtime cannot run a node, ``None`` when it can (or when nobody knows)."""

@@ -1,0 +1,52 @@
+"""Running models: ONNX Runtime, the reference evaluator of the ``onnx`` package, and either of them in a child process.
+
+Import from here, not from the modules inside; what needs a runtime is imported when it is first asked for. May import everything up to
+``graphopt.backends``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from graphopt.runtime.base import Datum, Feeds, Outputs, Runner, ValueSpec, check_feeds
+from graphopt.runtime.isolation import Worker, run_isolated
+
+if TYPE_CHECKING:
+    from graphopt.runtime.executor import OrtExecutor
+    from graphopt.runtime.isolated_runner import IsolatedRunner, load_isolated
+    from graphopt.runtime.onnxruntime_runner import ModelSource, OrtRunner
+    from graphopt.runtime.reference_runner import ReferenceRunner
+
+__all__ = [
+    "Datum",
+    "Feeds",
+    "IsolatedRunner",
+    "ModelSource",
+    "OrtExecutor",
+    "OrtRunner",
+    "Outputs",
+    "ReferenceRunner",
+    "Runner",
+    "ValueSpec",
+    "Worker",
+    "check_feeds",
+    "load_isolated",
+    "run_isolated",
+]
+
+_HOMES = {
+    "IsolatedRunner": "isolated_runner",
+    "ModelSource": "onnxruntime_runner",
+    "OrtExecutor": "executor",
+    "OrtRunner": "onnxruntime_runner",
+    "ReferenceRunner": "reference_runner",
+    "load_isolated": "isolated_runner",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
