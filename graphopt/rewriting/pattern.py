@@ -197,7 +197,12 @@ class OpPattern:
         return self.match_node(node, found)
 
     def match_node(self, node: Node, found: Bindings) -> NoMatch | None:
-        """Match a node: attributes, then inputs, without the guards for inner nodes."""
+        """Match a node: attributes, then inputs, without the guards for inner nodes.
+
+        A node with an attribute that refers to one of the surrounding function never matches: what it says is not known here.
+        """
+        if node.attributes and node.has_references:
+            return NoMatch("an attribute of %s refers to one of the surrounding function", node.op)
         for name, test in self.attributes:
             actual = node.attr(name)
             if not (test(actual) if callable(test) else actual == test):

@@ -180,11 +180,11 @@ class Rewriter:
     def replace(self, old: Value, new: Value) -> None:
         """Let everybody read ``new`` where they read ``old``; a graph output keeps its name.
 
-        A fresh ``new`` takes over the name of ``old``. Its type is the better known of both.
+        A fresh ``new`` takes over the name of ``old``. Its type is the better known of both, except that of an input, which is a promise.
         """
         if old is new:
             return
-        if new.type is None or _knows_more(old.type, new.type):
+        if new.type is None or (not new.is_input and _knows_more(old.type, new.type)):
             new.type = old.type
         new.lineage = Lineage.merge((new.lineage, old.lineage))
         fresh = new.producer is not None and not new.name

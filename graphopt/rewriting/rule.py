@@ -124,7 +124,9 @@ class RewritePattern(abc.ABC):
         """Try to rewrite at ``node``; must not edit unless it applies."""
 
     def apply(self, node: Node, rw: Rewriter) -> Replacement:
-        """What the driver calls."""
+        """What the driver calls; a root with attributes that refer to those of the surrounding function is left alone."""
+        if node.attributes and node.has_references:
+            return NoMatch("an attribute of %s refers to one of the surrounding function", node.op)
         return self.match_and_rewrite(node, rw)
 
     @property
