@@ -15,6 +15,7 @@ from graphopt.serde.tensors import (
     constant_to_proto,
     sparse_from_proto,
     sparse_to_proto,
+    tensor_header,
 )
 from graphopt.serde.types import dtype_from_proto, type_from_proto, type_to_proto
 
@@ -33,6 +34,7 @@ __all__ = [
     "lift_model",
     "sparse_from_proto",
     "sparse_to_proto",
+    "tensor_header",
     "type_from_proto",
     "type_to_proto",
 ]

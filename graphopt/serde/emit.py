@@ -289,17 +289,25 @@ def _statements(values: Sequence[Value], known: list[ValueInfoOrigin]) -> list[V
 
 
 def _is_as_stated(value: Value, value_type: Type | None, info: ValueInfoProto) -> bool:
-    """Whether a statement still holds. What inference found since then does not change what the file promises; another
-    element type or kind does."""
+    """Whether a statement still holds; more that inference found since then does not change what the file promises."""
     return (
-        _agree(value.type, value_type) and value.name == info.name and (value.origin is not info or value.doc == info.doc_string)
+        _agree(value.type, value_type)
+        and value.name == info.name
+        and (value.origin is not info or value.doc == info.doc_string)
     )
 
 
 def _agree(now: Type | None, stated: Type | None) -> bool:
+    """Whether two types can be those of one value."""
     if now is None or stated is None or now == stated:
         return True
-    return isinstance(now, TensorType) and isinstance(stated, TensorType) and now.dtype == stated.dtype
+    if not isinstance(now, TensorType) or not isinstance(stated, TensorType) or now.dtype != stated.dtype:
+        return False
+    if now.shape is None or stated.shape is None:
+        return True
+    return len(now.shape) == len(stated.shape) and not any(
+        isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(now.shape, stated.shape, strict=True)
+    )
 
 
 def _value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> list[ValueInfoProto]:

@@ -44,7 +44,7 @@ class BytesInMemory:
 
     __slots__ = ("_view", "size")
 
-    def __init__(self, content: bytes | memoryview) -> None:
+    def __init__(self, content: bytes | bytearray | memoryview) -> None:
         self._view = memoryview(content)
         self.size = self._view.nbytes
 

@@ -28,6 +28,7 @@ __all__ = [
     "constant_to_proto",
     "sparse_from_proto",
     "sparse_to_proto",
+    "tensor_header",
 ]
 
 _CHUNK = 1 << 20
@@ -181,37 +182,62 @@ def _data(
     return ProtoData(proto, dtype, shape)
 
 
-def constant_to_proto(constant: Constant, name: str) -> TensorProto:
-    """The message for a constant: the one it was read from when nothing changed, else a new one.
+def constant_to_proto(constant: Constant, name: str, *, keep_external: bool = True) -> TensorProto:
+    """The message for a constant: the very one it was read from when nothing changed (don't change it), else a new one.
+
+    Args:
+        constant: dense.
+        name: name in the file, may be empty.
+        keep_external: whether external data that nobody changed is referred to where it is; else its bytes are put into the message.
+    """
+    data, origin = constant.data, constant.origin
+    if isinstance(origin, TensorProto) and origin.name == name:
+        if isinstance(data, ProtoData) and data.proto is origin:
+            return origin
+        if keep_external and isinstance(data, StoredData) and origin.data_location == _EXTERNAL:
+            return origin
+    elif isinstance(origin, TensorProto) and isinstance(data, ProtoData) and data.proto is origin:
+        proto = TensorProto()
+        proto.CopyFrom(origin)
+        proto.name = name
+        return proto
+    proto = tensor_header(constant, name)
+    if constant.dtype is DType.STRING:
+        proto.string_data.extend(
+            [item if isinstance(item, bytes) else str(item).encode() for item in constant.numpy().reshape(-1)]
+        )
+    elif (
+        keep_external
+        and isinstance(data, StoredData)
+        and isinstance(origin, TensorProto)
+        and origin.data_location == _EXTERNAL
+    ):
+        proto.external_data.extend(origin.external_data)
+        proto.data_location = _EXTERNAL
+    else:
+        proto.raw_data = b"".join(data.chunks())
+    return proto
+
+
+def tensor_header(constant: Constant, name: str) -> TensorProto:
+    """A new message with all that is to be said about a dense constant, but no data.
 
     Args:
         constant: dense.
         name: name in the file, may be empty.
     """
-    data, origin = constant.data, constant.origin
+    origin = constant.origin
     proto = TensorProto()
-    if isinstance(origin, TensorProto):
-        if isinstance(data, ProtoData):
-            if data.proto is origin and origin.name == name:
-                return origin
-        elif isinstance(data, StoredData) and origin.data_location == _EXTERNAL and origin.name == name:
-            return origin
-        if isinstance(data, ProtoData | StoredData):
-            proto.CopyFrom(origin)
-            proto.name = name
-            if isinstance(data, StoredData) and origin.data_location != _EXTERNAL:
-                proto.raw_data = b"".join(data.chunks())
-            return proto
-    if name:
-        proto.name = name
-    proto.data_type = int(constant.dtype)
     proto.dims.extend(constant.shape)
-    if constant.dtype is DType.STRING:
-        proto.string_data.extend(
-            [item if isinstance(item, bytes) else str(item).encode() for item in constant.numpy().reshape(-1)]
-        )
-    else:
-        proto.raw_data = b"".join(data.chunks())
+    proto.data_type = int(constant.dtype)
+    if isinstance(origin, TensorProto):
+        if origin.HasField("doc_string"):
+            proto.doc_string = origin.doc_string
+        proto.metadata_props.extend(origin.metadata_props)
+        if origin.HasField("data_location") and origin.data_location != _EXTERNAL:
+            proto.data_location = TensorProto.DEFAULT
+    if name or (isinstance(origin, TensorProto) and origin.HasField("name")):
+        proto.name = name
     return proto
 
 

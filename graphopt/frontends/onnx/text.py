@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from google.protobuf import json_format, text_format
 from onnx import ModelProto
 
@@ -29,9 +31,9 @@ def parse_text(content: bytes, suffix: str) -> ModelProto:
     try:
         text = content.decode()
         if suffix in _PROTOBUF_TEXT:
-            return text_format.Parse(text, ModelProto())
+            return cast("ModelProto", text_format.Parse(text, ModelProto()))
         if suffix in _PROTOBUF_JSON:
-            return json_format.Parse(text, ModelProto())
+            return cast("ModelProto", json_format.Parse(text, ModelProto()))
         import onnx.parser  # only for this form
 
         return onnx.parser.parse_model(text)
