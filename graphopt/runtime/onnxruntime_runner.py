@@ -15,7 +15,7 @@ from typing import Final, Literal, Self, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
-from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from google.protobuf.message import EncodeError
 from onnx import ModelProto
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 

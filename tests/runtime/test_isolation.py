@@ -10,15 +10,20 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx.parser import parse_model
 
 from graphopt.errors import ExecutionError
-from graphopt.runtime import Worker, load_isolated, run_isolated
+from graphopt.runtime import Feeds, Runner, Worker, load_isolated, run_isolated
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]>'
+
+
+def y_of(runner: Runner, feeds: Feeds) -> Any:
+    return runner.run(feeds)["y"]
 
 
 def test_results_and_arrays_come_back():
@@ -82,7 +87,7 @@ def test_isolated_runner_gives_the_same_numbers():
         assert ["x"] == [spec.name for spec in runner.inputs]
         assert ["w"] == [spec.name for spec in runner.overridable]
         assert ["y"] == [spec.name for spec in runner.outputs]
-        assert [2.0, 4.0] == runner.run({"x": np.array([1, 2], np.float32)})["y"].tolist()
+        assert [2.0, 4.0] == y_of(runner, {"x": np.array([1, 2], np.float32)}).tolist()
         with pytest.raises(ExecutionError, match="input 'x' is missing"):
             runner.run({})
-        assert [6.0] == runner.run({"x": np.array([3], np.float32)})["y"].tolist()
+        assert [6.0] == y_of(runner, {"x": np.array([3], np.float32)}).tolist()

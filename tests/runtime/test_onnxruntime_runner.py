@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import weakref
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -15,10 +16,14 @@ from onnx.parser import parse_model
 
 from graphopt.errors import ExecutionError
 from graphopt.ir import DType, MapType, OptionalType, SequenceType, SymbolicDim, TensorType
-from graphopt.runtime import OrtRunner, Runner
+from graphopt.runtime import Datum, Feeds, OrtRunner, Runner
 from graphopt.runtime.ort_values import parse_type
 
 HEAD = '<ir_version: 8, opset_import: ["": 17, "ai.onnx.ml": 1]>'
+
+
+def y_of(runner: Runner, feeds: Feeds) -> Any:
+    return runner.run(feeds)["y"]
 
 
 def model(body: str) -> ModelProto:
@@ -40,7 +45,7 @@ def test_path_bytes_and_message_give_the_same(tmp_path):
         with OrtRunner(source) as runner:
             assert isinstance(runner, Runner)
             assert runner.inputs[0].type == TensorType(DType.FLOAT, (SymbolicDim("n"), 2))
-            assert [[-1.0, 2.0]] == runner.run({"x": x})["y"].tolist()
+            assert [[-1.0, 2.0]] == y_of(runner, {"x": x}).tolist()
 
 
 def test_initializer_that_is_an_input_can_be_overridden():
@@ -48,8 +53,8 @@ def test_initializer_that_is_an_input_can_be_overridden():
     with OrtRunner(proto) as runner:
         assert ["x"] == [spec.name for spec in runner.inputs]
         assert ["w"] == [spec.name for spec in runner.overridable]
-        assert [6.0] == runner.run({"x": np.array([3], np.float32)})["y"].tolist()
-        assert [15.0] == runner.run({"x": np.array([3], np.float32), "w": np.array([5], np.float32)})["y"].tolist()
+        assert [6.0] == y_of(runner, {"x": np.array([3], np.float32)}).tolist()
+        assert [15.0] == y_of(runner, {"x": np.array([3], np.float32), "w": np.array([5], np.float32)}).tolist()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,7 @@ def test_initializer_that_is_an_input_can_be_overridden():
 def test_element_types_pass_through(dtype, kind):
     x = np.array([0, 1, 3]).astype(kind)
     with OrtRunner(identity(dtype)) as runner:
-        y = runner.run({"x": x})["y"]
+        y = y_of(runner, {"x": x})
     assert x.dtype == y.dtype
     assert x.tobytes() == y.tobytes()
 
@@ -77,28 +82,28 @@ def test_int4_is_packed_and_unpacked():
     up = parse_model(head + f"g (int4[n] x) => (float[n] y) {{ y = Cast<to={TensorProto.FLOAT}>(x) }}")
     x = np.array([-8, 3, 7], np.float32)
     with OrtRunner(down) as runner:
-        narrow = runner.run({"x": x})["y"]
+        narrow = y_of(runner, {"x": x})
     assert np.dtype(ml_dtypes.int4) == narrow.dtype
     with OrtRunner(up) as runner:
-        assert x.tolist() == runner.run({"x": narrow})["y"].tolist()
+        assert x.tolist() == y_of(runner, {"x": narrow}).tolist()
     with OrtRunner(up) as runner:
-        assert (0,) == runner.run({"x": narrow[:0]})["y"].shape
+        assert (0,) == y_of(runner, {"x": narrow[:0]}).shape
 
 
 def test_sequences_optionals_maps_and_texts():
-    two = [np.ones((1, 2), np.float32), np.zeros((3, 2), np.float32)]
+    two: list[Datum] = [np.ones((1, 2), np.float32), np.zeros((3, 2), np.float32)]
     with OrtRunner(model("g (seq(float[n, 2]) x) => (float[m, 2] y) { y = ConcatFromSequence<axis=0>(x) }")) as runner:
         assert runner.inputs[0].type == SequenceType(TensorType(DType.FLOAT))
-        assert (4, 2) == runner.run({"x": two})["y"].shape
+        assert (4, 2) == y_of(runner, {"x": two}).shape
     with OrtRunner(model("g (optional(float[n]) x) => (bool y) { y = OptionalHasElement(x) }")) as runner:
         assert isinstance(runner.inputs[0].type, OptionalType)
-        assert [False, True] == [bool(runner.run({"x": x})["y"]) for x in (None, np.ones(2, np.float32))]
+        assert [False, True] == [bool(y_of(runner, {"x": x})) for x in (None, np.ones(2, np.float32))]
     body = "g (float[n, 2] x) => (seq(map(int64, float)) y) { y = ai.onnx.ml.ZipMap<classlabels_int64s=[3, 4]>(x) }"
     with OrtRunner(model(body)) as runner:
         assert runner.outputs[0].type == SequenceType(MapType(DType.INT64, TensorType(DType.FLOAT)))
-        assert [{3: 1.0, 4: 1.0}] == runner.run({"x": two[0]})["y"]
+        assert [{3: 1.0, 4: 1.0}] == y_of(runner, {"x": two[0]})
     with OrtRunner(identity(TensorProto.STRING)) as runner:
-        assert ["a", "ß"] == runner.run({"x": np.array(["a", "ß"], object)})["y"].tolist()
+        assert ["a", "ß"] == y_of(runner, {"x": np.array(["a", "ß"], object)}).tolist()
 
 
 def test_missing_and_unknown_inputs_are_named():
@@ -143,9 +148,9 @@ def test_external_data_of_a_model_in_memory(tmp_path):
     onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     bare = onnx.load(tmp_path / "m.onnx", load_external_data=False)
     with OrtRunner(bare, folder=tmp_path) as runner:
-        assert 3.0 == runner.run({"x": np.ones((1, 300), np.float32)})["y"].max()
+        assert 3.0 == y_of(runner, {"x": np.ones((1, 300), np.float32)}).max()
     with OrtRunner(tmp_path / "m.onnx") as runner:
-        assert 3.0 == runner.run({"x": np.ones((1, 300), np.float32)})["y"].max()
+        assert 3.0 == y_of(runner, {"x": np.ones((1, 300), np.float32)}).max()
 
 
 def test_closed_runner_gives_its_memory_back(tmp_path):
@@ -178,7 +183,7 @@ def test_optimizer_levels():
     proto = model("g (float[n] x) => (float[n] y) { t = Identity(x) y = Neg(t) }")
     for optimize in (True, False, "basic", "extended"):
         with OrtRunner(proto, optimize=optimize, threads=1, low_memory=False) as runner:
-            assert [-1.0] == runner.run({"x": np.ones(1, np.float32)})["y"].tolist()
+            assert [-1.0] == y_of(runner, {"x": np.ones(1, np.float32)}).tolist()
     with pytest.raises(ValueError, match="unknown optimization level 'most'"):
         OrtRunner(proto, optimize="most")  # type: ignore[arg-type]  # that is the point
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 from onnx.parser import parse_model
 
 from graphopt.errors import ExecutionError
-from graphopt.runtime import ReferenceRunner, Runner
+from graphopt.runtime import Feeds, ReferenceRunner, Runner
 
 HEAD = '<ir_version: 8, opset_import: ["": 17, "acme": 1]>'
+
+
+def y_of(runner: Runner, feeds: Feeds) -> Any:
+    return runner.run(feeds)["y"]
 
 
 def test_path_bytes_and_message_give_the_same(tmp_path):
@@ -22,8 +28,8 @@ def test_path_bytes_and_message_give_the_same(tmp_path):
             assert (["x"], ["w"], ["y"]) == tuple(
                 [spec.name for spec in specs] for specs in (runner.inputs, runner.overridable, runner.outputs)
             )
-            assert [6.0] == runner.run({"x": np.array([3], np.float32)})["y"].tolist()
-            assert [3.0] == runner.run({"x": np.array([3], np.float32), "w": np.ones(1, np.float32)})["y"].tolist()
+            assert [6.0] == y_of(runner, {"x": np.array([3], np.float32)}).tolist()
+            assert [3.0] == y_of(runner, {"x": np.array([3], np.float32), "w": np.ones(1, np.float32)}).tolist()
 
 
 def test_kernels_of_plugins_run_with_attributes_and_absent_inputs():
@@ -34,14 +40,14 @@ def test_kernels_of_plugins_run_with_attributes_and_absent_inputs():
 
     with ReferenceRunner(proto, kernels={"acme::Scale": scale}) as runner:
         assert {"y": [6.0], "z": [2.0]} == {
-            name: value.tolist() for name, value in runner.run({"x": np.array([2], np.float32)}).items()
+            name: np.asarray(value).tolist() for name, value in runner.run({"x": np.array([2], np.float32)}).items()
         }
 
 
 def test_sequences_come_as_lists():
     proto = parse_model(HEAD + "g (float[n] x) => (seq(float[n]) y) { y = SequenceConstruct(x, x) }")
     with ReferenceRunner(proto) as runner:
-        found = runner.run({"x": np.array([2], np.float32)})["y"]
+        found = y_of(runner, {"x": np.array([2], np.float32)})
     assert [[2.0], [2.0]] == [item.tolist() for item in found]
 
 
