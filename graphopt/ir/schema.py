@@ -6,6 +6,7 @@ same operators as graphopt does. Nothing of the ONNX specification is typed agai
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,18 @@ from graphopt.ir.attributes import Attribute, AttributeKind, AttributeValue
 
 if TYPE_CHECKING:
     import onnx.defs
+    from onnx.onnx_cpp2py_export.shape_inference import InferenceContext
 
-__all__ = ["AttributeSpec", "OpSchema", "Parameter", "find_schema", "forget_schemas", "is_known_domain", "newest_opset"]
+__all__ = [
+    "AttributeSpec",
+    "OpSchema",
+    "Parameter",
+    "find_schema",
+    "forget_schemas",
+    "is_known_domain",
+    "newest_opset",
+    "register_schema",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +179,31 @@ def forget_schemas() -> None:
     """Forget cached schemas, after a plugin registered or removed some."""
     find_schema.cache_clear()
     is_known_domain.cache_clear()
+
+
+def register_schema(schema: onnx.defs.OpSchema, infer: Callable[[InferenceContext], None] | None = None) -> None:
+    """Make an operator known to shape inference, the checker and graphopt. The same one twice is fine.
+
+    Args:
+        schema: a schema outside of the domains of ONNX.
+        infer: sets the types of the outputs.
+
+    Raises:
+        ValueError: if another schema has its name, domain and version.
+    """
+    import onnx.defs  # lazily, as above
+
+    if infer is not None:
+        schema.set_type_and_shape_inference_function(infer)
+    try:
+        onnx.defs.register_schema(schema)
+    except onnx.defs.SchemaError as err:
+        known = onnx.defs.get_schema(schema.name, schema.since_version, schema.domain)
+        if _adapt(known) != _adapt(schema):
+            raise ValueError(
+                f"version {schema.since_version} of {schema.name!r} in domain {schema.domain!r} is registered already"
+            ) from err
+    forget_schemas()
 
 
 @lru_cache(maxsize=256)

@@ -7,18 +7,62 @@ from __future__ import annotations
 
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
 from graphopt.passes.base import Executor, ModelTypes, Pass, PassContext, PassResult
+from graphopt.passes.dumps import PrintIR, Reproducer, installed_versions
+from graphopt.passes.instrumentation import BisectLimit, Instrumentation, PassStatistics, PeakMemory, TimePasses
+from graphopt.passes.manager import PassManager
+from graphopt.passes.operators import Kernel, Lowering, LowerOperators, OperatorDefinition
+from graphopt.passes.options import OptionSpec, build_pass, option_specs, options_text, pass_text
+from graphopt.passes.pipeline import Fixpoint, Item, Pipeline, parse_overrides, parse_pipeline
+from graphopt.passes.record import PassRecord, PipelineReport
+from graphopt.passes.registry import Lazy, PassRegistry, Registry, suggestion
 from graphopt.passes.rewrite_pass import RewritePass
+from graphopt.passes.toml_config import CheckConfig, InputConfig, PipelineFile, read_pipeline_file
+from graphopt.passes.verify_each import VerifyEach
 
 __all__ = [
+    "BisectLimit",
+    "CheckConfig",
     "Exact",
     "Executor",
+    "Fixpoint",
+    "InputConfig",
+    "Instrumentation",
+    "Item",
+    "Kernel",
+    "Lazy",
     "Lossy",
+    "LowerOperators",
+    "Lowering",
     "ModelTypes",
     "Numerics",
+    "OperatorDefinition",
+    "OptionSpec",
     "Pass",
     "PassContext",
+    "PassManager",
+    "PassRecord",
+    "PassRegistry",
     "PassResult",
+    "PassStatistics",
+    "PeakMemory",
+    "Pipeline",
+    "PipelineFile",
+    "PipelineReport",
+    "PrintIR",
     "Reassociates",
+    "Registry",
+    "Reproducer",
     "RewritePass",
+    "TimePasses",
+    "VerifyEach",
+    "build_pass",
+    "installed_versions",
+    "option_specs",
+    "options_text",
+    "parse_overrides",
+    "parse_pipeline",
+    "pass_text",
+    "read_pipeline_file",
+    "suggestion",
     "weakest",
 ]

@@ -1,0 +1,94 @@
+"""Operators that plugins bring: what they mean, and what a backend runs instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from graphopt.ir import Array
+from graphopt.numerics import Numerics, weakest
+from graphopt.passes.base import Pass, PassContext, PassResult
+from graphopt.rewriting import Rule, RuleIndex, rewrite_graph
+
+if TYPE_CHECKING:
+    import onnx.defs
+    from onnx.onnx_cpp2py_export.shape_inference import InferenceContext
+
+    from graphopt.ir import Graph
+
+__all__ = ["Kernel", "LowerOperators", "Lowering", "OperatorDefinition"]
+
+#: Computes an operator with numpy: arrays for the inputs (``None`` where absent), attributes as keywords; one array, or a tuple of them.
+Kernel = Callable[..., "Array | tuple[Array, ...]"]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorDefinition:
+    """An operator in a plugin's own domain.
+
+    Attributes:
+        schema: name, domain, inputs, outputs, attributes; registered in ``onnx.defs``.
+        infer: sets the types of the outputs, unless ``schema`` has a function that does.
+        kernel: its meaning, in numpy.
+        dim_roles: name of each axis of each parameter, by parameter name: axes of one name have one size, ``"..."`` stands for any
+            number of axes. ``{"X": ("batch", "channel", "..."), "Y": ("batch", "channel", "...")}``
+        decomposition: the rule that puts standard operators in its place, for backends that do not know it.
+    """
+
+    schema: onnx.defs.OpSchema
+    kernel: Kernel | None = None
+    infer: Callable[[InferenceContext], None] | None = None
+    dim_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    decomposition: Rule | None = None
+
+    @property
+    def op(self) -> str:
+        """The operator as rules are indexed by it: ``"domain::Name"``."""
+        return f"{self.schema.domain}::{self.schema.name}" if self.schema.domain else self.schema.name
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """What a backend runs in the place of an operator.
+
+    Attributes:
+        op: the operator, ``"domain::Name"``.
+        backend: name of the backend.
+        rule: puts operators that the backend runs in its place.
+    """
+
+    op: str
+    backend: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class LowerOperators(Pass):
+    """Put operators that a backend runs in the place of those that plugins brought.
+
+    Made by the plugin manager, which knows the rules; not a part of pipeline text. Idempotent; needs no types.
+
+    Attributes:
+        rules: lowerings and decompositions.
+    """
+
+    name: ClassVar[str] = "lower-operators"
+    needs_types: ClassVar[bool] = False
+    rules: tuple[Rule, ...] = field(default=(), repr=False)  # not an option: rules have no text form
+
+    @property
+    def declared_numerics(self) -> Numerics:
+        """The weakest of what the rules declare."""
+        return weakest(rule.numerics for rule in self.rules)
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Lower each operator that a rule is for."""
+        result = rewrite_graph(
+            graph,
+            RuleIndex(self.rules),
+            inference=ctx.types,
+            applications=ctx.applications,
+            explain=ctx.explain,
+        )
+        return PassResult(changed=result.changed, stats=dict(result.applied))

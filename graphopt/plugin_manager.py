@@ -1,0 +1,426 @@
+"""Plugins: found by entry points, checked, and asked through hooks what they offer.
+
+Nothing is scanned before somebody asks. A plugin that can't be used (import fails, too new, blocked) is listed with its reason and the
+rest goes on; what would make results depend on luck (a name registered twice, a misspelled hook) is an error that names the plugin.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import pluggy
+
+from graphopt import hookspecs
+from graphopt.errors import GraphoptError, PluginError
+from graphopt.ir import Model, register_schema
+from graphopt.passes import (
+    Instrumentation,
+    Lazy,
+    Lowering,
+    LowerOperators,
+    OperatorDefinition,
+    Pass,
+    PassRecord,
+    PassRegistry,
+    PassResult,
+    Registry,
+    suggestion,
+)
+
+if TYPE_CHECKING:
+    from onnx.onnx_cpp2py_export.shape_inference import InferenceContext
+
+__all__ = ["PluginInfo", "PluginManager", "ReportSection"]
+
+logger = logging.getLogger(__name__)
+
+_GROUP: Final = "graphopt"
+_HOOKS: Final = tuple(name for name in hookspecs.__all__ if name.startswith("graphopt_"))
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSection:
+    """A section of the report that a plugin adds.
+
+    Attributes:
+        title: its heading.
+        make: its text from the plain values of the whole report (what ``--json`` prints); ``None`` leaves the section out.
+    """
+
+    title: str
+    make: Callable[[Mapping[str, object]], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """A plugin that was found.
+
+    Attributes:
+        name: name of its entry point.
+        package: distribution and version that it came with.
+        status: ``"loaded"``, ``"blocked"``, ``"failed"``, ``"missing"`` or ``"incompatible"``.
+        reason: why it is not used, and what to do.
+        hooks: hooks that it implements.
+    """
+
+    name: str
+    package: str
+    status: str
+    reason: str = ""
+    hooks: tuple[str, ...] = ()
+
+
+class PluginManager:
+    """All plugins, and what they offer.
+
+    Args:
+        blocked: names of plugins that are not to be used.
+        discover: whether installed plugins are looked for.
+
+    Example:
+        >>> plugins = PluginManager(discover=False)
+        >>> plugins.register(object(), name="nothing")
+        >>> [(info.name, info.status) for info in plugins.plugins]
+        [('nothing', 'loaded')]
+    """
+
+    def __init__(self, blocked: Sequence[str] = (), *, discover: bool = True) -> None:
+        self.blocked = tuple(dict.fromkeys(blocked))
+        self._discover = discover
+        self._manager = pluggy.PluginManager(_GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._infos: dict[str, PluginInfo] = {}
+        self._found = False
+
+    # -- finding plugins ------------------------------------------------------------------------------------------------------
+
+    def register(self, plugin: object, *, name: str, package: str = "") -> None:
+        """Add a plugin: a module, or any object with hook implementations.
+
+        Args:
+            plugin: it.
+            name: unique among all plugins.
+            package: distribution and version that it came with.
+
+        Raises:
+            PluginError: if the name is taken, or a hook is misspelled, takes unknown arguments, or lacks its marker.
+        """
+        taken = self._infos.get(name)
+        if taken is not None:
+            one, two = taken.package or "the program itself", package or "the program itself"
+            raise PluginError(f"plugin {name!r} is registered by both {one} and {two}; uninstall one")
+        if name in self.blocked:
+            self._infos[name] = PluginInfo(name, package, "blocked", "left out with --no-plugin")
+            return
+        wanted = getattr(plugin, "GRAPHOPT_API_VERSION", hookspecs.HOOK_API_VERSION)
+        if not isinstance(wanted, int) or wanted > hookspecs.HOOK_API_VERSION:
+            reason = f"written for hook API version {wanted!r}, this graphopt has {hookspecs.HOOK_API_VERSION}; update graphopt"
+            self._infos[name] = PluginInfo(name, package, "incompatible", reason)
+            return
+        self._check_markers(plugin, name)
+        try:
+            self._manager.register(plugin, name=name)
+        except pluggy.PluginValidationError as err:
+            raise PluginError(
+                f"plugin {name!r}: {_validation_text(err)}; fix the plugin, or leave it out with --no-plugin {name}"
+            ) from err
+        self._check_names(plugin, name)
+        hooks = tuple(hook.name for hook in self._manager.get_hookcallers(plugin) or ())
+        self._infos[name] = PluginInfo(name, package, "loaded", hooks=hooks)
+
+    def _check_markers(self, plugin: object, name: str) -> None:
+        """A function with the name of a hook that is not marked would never be called."""
+        for hook in _HOOKS:
+            found = getattr(plugin, hook, None)
+            if (
+                found is not None
+                and callable(found)
+                and not hasattr(found, f"{_GROUP}_impl")
+                and found is not getattr(hookspecs, hook)
+            ):
+                raise PluginError(
+                    f"plugin {name!r}: {hook} is not marked; write @hookimpl above it (from graphopt import hookimpl)"
+                )
+
+    def _check_names(self, plugin: object, name: str) -> None:
+        """Pluggy's own check of pending hooks, with the plugin's name and a suggestion."""
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as err:
+            self._manager.unregister(plugin)
+            wrong = [caller.name for caller in vars(self._manager.hook).values() if _is_unknown(caller, plugin)]
+            unknown = wrong[0] if wrong else "?"
+            hint = suggestion(unknown, _HOOKS) or ";"
+            raise PluginError(
+                f"plugin {name!r}: unknown hook {unknown!r}{hint} known hooks: graphopt list hooks"
+            ) from err
+
+    def load(self) -> PluginManager:
+        """Find and import all installed plugins, once; returns this manager.
+
+        Raises:
+            PluginError: as :meth:`register`; also when a blocked plugin does not exist.
+        """
+        if self._found:
+            return self
+        self._found = True
+        if self._discover:
+            seen: set[tuple[str, str]] = set()
+            for entry in sorted(importlib.metadata.entry_points(group=_GROUP), key=lambda entry: entry.name):
+                if (entry.name, entry.value) not in seen:  # one distribution may be found twice on the path
+                    seen.add((entry.name, entry.value))
+                    self._load_entry(entry)
+        for name in self.blocked:
+            if name not in self._infos:
+                known = ", ".join(self._infos) or "none"
+                raise PluginError(
+                    f"there is no plugin {name!r} to leave out{suggestion(name, self._infos) or ';'} installed: {known}"
+                )
+        self._register_operators()
+        return self
+
+    def _load_entry(self, entry: importlib.metadata.EntryPoint) -> None:
+        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else ""
+        if entry.name in self.blocked or entry.name in self._infos:
+            self.register(
+                object(), name=entry.name, package=package
+            )  # notes the blocked one, refuses the name that is taken
+            return
+        try:
+            plugin = entry.load()
+        except ModuleNotFoundError as err:
+            own = err.name is not None and err.name == entry.module.partition(".")[0]
+            install = (
+                f"pip install --force-reinstall {entry.dist.name}" if own and entry.dist else f"pip install {err.name}"
+            )
+            reason = f"module {err.name!r} is not installed; {install}"
+            self._infos[entry.name] = PluginInfo(entry.name, package, "missing", reason)
+        except Exception as err:  # noqa: BLE001 - the border to a stranger's code: listed with its reason, the rest goes on
+            logger.warning("plugin %r can't be imported: %s: %s", entry.name, type(err).__name__, err)
+            reason = f"{type(err).__name__}: {err}"
+            self._infos[entry.name] = PluginInfo(entry.name, package, "failed", reason)
+        else:
+            self.register(plugin, name=entry.name, package=package)
+
+    @property
+    def plugins(self) -> list[PluginInfo]:
+        """All plugins, also those that are not used."""
+        self.load()
+        return list(self._infos.values())
+
+    # -- asking them ----------------------------------------------------------------------------------------------------------
+
+    def ask(self, hook: str, **arguments: object) -> Iterator[tuple[str, object]]:
+        """What each plugin answers to a hook, with the plugin's name; in the order of registration.
+
+        Raises:
+            PluginError: if a plugin fails; it names the plugin.
+        """
+        self.load()
+        for implementation in self._manager.hook.__dict__[hook].get_hookimpls():
+            taken = {name: arguments[name] for name in implementation.argnames}
+            answer = self._call(implementation.plugin_name, hook, functools.partial(implementation.function, **taken))
+            if answer is not None:
+                yield implementation.plugin_name, answer
+
+    @staticmethod
+    def _call(plugin: str, hook: str, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        except Exception as err:
+            what = str(err) if isinstance(err, GraphoptError) else f"{type(err).__name__}: {err}"
+            raise PluginError(
+                f"plugin {plugin!r} failed in {hook}: {what}; report it there, or leave it out with --no-plugin {plugin}"
+            ) from err
+
+    def _table(self, hook: str, kind: str, plural: str) -> Registry[object]:
+        """A hook that answers with a mapping from names."""
+        registry: Registry[object] = Registry(kind, plural)
+        for plugin, answer in self.ask(hook):
+            for name, item in _mapping(plugin, hook, answer).items():
+                registry.add(name, item, owner=plugin)
+        return registry
+
+    @functools.cached_property
+    def passes(self) -> PassRegistry:
+        """All passes and named pipelines.
+
+        Raises:
+            PluginError: if two plugins register one name, or one answers with something else.
+        """
+        registry = PassRegistry()
+        for plugin, answer in self.ask("graphopt_passes"):
+            for name, item in _passes(plugin, answer).items():
+                registry.add(name, item, owner=plugin)
+        for plugin, answer in self.ask("graphopt_pipelines"):
+            for name, text in _mapping(plugin, "graphopt_pipelines", answer).items():
+                if not isinstance(text, str):
+                    raise PluginError(f"plugin {plugin!r}: pipeline {name!r} is a {type(text).__name__}, expected text")
+                if name in registry:
+                    raise PluginError(
+                        f"pipeline {name!r} of plugin {plugin!r} has the name of a pass of {registry.owner(name)!r}; rename one"
+                    )
+                registry.pipelines.add(name, text, owner=plugin)
+        return registry
+
+    @functools.cached_property
+    def frontends(self) -> Registry[object]:
+        """All frontends by name."""
+        return self._table("graphopt_frontends", "frontend", "frontends")
+
+    @functools.cached_property
+    def backends(self) -> Registry[object]:
+        """All backends by name of the target."""
+        return self._table("graphopt_backends", "backend", "backends")
+
+    @functools.cached_property
+    def calibrators(self) -> Registry[object]:
+        """All calibrators by name."""
+        return self._table("graphopt_calibrators", "calibrator", "calibrators")
+
+    @functools.cached_property
+    def operators(self) -> Registry[OperatorDefinition]:
+        """Operators of plugins, by ``domain::Name``."""
+        registry: Registry[OperatorDefinition] = Registry("operator", "operators")
+        for plugin, answer in self.ask("graphopt_op_schemas"):
+            for item in _list(plugin, "graphopt_op_schemas", answer, OperatorDefinition):
+                registry.add(item.op, item, owner=plugin)
+        return registry
+
+    def _register_operators(self) -> None:
+        """Make the operators of plugins known to shape inference and the checker."""
+        for name, definition in self.operators.items():
+            infer = None
+            if definition.infer is not None and not definition.schema.has_type_and_shape_inference_function:
+                infer = _guarded(self.operators.owner(name), name, definition.infer)
+            try:
+                register_schema(definition.schema, infer)
+            except ValueError as err:
+                raise PluginError(f"plugin {self.operators.owner(name)!r}: operator {name!r}: {err}") from err
+
+    def lowering(self, backend: str) -> Pass | None:
+        """The pass that lowers operators of plugins for a backend, ``None`` when there is nothing to lower.
+
+        A lowering that a plugin states for the backend goes before the decomposition of the operator.
+        """
+        stated: dict[str, tuple[str, Lowering]] = {}
+        for plugin, answer in self.ask("graphopt_lowerings", backend=backend):
+            for item in _list(plugin, "graphopt_lowerings", answer, Lowering):
+                if item.backend != backend:
+                    continue
+                if item.op in stated:
+                    first, second = sorted((stated[item.op][0], plugin))
+                    raise PluginError(
+                        f"operator {item.op!r} is lowered for backend {backend!r} by both {first!r} and {second!r};"
+                        " leave one plugin out with --no-plugin"
+                    )
+                stated[item.op] = (plugin, item)
+        rules = [item.rule for _plugin, item in stated.values()]
+        for name, definition in self.operators.items():
+            if definition.decomposition is not None and name not in stated:
+                rules.append(definition.decomposition)
+        return LowerOperators(tuple(rules)) if rules else None
+
+    def report_sections(self) -> list[tuple[str, ReportSection]]:
+        """Sections of the report that plugins add, each with the plugin's name."""
+        hook = "graphopt_report_sections"
+        return [
+            (plugin, item) for plugin, answer in self.ask(hook) for item in _list(plugin, hook, answer, ReportSection)
+        ]
+
+    def extend_cli(self, app: object) -> None:
+        """Let plugins add commands.
+
+        Raises:
+            PluginError: if one fails.
+        """
+        for _ in self.ask("graphopt_cli", app=app):
+            pass
+
+    def observers(self) -> Instrumentation | None:
+        """The plugins that watch passes, as an instrumentation; ``None`` when nobody does."""
+        self.load()
+        hooks = (self._manager.hook.graphopt_before_pass, self._manager.hook.graphopt_after_pass)
+        return _Observers(self) if any(hook.get_hookimpls() for hook in hooks) else None
+
+
+class _Observers(Instrumentation):
+    """Tells plugins of passes: the pass manager knows instrumentations only."""
+
+    def __init__(self, plugins: PluginManager) -> None:
+        self._plugins = plugins
+
+    def before_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
+        for _ in self._plugins.ask("graphopt_before_pass", name=item.name, model=model):
+            pass
+
+    def after_pass(self, item: Pass, model: Model, result: PassResult, record: PassRecord) -> None:
+        for _ in self._plugins.ask("graphopt_after_pass", name=item.name, model=model, record=record):
+            pass
+
+
+def _guarded(plugin: str, op: str, infer: Callable[[InferenceContext], None]) -> Callable[[InferenceContext], None]:
+    """Shape inference that names the plugin when it fails."""
+
+    def guarded(context: InferenceContext) -> None:
+        PluginManager._call(plugin, f"shape inference of {op}", lambda: infer(context))
+
+    return guarded
+
+
+def _is_unknown(caller: pluggy.HookCaller, plugin: object) -> bool:
+    return not caller.has_spec() and any(item.plugin is plugin for item in caller.get_hookimpls())
+
+
+def _validation_text(err: pluggy.PluginValidationError) -> str:
+    """The lines of pluggy that matter, as one."""
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return " ".join(line for line in lines if not line.startswith("Plugin ")) or str(err)
+
+
+def _mapping(plugin: str, hook: str, answer: object) -> Mapping[str, object]:
+    if not isinstance(answer, Mapping) or not all(isinstance(name, str) for name in answer):
+        raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(answer).__name__}, expected a mapping from names")
+    return answer
+
+
+def _list(plugin: str, hook: str, answer: object, kind: type[_T]) -> Sequence[_T]:
+    if isinstance(answer, Sequence) and all(isinstance(item, kind) for item in answer):
+        return cast("Sequence[_T]", answer)
+    wrong = (
+        next((item for item in answer if not isinstance(item, kind)), None) if isinstance(answer, Sequence) else answer
+    )
+    raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(wrong).__name__}, expected a list of {kind.__name__}")
+
+
+def _passes(plugin: str, answer: object) -> dict[str, type[Pass] | Lazy]:
+    """Pass classes by name, checked."""
+    hook = "graphopt_passes"
+    if isinstance(answer, Mapping):
+        return {name: _pass(plugin, name, item) for name, item in _mapping(plugin, hook, answer).items()}
+    if not isinstance(answer, Sequence):
+        raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(answer).__name__}, expected a list of pass classes")
+    found: dict[str, type[Pass] | Lazy] = {}
+    for item in answer:
+        made = _pass(plugin, getattr(item, "name", None), item)
+        assert not isinstance(made, Lazy), "a lazy pass has no name of its own"
+        if made.name in found:
+            raise PluginError(f"pass {made.name!r} is registered twice by {plugin!r}; rename one")
+        found[made.name] = made
+    return found
+
+
+def _pass(plugin: str, name: object, item: object) -> type[Pass] | Lazy:
+    if isinstance(item, Lazy) and isinstance(name, str):
+        return item
+    if not (isinstance(item, type) and issubclass(item, Pass)):
+        raise PluginError(f"plugin {plugin!r}: graphopt_passes gave {item!r}, expected a subclass of Pass")
+    if not isinstance(name, str) or name != getattr(item, "name", None):
+        raise PluginError(f"plugin {plugin!r}: pass class {item.__name__} needs name = {name or 'kebab-case-name'!r}")
+    return item
