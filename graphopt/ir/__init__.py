@@ -16,6 +16,8 @@ from graphopt.ir.listener import Listener
 from graphopt.ir.model import Function, FunctionKey, GraphOwner, Model
 from graphopt.ir.names import NameScope
 from graphopt.ir.node import Node
+from graphopt.ir.parser import parse_model
+from graphopt.ir.printer import Weights, constants_by_digest, print_graph, print_model
 from graphopt.ir.schema import (
     AttributeSpec,
     OpSchema,
@@ -25,7 +27,9 @@ from graphopt.ir.schema import (
     forget_schemas,
     is_known_domain,
     newest_opset,
+    register_schema,
 )
+from graphopt.ir.structural import fingerprint, structural_equal, structural_hash
 from graphopt.ir.types import (
     DType,
     MapType,
@@ -80,21 +84,30 @@ __all__ = [
     "Type",
     "Use",
     "Value",
+    "Weights",
     "clone_graph",
     "clone_model",
     "coerce_attributes",
+    "constants_by_digest",
     "dim_max",
     "dim_min",
     "dim_product",
     "find_problems",
     "find_schema",
+    "fingerprint",
     "forget_schemas",
     "inline_graph",
     "is_known_domain",
     "make_attribute",
     "newest_opset",
     "pack_bytes",
+    "parse_model",
+    "print_graph",
+    "print_model",
+    "register_schema",
     "replace_all_uses",
+    "structural_equal",
+    "structural_hash",
     "symbols_of",
     "unpack_bytes",
     "verify",
