@@ -12,6 +12,7 @@ from onnx import (
     ModelProto,
     NodeProto,
     OperatorSetIdProto,
+    TensorAnnotation,
     TensorProto,
     ValueInfoProto,
 )
@@ -93,7 +94,9 @@ class _Emitter:
         inputs, nodes = list(graph.inputs), []
         old_rules = self._model.ir_version < _FIRST_IR_VERSION_WITH_FREE_INITIALIZERS
         if old_rules:
-            inputs = [v for v in inputs if v not in origin.optional_inputs or v.is_used or graph.has_initializer(v)]
+            inputs = [
+                v for v in inputs if v.name not in origin.optional_inputs or v.is_used or graph.has_initializer(v)
+            ]
         for value in graph.initializers():
             constant = cast("Constant", value.const)
             if old_rules and not value.is_input:
@@ -119,9 +122,7 @@ class _Emitter:
         proto.input.extend(_statements(inputs, origin.inputs))
         proto.output.extend(_statements(graph.outputs, origin.outputs))
         proto.value_info.extend(_value_infos(graph, declared, origin))
-        for annotated, annotation in origin.annotations:
-            if annotated is None or (annotated.annotation is not None and annotated.home is graph):
-                proto.quantization_annotation.append(annotation)
+        proto.quantization_annotation.extend(_annotations(graph, origin))
         proto.metadata_props.extend(properties_to_proto(graph.metadata, origin.metadata))
         return proto
 
@@ -272,20 +273,22 @@ def _statement(value: Value, known: ValueInfoProto | None = None) -> ValueInfoPr
 
 
 def _statements(values: Sequence[Value], known: list[ValueInfoOrigin]) -> list[ValueInfoProto]:
-    """What is said about inputs or outputs: unchanged where value, name and type are those of the file."""
+    """What is said about inputs or outputs: unchanged where name and type are those of the file."""
     found = []
-    by_value = {id(value): (value_type, info) for value, value_type, info in known}
+    by_name: dict[str, ValueInfoOrigin] | None = None
     for index, value in enumerate(values):
-        value_type: Type | None
-        if index < len(known) and known[index][2].name == value.name:
-            _, value_type, info = known[index]
-        elif id(value) in by_value:
-            value_type, info = by_value[id(value)]
-        else:
-            found.append(_statement(value))
-            continue
-        found.append(info if _is_as_stated(value, value_type, info) else _statement(value, info))
+        stated = known[index] if index < len(known) else None
+        if stated is None or stated[1].name != value.name:
+            if by_name is None:
+                by_name = {item[1].name: item for item in known}
+            stated = by_name.get(value.name)
+        found.append(_statement(value) if stated is None else _restatement(value, stated))
     return found
+
+
+def _restatement(value: Value, stated: ValueInfoOrigin) -> ValueInfoProto:
+    value_type, info = stated
+    return info if _is_as_stated(value, value_type, info) else _statement(value, info)
 
 
 def _is_as_stated(value: Value, value_type: Type | None, info: ValueInfoProto) -> bool:
@@ -311,22 +314,35 @@ def _agree(now: Type | None, stated: Type | None) -> bool:
 
 
 def _value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> list[ValueInfoProto]:
+    """What is said about the values inside: first what the file said, then what is declared besides."""
     found = []
-    stated: set[Value] = set()
-    for value, value_type, info in origin.infos:
-        if value is None:
-            found.append(info)
-        elif value.home is graph:
-            stated.add(value)
-            found.append(info if _is_as_stated(value, value_type, info) else _statement(value, info))
+    stated: set[str] = set()
+    if origin.infos:
+        by_name = {value.name: value for value in (*graph.inputs, *graph.initializers(), *declared)}
+        for item in origin.infos:
+            name = item[1].name
+            value = by_name.get(name)
+            if value is not None:
+                stated.add(name)
+                found.append(_restatement(value, item))
+            elif name in origin.strays:
+                found.append(item[1])
     found.extend(
         [
             _statement(value)
             for value in declared
-            if value not in stated and not value.graph_outputs and value.type is not None and value.name
+            if value.name not in stated and not value.graph_outputs and value.type is not None and value.name
         ]
     )
     return found
+
+
+def _annotations(graph: Graph, origin: GraphOrigin) -> list[TensorAnnotation]:
+    """The quantization annotations of values that are still there."""
+    if not origin.annotations:
+        return []
+    there = {value.name for value in graph.values() if value.annotation is not None} | origin.strays
+    return [annotation for annotation in origin.annotations if annotation.tensor_name in there]
 
 
 def _opset_imports(owner: GraphOwner, origin: ModelOrigin) -> list[OperatorSetIdProto]:

@@ -156,19 +156,21 @@ class _Lifter:
             value = self._define(info.name, scope, where, "input")
             self._describe(value, info)
             graph.add_input(value)
-            origin.inputs.append((value, value.type, info))
+            origin.inputs.append((value.type, info))
         self._initializers(proto, graph, scope, where)
         types = self._types(proto.value_info, proto.output)
         self._nodes(proto.node, graph, scope, types)
         self._outputs([info.name for info in proto.output], graph, where)
         for value, info in zip(graph.outputs, proto.output, strict=True):
-            origin.outputs.append((value, value.type, info))
-        origin.infos = self._infos(proto.value_info, scope)
+            origin.outputs.append((value.type, info))
+        origin.infos = self._infos(proto.value_info, scope, origin.strays)
         for annotation in proto.quantization_annotation:
             found = scope.get(annotation.tensor_name)
             if found is not None:
                 found.annotation = properties_from_proto(list(annotation.quant_parameter_tensor_names))
-            origin.annotations.append((found, annotation))
+            else:
+                origin.strays.add(annotation.tensor_name)
+            origin.annotations.append(annotation)
         if proto.metadata_props:
             origin.metadata = list(proto.metadata_props)
             graph.metadata = properties_from_proto(origin.metadata)
@@ -189,14 +191,14 @@ class _Lifter:
             graph.add_input(value)
         self._nodes(proto.node, graph, scope, types)
         self._outputs(proto.output, graph, where)
-        origin.infos = self._infos(proto.value_info, scope)
+        origin.infos = self._infos(proto.value_info, scope, origin.strays)
         self._names.update(scope)
         self._scopes.pop()
         return graph
 
     def _initializers(self, proto: GraphProto, graph: Graph, scope: dict[str, Value], where: str) -> None:
         storage = self._storage
-        optional: list[Value] = []
+        optional: list[str] = []
         constants = [(tensor.name, constant_from_proto(tensor, storage)) for tensor in proto.initializer]
         constants += [(tensor.values.name, sparse_from_proto(tensor, storage)) for tensor in proto.sparse_initializer]
         for name, constant in constants:
@@ -208,7 +210,7 @@ class _Lifter:
             elif value.const is not None:
                 raise ModelError(f"{where}: initializer {name!r} is defined twice; rename or remove one of them")
             else:
-                optional.append(value)
+                optional.append(name)
             value.const = constant
             graph.add_initializer(value)
         if optional and isinstance(graph.origin, GraphOrigin):
@@ -332,13 +334,17 @@ class _Lifter:
         if info.metadata_props:
             value.metadata = properties_from_proto(list(info.metadata_props))
 
-    def _infos(self, infos: Iterable[ValueInfoProto], scope: dict[str, Value]) -> list[ValueInfoOrigin]:
+    def _infos(
+        self, infos: Iterable[ValueInfoProto], scope: dict[str, Value], strays: set[str]
+    ) -> list[ValueInfoOrigin]:
         found: list[ValueInfoOrigin] = []
         for info in infos:
-            value = scope.get(info.name)
+            name = info.name
+            value = scope.get(name)
             if value is None:
-                self._names.add(info.name)
-            found.append((value, None if value is None else value.type, info))
+                strays.add(name)
+                self._names.add(name)  # no new value gets this name, or it would have this type
+            found.append((None if value is None else value.type, info))
         return found
 
     def _outputs(self, names: Iterable[str], graph: Graph, where: str) -> None:

@@ -16,7 +16,7 @@ from onnx import (
     ValueInfoProto,
 )
 
-from graphopt.ir import Attribute, Type, Value
+from graphopt.ir import Attribute, Type
 
 __all__ = [
     "GraphOrigin",
@@ -29,8 +29,8 @@ __all__ = [
     "state_blanks",
 ]
 
-#: A statement about a value: the value (``None`` if the file defines none of this name), its type then, and the message.
-ValueInfoOrigin = tuple["Value | None", "Type | None", ValueInfoProto]
+#: A statement about a value: the type that the value had after lifting, and the message.
+ValueInfoOrigin = tuple[Type | None, ValueInfoProto]
 
 
 class NodeOrigin:
@@ -45,14 +45,17 @@ class NodeOrigin:
 
 @dataclass(slots=True)
 class GraphOrigin:
-    """The messages of a graph or function about its values, in the order of the file.
+    """The messages of a graph or function about its values, in the order of the file; they find their values by name.
+
+    It may be shared by copies of the graph, and never changes after lifting.
 
     Attributes:
         inputs: of ``GraphProto.input``.
         outputs: of ``GraphProto.output``.
         infos: of ``value_info``.
-        annotations: of ``quantization_annotation``, with the value it is about.
-        optional_inputs: inputs that had an initializer.
+        annotations: of ``quantization_annotation``.
+        strays: names in ``infos`` and ``annotations`` that the graph does not define.
+        optional_inputs: names of inputs that had an initializer.
         metadata: metadata properties.
         blanks: fields of the message that are stated and empty.
     """
@@ -60,8 +63,9 @@ class GraphOrigin:
     inputs: list[ValueInfoOrigin] = field(default_factory=list)
     outputs: list[ValueInfoOrigin] = field(default_factory=list)
     infos: list[ValueInfoOrigin] = field(default_factory=list)
-    annotations: list[tuple[Value | None, TensorAnnotation]] = field(default_factory=list)
-    optional_inputs: frozenset[Value] = frozenset()
+    annotations: list[TensorAnnotation] = field(default_factory=list)
+    strays: set[str] = field(default_factory=set)
+    optional_inputs: frozenset[str] = frozenset()
     metadata: list[StringStringEntryProto] = field(default_factory=list)
     blanks: tuple[str, ...] = ()
 
