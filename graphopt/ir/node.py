@@ -234,6 +234,26 @@ class Node:
         if self.graph is not None:
             self.graph.touch()
 
+    def drop_output(self, index: int) -> None:
+        """Give an optional output no longer: the last one goes, any other stays as an absent one, without a name.
+
+        Raises:
+            ValueError: if it is still used.
+        """
+        outputs = cast("list[Value]", self.outputs)
+        value = outputs[index]
+        if value.is_used:
+            raise ValueError(
+                f"output {value.name!r} of node {self.name!r} ({self.op}) can't be dropped: it is still used"
+            )
+        if index == len(outputs) - 1:
+            outputs.pop()
+            value.producer = None
+        else:
+            value.name, value.type, value.declared = "", None, False
+        if self.graph is not None:
+            self.graph.touch()
+
     def set_attribute(self, name: str, value: object) -> None:
         """State an attribute; ``None`` removes it. Plain values take the kind of the schema.
 

@@ -1,0 +1,122 @@
+"""Removes what nothing needs: nodes, constants, outputs of nodes, functions.
+
+One sweep against the order of each graph is enough, because users stand after what they use. Subgraphs are swept when the node that
+holds them is met, so that values captured only by dead nodes are dead when the sweep reaches them. Exact; needs no types.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from graphopt.ir import FunctionKey, Graph, Model, Node
+from graphopt.passes import Pass, PassContext, PassResult
+
+__all__ = ["EliminateDeadCode", "RemoveUnusedFunctions"]
+
+#: Operators whose number of outputs is part of what they mean: the training form of BatchNormalization, the cache of Attention.
+_COUNT_HAS_MEANING = frozenset({"Attention", "BatchNormalization"})
+
+
+@dataclass(frozen=True)
+class EliminateDeadCode(Pass):
+    """Remove nodes and constants that nothing needs, and optional outputs that nobody reads.
+
+    Inputs and outputs of the graph stay. A constant that callers may override stays too: it is an input. Exact; idempotent.
+    """
+
+    name: ClassVar[str] = "eliminate-dead-code"
+    needs_types: ClassVar[bool] = False
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Sweep a graph and its subgraphs once."""
+        counts: Counter[str] = Counter()
+        _sweep(graph, counts)
+        return PassResult(changed=bool(counts), stats=dict(counts))
+
+
+def _sweep(graph: Graph, counts: Counter[str]) -> None:
+    for node in reversed(graph.nodes):
+        outputs = node.outputs
+        for value in outputs:
+            if value._uses or value.graph_outputs:
+                break
+        else:
+            if outputs:
+                graph.erase(node)
+                counts["nodes"] += 1
+                continue
+        for inner in node.subgraphs:
+            _sweep(inner, counts)
+        if len(outputs) > 1 and (dropped := _drop_outputs(node)):
+            counts["outputs"] += dropped
+    _drop_constants(graph, counts)
+
+
+def _drop_outputs(node: Node) -> int:
+    """Drop optional outputs that nobody reads; how many there were."""
+    outputs = node.outputs
+    if node.op in _COUNT_HAS_MEANING or all(value.is_used for value in outputs):
+        return 0
+    schema = node.schema
+    if schema is None:
+        return 0
+    formal = schema.outputs
+    dropped = 0
+    for index in range(len(outputs) - 1, -1, -1):
+        value = outputs[index]
+        if value.is_used or index >= len(formal) or not formal[index].optional:
+            continue
+        if value.name or (index and index == len(outputs) - 1):
+            node.drop_output(index)
+            dropped += 1
+    return dropped
+
+
+def _drop_constants(graph: Graph, counts: Counter[str]) -> None:
+    dead = [value for value in graph.initializers() if not value.is_used and value.is_constant]
+    if not dead:
+        return
+    named = _names_in_annotations(graph)
+    for value in dead:
+        if value.name in named:
+            continue
+        graph.remove_initializer(value)
+        if value.is_input:  # before IR version 4 an initializer had to be listed as an input
+            graph.remove_input(value)
+        counts["constants"] += 1
+
+
+def _names_in_annotations(graph: Graph) -> set[str]:
+    """Constants that quantization annotations refer to by name: scales and zero points."""
+    return {name for value in graph.values() if value.annotation is not None for name in value.annotation.values()}
+
+
+@dataclass(frozen=True)
+class RemoveUnusedFunctions(Pass):
+    """Remove functions that neither the graph nor a function that it needs calls. Exact; idempotent."""
+
+    name: ClassVar[str] = "remove-unused-functions"
+    needs_types: ClassVar[bool] = False
+    per_function: ClassVar[bool] = False
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Follow calls from the main graph, and remove what was not met."""
+        model = cast(Model, graph.owner)
+        if not model.functions:
+            return PassResult(changed=False)
+        reached: set[FunctionKey] = set()
+        todo = [graph]
+        while todo:
+            for node in todo.pop().walk():
+                key = node.domain, node.op_type, node.overload
+                if key not in reached and key in model.functions:
+                    reached.add(key)
+                    todo.append(model.functions[key].graph)
+        unused = [key for key in model.functions if key not in reached]
+        for key in unused:
+            del model.functions[key]
+        if unused:
+            model.graph.touch()
+        return PassResult(changed=bool(unused), stats={"functions": len(unused)} if unused else {})
