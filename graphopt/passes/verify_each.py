@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from graphopt.errors import ModelError, PassError, VerificationError
 from graphopt.ir import Model
+from graphopt.ir.structural import structural_hash
 from graphopt.ir.verifier import verify
 from graphopt.numerics import Exact, Numerics, weakest
 from graphopt.passes.base import Pass, PassContext, PassResult
-from graphopt.passes.fingerprint import model_fingerprint
 from graphopt.passes.instrumentation import Instrumentation
 from graphopt.passes.record import PassRecord
 
@@ -34,7 +34,7 @@ class VerifyEach(Instrumentation):
     def __init__(
         self,
         numeric: Callable[[Model, Numerics], None] | None = None,
-        fingerprint: Callable[[Model], object] = model_fingerprint,
+        fingerprint: Callable[[Model], object] = structural_hash,
     ) -> None:
         self.numeric = numeric
         self.fingerprint = fingerprint

@@ -9,71 +9,45 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pluggy
 
 from graphopt import hookspecs
 from graphopt.errors import GraphoptError, PluginError
-from graphopt.ir import Model, register_schema
+from graphopt.ir import register_schema
 from graphopt.passes import (
     Instrumentation,
-    Lazy,
+    Kernel,
     Lowering,
     LowerOperators,
     OperatorDefinition,
     Pass,
-    PassRecord,
     PassRegistry,
-    PassResult,
     Registry,
     suggestion,
 )
+from graphopt.plugin_manager.answers import (
+    PluginInfo,
+    ReportSection,
+    answered_list,
+    answered_mapping,
+    answered_passes,
+)
+from graphopt.plugin_manager.listing import describe
+from graphopt.plugin_manager.observers import Observers
 
 if TYPE_CHECKING:
     from onnx.onnx_cpp2py_export.shape_inference import InferenceContext
 
-__all__ = ["PluginInfo", "PluginManager", "ReportSection"]
+__all__ = ["PluginManager"]
 
 logger = logging.getLogger(__name__)
 
 _GROUP: Final = "graphopt"
 _HOOKS: Final = tuple(name for name in hookspecs.__all__ if name.startswith("graphopt_"))
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSection:
-    """A section of the report that a plugin adds.
-
-    Attributes:
-        title: its heading.
-        make: its text from the plain values of the whole report (what ``--json`` prints); ``None`` leaves the section out.
-    """
-
-    title: str
-    make: Callable[[Mapping[str, object]], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class PluginInfo:
-    """A plugin that was found.
-
-    Attributes:
-        name: name of its entry point.
-        package: distribution and version that it came with.
-        status: ``"loaded"``, ``"blocked"``, ``"failed"``, ``"missing"`` or ``"incompatible"``.
-        reason: why it is not used, and what to do.
-        hooks: hooks that it implements.
-    """
-
-    name: str
-    package: str
-    status: str
-    reason: str = ""
-    hooks: tuple[str, ...] = ()
 
 
 class PluginManager:
@@ -214,6 +188,10 @@ class PluginManager:
         self.load()
         return list(self._infos.values())
 
+    def describe(self, kind: str) -> list[dict[str, object]]:
+        """What there is of a kind, as plain values; see :func:`graphopt.plugin_manager.listing.describe`."""
+        return describe(self, kind)
+
     # -- asking them ----------------------------------------------------------------------------------------------------------
 
     def ask(self, hook: str, **arguments: object) -> Iterator[tuple[str, object]]:
@@ -243,7 +221,7 @@ class PluginManager:
         """A hook that answers with a mapping from names."""
         registry: Registry[object] = Registry(kind, plural)
         for plugin, answer in self.ask(hook):
-            for name, item in _mapping(plugin, hook, answer).items():
+            for name, item in answered_mapping(plugin, hook, answer).items():
                 registry.add(name, item, owner=plugin)
         return registry
 
@@ -256,10 +234,10 @@ class PluginManager:
         """
         registry = PassRegistry()
         for plugin, answer in self.ask("graphopt_passes"):
-            for name, item in _passes(plugin, answer).items():
+            for name, item in answered_passes(plugin, answer).items():
                 registry.add(name, item, owner=plugin)
         for plugin, answer in self.ask("graphopt_pipelines"):
-            for name, text in _mapping(plugin, "graphopt_pipelines", answer).items():
+            for name, text in answered_mapping(plugin, "graphopt_pipelines", answer).items():
                 if not isinstance(text, str):
                     raise PluginError(f"plugin {plugin!r}: pipeline {name!r} is a {type(text).__name__}, expected text")
                 if name in registry:
@@ -289,9 +267,14 @@ class PluginManager:
         """Operators of plugins, by ``domain::Name``."""
         registry: Registry[OperatorDefinition] = Registry("operator", "operators")
         for plugin, answer in self.ask("graphopt_op_schemas"):
-            for item in _list(plugin, "graphopt_op_schemas", answer, OperatorDefinition):
+            for item in answered_list(plugin, "graphopt_op_schemas", answer, OperatorDefinition):
                 registry.add(item.op, item, owner=plugin)
         return registry
+
+    @property
+    def kernels(self) -> dict[str, Kernel]:
+        """Reference kernels of operators of plugins, by ``domain::Name``."""
+        return {name: item.kernel for name, item in self.operators.items() if item.kernel is not None}
 
     def _register_operators(self) -> None:
         """Make the operators of plugins known to shape inference and the checker."""
@@ -311,7 +294,7 @@ class PluginManager:
         """
         stated: dict[str, tuple[str, Lowering]] = {}
         for plugin, answer in self.ask("graphopt_lowerings", backend=backend):
-            for item in _list(plugin, "graphopt_lowerings", answer, Lowering):
+            for item in answered_list(plugin, "graphopt_lowerings", answer, Lowering):
                 if item.backend != backend:
                     continue
                 if item.op in stated:
@@ -331,7 +314,9 @@ class PluginManager:
         """Sections of the report that plugins add, each with the plugin's name."""
         hook = "graphopt_report_sections"
         return [
-            (plugin, item) for plugin, answer in self.ask(hook) for item in _list(plugin, hook, answer, ReportSection)
+            (plugin, item)
+            for plugin, answer in self.ask(hook)
+            for item in answered_list(plugin, hook, answer, ReportSection)
         ]
 
     def extend_cli(self, app: object) -> None:
@@ -347,22 +332,7 @@ class PluginManager:
         """The plugins that watch passes, as an instrumentation; ``None`` when nobody does."""
         self.load()
         hooks = (self._manager.hook.graphopt_before_pass, self._manager.hook.graphopt_after_pass)
-        return _Observers(self) if any(hook.get_hookimpls() for hook in hooks) else None
-
-
-class _Observers(Instrumentation):
-    """Tells plugins of passes: the pass manager knows instrumentations only."""
-
-    def __init__(self, plugins: PluginManager) -> None:
-        self._plugins = plugins
-
-    def before_pass(self, item: Pass, model: Model, record: PassRecord) -> None:
-        for _ in self._plugins.ask("graphopt_before_pass", name=item.name, model=model):
-            pass
-
-    def after_pass(self, item: Pass, model: Model, result: PassResult, record: PassRecord) -> None:
-        for _ in self._plugins.ask("graphopt_after_pass", name=item.name, model=model, record=record):
-            pass
+        return Observers(self.ask) if any(hook.get_hookimpls() for hook in hooks) else None
 
 
 def _guarded(plugin: str, op: str, infer: Callable[[InferenceContext], None]) -> Callable[[InferenceContext], None]:
@@ -382,45 +352,3 @@ def _validation_text(err: pluggy.PluginValidationError) -> str:
     """The lines of pluggy that matter, as one."""
     lines = [line.strip() for line in str(err).splitlines() if line.strip()]
     return " ".join(line for line in lines if not line.startswith("Plugin ")) or str(err)
-
-
-def _mapping(plugin: str, hook: str, answer: object) -> Mapping[str, object]:
-    if not isinstance(answer, Mapping) or not all(isinstance(name, str) for name in answer):
-        raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(answer).__name__}, expected a mapping from names")
-    return answer
-
-
-def _list(plugin: str, hook: str, answer: object, kind: type[_T]) -> Sequence[_T]:
-    if isinstance(answer, Sequence) and all(isinstance(item, kind) for item in answer):
-        return cast("Sequence[_T]", answer)
-    wrong = (
-        next((item for item in answer if not isinstance(item, kind)), None) if isinstance(answer, Sequence) else answer
-    )
-    raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(wrong).__name__}, expected a list of {kind.__name__}")
-
-
-def _passes(plugin: str, answer: object) -> dict[str, type[Pass] | Lazy]:
-    """Pass classes by name, checked."""
-    hook = "graphopt_passes"
-    if isinstance(answer, Mapping):
-        return {name: _pass(plugin, name, item) for name, item in _mapping(plugin, hook, answer).items()}
-    if not isinstance(answer, Sequence):
-        raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(answer).__name__}, expected a list of pass classes")
-    found: dict[str, type[Pass] | Lazy] = {}
-    for item in answer:
-        made = _pass(plugin, getattr(item, "name", None), item)
-        assert not isinstance(made, Lazy), "a lazy pass has no name of its own"
-        if made.name in found:
-            raise PluginError(f"pass {made.name!r} is registered twice by {plugin!r}; rename one")
-        found[made.name] = made
-    return found
-
-
-def _pass(plugin: str, name: object, item: object) -> type[Pass] | Lazy:
-    if isinstance(item, Lazy) and isinstance(name, str):
-        return item
-    if not (isinstance(item, type) and issubclass(item, Pass)):
-        raise PluginError(f"plugin {plugin!r}: graphopt_passes gave {item!r}, expected a subclass of Pass")
-    if not isinstance(name, str) or name != getattr(item, "name", None):
-        raise PluginError(f"plugin {plugin!r}: pass class {item.__name__} needs name = {name or 'kebab-case-name'!r}")
-    return item
