@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks import models
 from benchmarks.measure import Outcome, run_tool, save_record, spread
-from benchmarks.numbers import difference, draw_inputs, outputs
+from benchmarks.numbers import count_nodes, difference, draw_inputs, outputs
 from benchmarks.tools import PEERS
 
 __all__ = ["Measured", "main", "measure_model"]
@@ -58,7 +58,7 @@ def measure_model(
     name: str, source: Path, tools: Sequence[str], *, repeats: int, limit_s: float, folder: Path
 ) -> list[Measured]:
     """Return what each tool took on one model file, in interleaved repeats; a slow or failed run is not repeated."""
-    nodes = len(onnx.load(source, load_external_data=False).graph.node)
+    nodes = count_nodes(source)
     taken: dict[str, list[Outcome]] = {tool: [] for tool in tools}
     turns = [tool for _ in range(repeats) for tool in tools]
     for tool in track(turns, f"{name}, {nodes:,} nodes", transient=True):
@@ -76,7 +76,7 @@ def _finish(name: str, nodes: int, source: Path, tool: str, outcomes: list[Outco
     if outcomes[-1].status != "ok":
         return Measured(name, nodes, tool, outcomes)
     target = _target(folder, tool)
-    after = len(onnx.load(target, load_external_data=False).graph.node)
+    after = count_nodes(target)
     off: float | None = None
     if nodes <= CHECKED_NODES:
         inputs = draw_inputs(source, dynamic=3)

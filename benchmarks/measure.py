@@ -65,8 +65,12 @@ class Spread:
     def __str__(self) -> str:
         """Return the median with the range behind it."""
         if self.repeats == 1:
-            return f"{self.median:.3g}"
-        return f"{self.median:.3g} ({self.min:.3g}-{self.max:.3g})"
+            return _figure(self.median)
+        return f"{_figure(self.median)} ({_figure(self.min)}-{_figure(self.max)})"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def spread(values: Sequence[float]) -> Spread:

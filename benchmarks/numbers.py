@@ -6,7 +6,6 @@ taken with everything on, as a user runs it, in interleaved turns, so that a bus
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +13,27 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime as ort
 
-from benchmarks.measure import Spread, spread
-
-__all__ = ["difference", "draw_inputs", "latencies", "outputs", "session"]
+__all__ = ["count_nodes", "difference", "draw_inputs", "latencies", "outputs", "session"]
 
 Array = npt.NDArray[Any]
 DTYPES = {"float": np.float32, "float16": np.float16, "double": np.float64, "int64": np.int64, "int32": np.int32}
+
+
+def count_nodes(model: Path) -> int:
+    """Return the number of nodes of a model, those of subgraphs and functions included."""
+    proto = onnx.load(model, load_external_data=False)
+    open_: list[onnx.GraphProto | onnx.FunctionProto] = [proto.graph, *proto.functions]
+    count = 0
+    while open_:
+        nodes = open_.pop().node
+        count += len(nodes)
+        attributes = [attribute for node in nodes for attribute in node.attribute]
+        open_ += [attribute.g for attribute in attributes if attribute.type == onnx.AttributeProto.GRAPH]
+        open_ += [graph for attribute in attributes for graph in attribute.graphs]
+    return count
 
 
 def session(model: Path | bytes, *, optimize: bool, threads: int = 2) -> Any:  # noqa: ANN401  untyped package
@@ -96,8 +108,8 @@ def _difference(actual: object, expected: object) -> float:
 
 def latencies(
     models: Mapping[str, Path | bytes], inputs: Mapping[str, Array], *, threads: int = 2, seconds: float = 2.0
-) -> dict[str, Spread]:
-    """Return milliseconds of one run of each model, ONNX Runtime with everything on, in interleaved turns.
+) -> dict[str, list[float]]:
+    """Return milliseconds of one run of each model by turn, ONNX Runtime with everything on, in interleaved turns.
 
     Args:
         models: files or bytes by name.
@@ -120,7 +132,7 @@ def latencies(
         order = list(sessions) if turn % 2 == 0 else list(reversed(sessions))
         for name in order:
             taken[name].append(1e3 * _mean_seconds(sessions[name], feeds, runs))
-    return {name: spread(_without_extremes(values)) for name, values in taken.items()}
+    return taken
 
 
 def _mean_seconds(runner: Any, feeds: dict[str, Array], runs: int) -> float:  # noqa: ANN401  untyped package
@@ -128,9 +140,3 @@ def _mean_seconds(runner: Any, feeds: dict[str, Array], runs: int) -> float:  # 
     for _ in range(runs):
         runner.run(None, feeds)
     return (time.perf_counter() - start) / runs
-
-
-def _without_extremes(values: Sequence[float]) -> list[float]:
-    """Return the values without those above three times the median: another process had the core."""
-    middle = statistics.median(values)
-    return [value for value in values if value <= 3 * middle]
