@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=200.0, help="seconds a run may take (default: %(default)s)")
     parser.add_argument("--chains-only", action="store_true", help="leave out wide, nest and equal initializers")
-    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/results/growth.json)")
+    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/growth.json)")
     options = parser.parse_args(argv)
     makers: dict[str, Callable[[], onnx.ModelProto]] = {f"chain_{n}": partial(models.chain, n) for n in options.sizes}
     if not options.chains_only:

@@ -24,7 +24,7 @@ from typing import Literal
 __all__ = ["RESULTS", "Outcome", "Spread", "machine", "run_process", "run_tool", "save_record", "spread", "versions"]
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parent / "out"
 PACKAGES = (
     "graphopt",
     "onnx",
@@ -160,7 +160,7 @@ def versions() -> dict[str, str]:
 
 
 def save_record(name: str, results: object, *, settings: Mapping[str, object], path: Path | None = None) -> Path:
-    """Write results with date, machine, versions and settings as JSON, and return the file: `path` or results/NAME.json."""
+    """Write results with date, machine, versions and settings as JSON, and return the file: `path` or out/NAME.json."""
     path = path or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {

@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=300.0, help="seconds a run may take (default: %(default)s)")
     parser.add_argument("--megabytes", type=int, default=200, help="weights of the generated model; 0 leaves it out")
     parser.add_argument("--gigabytes", type=float, default=3.0, help="external data; 0 leaves that model out")
-    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/results/memory.json)")
+    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/memory.json)")
     options = parser.parse_args(argv)
     console = Console()
     peaks: list[Peak] = []

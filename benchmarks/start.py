@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, and store the record; return 1 when a command failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/results/start.json)")
+    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/start.json)")
     options = parser.parse_args(argv)
     results = measure(COMMANDS, repeats=options.repeats)
     base = results["import onnx"]

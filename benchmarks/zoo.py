@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--peers", nargs="*", default=list(PEERS), help="node counts and numbers only")
     parser.add_argument("--seconds", type=float, default=3.0, help="latency measurement of a model; 0 leaves it out")
     parser.add_argument("--limit", type=float, default=200.0, help="seconds one tool may take (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/results/zoo.json)")
+    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/zoo.json)")
     options = parser.parse_args(argv)
     sources = sorted(options.models.glob("*.onnx")) if options.models.is_dir() else [options.models]
     console, rows = Console(), list[Row]()
