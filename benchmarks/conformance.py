@@ -111,9 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conformance", description=__doc__)
     parser.add_argument("--tools", nargs="+", default=list(DEFAULT_TOOLS))
     parser.add_argument("--rest", action="store_true", help="the cases that ONNX Runtime does not run correctly")
-    parser.add_argument(
-        "--json", type=Path, help="where the record goes (default: benchmarks/out/conformance.json)"
-    )
+    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/conformance.json)")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.worker is not None:
