@@ -27,6 +27,7 @@ class Lazy:
         path: ``"package.module:attribute"``.
         requires: modules of optional packages that it needs.
         install: command that installs them, for people.
+        make: whether the attribute is called, without arguments, to make the thing.
 
     Example:
         >>> Lazy("collections:OrderedDict").load().__name__
@@ -38,6 +39,7 @@ class Lazy:
     path: str
     requires: tuple[str, ...] = ()
     install: str = ""
+    make: bool = False
 
     @property
     def missing(self) -> str | None:
@@ -58,7 +60,8 @@ class Lazy:
             raise PluginError(self.missing)
         module, _, attribute = self.path.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            found = getattr(importlib.import_module(module), attribute)
+            return found() if self.make else found
         except Exception as err:
             raise PluginError(f"{self.path!r} can't be imported: {type(err).__name__}: {err}") from err
 

@@ -1,0 +1,102 @@
+"""graphopt's own passes, frontends, backends and pipelines, registered through the hooks that a stranger's plugin uses.
+
+Names stand here beside the place of what they name, so that a pass is imported only when a pipeline has it; a test holds the tables
+equal to what the modules define.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Final
+
+from graphopt.hookspecs import HOOK_API_VERSION, hookimpl
+from graphopt.passes import Lazy
+from graphopt.plugin_manager import PluginManager
+
+__all__ = ["GRAPHOPT_API_VERSION", "builtin_plugins"]
+
+GRAPHOPT_API_VERSION: Final = HOOK_API_VERSION
+
+#: Module and class of each pass, by name.
+_PASSES: Final[Mapping[str, str]] = {
+    "constants-to-initializers": "transforms.constants:ConstantsToInitializers",
+    "deduplicate-constants": "transforms.deduplicate:DeduplicateConstants",
+    "eliminate-common-subexpressions": "transforms.cse:EliminateCommonSubexpressions",
+    "eliminate-dead-code": "transforms.dead_code:EliminateDeadCode",
+    "fold-shapes": "transforms.shape_folding:FoldShapes",
+    "initializers-to-constants": "transforms.constants:InitializersToConstants",
+    "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",
+    "legalize-onnxruntime": "backends.onnxruntime.legalize:LegalizeOnnxRuntime",
+    "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
+    "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
+}
+
+_FRONTENDS: Final[Mapping[str, str]] = {
+    "onnx": "frontends.onnx:OnnxFrontend",
+}
+
+_BACKENDS: Final[Mapping[str, str]] = {
+    "onnx": "backends.onnx.backend:OnnxBackend",
+    "onnxruntime": "backends.onnxruntime.backend:OnnxRuntimeBackend",
+}
+
+#: ``O0`` does nothing, ``O1`` what is exact, ``O2`` also what rounds in another order, ``O3`` also operators of the target's own.
+_PIPELINES: Final[Mapping[str, str]] = {
+    "O0": "",
+    "O1": "constants-to-initializers,fold-shapes,eliminate-dead-code,eliminate-common-subexpressions,eliminate-dead-code",
+    "O2": "O1",
+    "O3": "O2",
+}
+
+
+def _lazy(table: Mapping[str, str], *, make: bool) -> dict[str, Lazy]:
+    return {name: Lazy(f"graphopt.{path}", make=make) for name, path in table.items()}
+
+
+@hookimpl
+def graphopt_passes() -> Mapping[str, Lazy]:
+    """All passes of graphopt."""
+    return _lazy(_PASSES, make=False)
+
+
+@hookimpl
+def graphopt_frontends() -> Mapping[str, Lazy]:
+    """Readers of models."""
+    return _lazy(_FRONTENDS, make=True)
+
+
+@hookimpl
+def graphopt_backends() -> Mapping[str, Lazy]:
+    """Runtimes that models are made for."""
+    return _lazy(_BACKENDS, make=True)
+
+
+@hookimpl
+def graphopt_pipelines() -> Mapping[str, str]:
+    """The levels."""
+    return _PIPELINES
+
+
+def builtin_plugins(blocked: Sequence[str] = (), *, discover: bool = True) -> PluginManager:
+    """Plugins with the built-in ones among them; installed ones are looked for when something is asked of them.
+
+    Args:
+        blocked: names of plugins that are not to be used.
+        discover: whether installed plugins are used at all.
+
+    Example:
+        >>> "O2" in builtin_plugins(discover=False).passes.pipelines
+        True
+    """
+    plugins = PluginManager(blocked, discover=discover)
+    plugins.register(sys.modules[__name__], name="builtin", package=f"graphopt {_version()}")
+    return plugins
+
+
+def _version() -> str:
+    try:
+        return metadata.version("graphopt")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "(not installed)"
