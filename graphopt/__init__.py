@@ -1,1 +1,55 @@
-"""graphopt: an optimizing compiler for ONNX models that anyone can extend."""
+"""graphopt: an optimizing compiler for ONNX models that anyone can extend.
+
+Example:
+    >>> import graphopt
+    >>> from graphopt.data import digits_model
+    >>> result = graphopt.optimize(digits_model(), level="O2", check=False)
+    >>> result.report.nodes_after < result.report.nodes_before
+    True
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graphopt.compiler import OptimizeReport as OptimizeReport
+    from graphopt.compiler import Optimized as Optimized
+    from graphopt.compiler import lift as lift
+    from graphopt.compiler import lower as lower
+    from graphopt.compiler import optimize as optimize
+    from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
+    from graphopt.errors import GraphoptError as GraphoptError
+    from graphopt.hookspecs import hookimpl as hookimpl
+    from graphopt.passes import Pipeline as Pipeline
+
+#: What each public name is imported from, when somebody first asks for it: ``import graphopt`` itself imports nothing.
+_PUBLIC = {
+    "GraphoptError": "graphopt.errors",
+    "OptimizeReport": "graphopt.compiler",
+    "Optimized": "graphopt.compiler",
+    "Pipeline": "graphopt.passes",
+    "hookimpl": "graphopt.hookspecs",
+    "lift": "graphopt.compiler",
+    "lower": "graphopt.compiler",
+    "optimize": "graphopt.compiler",
+    "to_graphsurgeon": "graphopt.compiler",
+}
+
+__all__ = [*sorted(_PUBLIC), "__version__"]  # noqa: PLE0604 - the names of one table
+
+
+def __getattr__(name: str) -> object:
+    module = _PUBLIC.get(name)
+    if module is not None:
+        return getattr(importlib.import_module(module), name)
+    if name == "__version__":
+        from importlib.metadata import version  # lazily: reading metadata takes longer than all else here
+
+        return version("graphopt")
+    raise AttributeError(f"module 'graphopt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

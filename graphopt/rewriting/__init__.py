@@ -6,7 +6,7 @@ Import from here, not from the modules inside. May import ``graphopt.ir`` and wh
 from __future__ import annotations
 
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
-from graphopt.rewriting.applications import Application, Applications, Site
+from graphopt.rewriting.applications import EVERYWHERE, Application, Applications, Site
 from graphopt.rewriting.driver import DriverResult, Explain, RuleIndex, rewrite_graph
 from graphopt.rewriting.match import Match
 from graphopt.rewriting.nomatch import NoMatch
@@ -15,6 +15,7 @@ from graphopt.rewriting.rewriter import Rewriter, TypeInference
 from graphopt.rewriting.rule import IN_PLACE, Replacement, RewritePattern, RewriteRule, Rule, rewrite
 
 __all__ = [
+    "EVERYWHERE",
     "IN_PLACE",
     "Application",
     "Applications",

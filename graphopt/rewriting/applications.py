@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Application", "Applications", "Site"]
+__all__ = ["EVERYWHERE", "Application", "Applications", "Site"]
 
 #: What was applied (rule or pass) and where (name of the first output it replaced): stable from run to run.
 Site = tuple[str, str]
+#: Stands for all sites of a rule.
+EVERYWHERE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Applications:
 
     Args:
         limit: the last number that is admitted, ``None`` for all.
-        skip: sites that are refused.
+        skip: sites that are refused; :data:`EVERYWHERE` as the place refuses a rule altogether.
     """
 
     def __init__(self, limit: int | None = None, skip: Iterable[Site] = ()) -> None:
@@ -57,7 +59,9 @@ class Applications:
 
     def admits(self, rule: str, site: str) -> bool:
         """Whether a rewrite may be applied now."""
-        return not self.exhausted and (not self.skip or (rule, site) not in self.skip)
+        if self.exhausted:
+            return False
+        return not self.skip or not ((rule, site) in self.skip or (rule, EVERYWHERE) in self.skip)
 
     def record(self, rule: str, site: str) -> None:
         """Note that a rewrite was applied."""

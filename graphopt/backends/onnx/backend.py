@@ -31,7 +31,7 @@ class OnnxBackend:
         Raises:
             UnsupportedOpError: if an operator of the domain ``graphopt`` is left.
         """
-        state_imports(model)
+        refuse_internal_ops(model)
         return Artifact("onnx", proto=emit_model(model))
 
     def supports(self, node: Node) -> str | None:
@@ -43,20 +43,12 @@ def _refusal(node: Node) -> str | None:
     return f"{node.op} is internal to graphopt" if node.domain == _INTERNAL_DOMAIN else None
 
 
-def state_imports(model: Model, versions: dict[str, int] | None = None) -> None:
-    """Import the domains that rewrites brought in.
-
-    Args:
-        model: edited: its imports, and those of its functions.
-        versions: version by domain; 1 for others.
+def refuse_internal_ops(model: Model) -> None:
+    """See that nothing is left that only graphopt knows.
 
     Raises:
-        UnsupportedOpError: if an operator of the domain ``graphopt`` is left.
+        UnsupportedOpError: naming the first node of the domain ``graphopt``.
     """
     for owner in model.owners():
-        for node in owner.graph.walk():
-            if node.domain in owner.opset_imports:
-                continue
-            if node.domain == _INTERNAL_DOMAIN:
-                raise UnsupportedOpError(f"node {node.name!r}: {_refusal(node)} and was not legalized; report this")
-            owner.opset_imports[node.domain] = (versions or {}).get(node.domain, 1)
+        if _INTERNAL_DOMAIN in owner.opset_imports:
+            raise UnsupportedOpError(f"the model imports domain {_INTERNAL_DOMAIN!r}; legalize it before it is emitted")

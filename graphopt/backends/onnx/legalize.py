@@ -11,12 +11,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphopt.ir import DType, Node, Value
-from graphopt.passes import RewritePass
+from graphopt.errors import UnsupportedOpError
+from graphopt.ir import DType, Graph, GraphOwner, Node, Value
+from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
 
-__all__ = ["LegalizeOnnx", "SplitConvActivation", "activation_node"]
+__all__ = ["LegalizeOnnx", "SplitConvActivation", "activation_node", "state_imports"]
 
+#: Domain of operators that only graphopt knows; none may be left in a file.
+_INTERNAL_DOMAIN = "graphopt"
 _OWN_ATTRIBUTES = ("activation", "activation_params")
 
 
@@ -64,9 +67,35 @@ class SplitConvActivation(RewritePattern):
         return activation_node(rw, conv, node.str_attr("activation"), numbers, data.dtype)
 
 
+def state_imports(owner: GraphOwner) -> bool:
+    """Import the domains that rewrites brought in, at version 1, and drop that of graphopt's own operators. Says whether it did.
+
+    Args:
+        owner: edited: its imports.
+
+    Raises:
+        UnsupportedOpError: if an operator of the domain ``graphopt`` is left.
+    """
+    before = dict(owner.opset_imports)
+    owner.opset_imports.pop(_INTERNAL_DOMAIN, None)
+    for node in owner.graph.walk():
+        if node.domain == _INTERNAL_DOMAIN:
+            raise UnsupportedOpError(
+                f"node {node.name!r}: {node.op} is internal to graphopt and no rule legalized it; report this"
+            )
+        owner.opset_imports.setdefault(node.domain, 1)
+    return before != owner.opset_imports
+
+
 @dataclass(frozen=True)
 class LegalizeOnnx(RewritePass):
     """Put standard operators in the place of graphopt's own. Exact."""
 
     name: ClassVar[str] = "legalize-onnx"
     rules: ClassVar = (SplitConvActivation(),)
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Rewrite, then state what is imported."""
+        result = super().run(graph, ctx)
+        assert graph.owner is not None, "passes run on graphs of models and functions"
+        return PassResult(state_imports(graph.owner) or result.changed, result.stats)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from graphopt.backends.base import Artifact
-from graphopt.backends.onnx.backend import state_imports
+from graphopt.backends.onnx.backend import refuse_internal_ops
 from graphopt.ir import Model, Node, find_schema
 from graphopt.passes import PassContext
 from graphopt.serde import emit_model
 from graphopt.target import Target
 
 __all__ = ["OnnxRuntimeBackend"]
-
-logger = logging.getLogger(__name__)
 
 #: ONNX Runtime 1.31 reads file format versions up to 13 and official operator sets up to 26 (found by loading models of each).
 _MAX_IR_VERSION = 13
@@ -37,19 +33,12 @@ class OnnxRuntimeBackend:
         return "legalize-onnxruntime"
 
     def emit(self, model: Model) -> Artifact:
-        """The model's message, in a file format version that ONNX Runtime reads.
+        """The model's message.
 
         Raises:
             UnsupportedOpError: if an operator of the domain ``graphopt`` is left.
         """
-        state_imports(model)
-        if model.ir_version > _MAX_IR_VERSION:
-            logger.info(
-                "file format version %d lowered to %d, the newest that ONNX Runtime reads",
-                model.ir_version,
-                _MAX_IR_VERSION,
-            )
-            model.ir_version = _MAX_IR_VERSION
+        refuse_internal_ops(model)
         return Artifact("onnx", proto=emit_model(model))
 
     def supports(self, node: Node) -> str | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from graphopt.backends.onnx.legalize import SplitConvActivation
-from graphopt.ir import DType, Node
-from graphopt.passes import RewritePass
+from graphopt.backends.onnx.legalize import SplitConvActivation, state_imports
+from graphopt.ir import DType, Graph, Model, Node
+from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
 
 __all__ = ["LegalizeOnnxRuntime"]
@@ -37,7 +37,22 @@ class UseFusedConv(RewritePattern):
 
 @dataclass(frozen=True)
 class LegalizeOnnxRuntime(RewritePass):
-    """Put ONNX Runtime's fused operators, or standard ones, in the place of graphopt's own. Exact."""
+    """Put ONNX Runtime's fused operators, or standard ones, in the place of graphopt's own; keep to the file formats it reads. Exact."""
 
     name: ClassVar[str] = "legalize-onnxruntime"
     rules: ClassVar = (UseFusedConv(), SplitConvActivation())
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Rewrite, then state what is imported, and a file format version that ONNX Runtime reads."""
+        result = super().run(graph, ctx)
+        owner = graph.owner
+        assert owner is not None, "passes run on graphs of models and functions"
+        changed = state_imports(owner) or result.changed
+        newest = ctx.target.max_ir_version
+        if isinstance(owner, Model) and newest is not None and owner.ir_version > newest:
+            self.logger.info(
+                "file format version %d lowered to %d, the newest that ONNX Runtime reads", owner.ir_version, newest
+            )
+            owner.ir_version = newest
+            changed = True
+        return PassResult(changed, result.stats)

@@ -1,0 +1,176 @@
+"""What plugins offer, put together: frontends that read, passes and pipelines by name, backends by target, and what passes need to run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from graphopt.backends.base import Backend
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.errors import ModelError, PipelineError
+from graphopt.frontends.base import Frontend
+from graphopt.ir import Model, clone_model
+from graphopt.passes import Instrumentation, Pass, PassContext, PassManager, Pipeline, PipelineReport
+from graphopt.plugin_manager import PluginManager
+from graphopt.rewriting import Applications, Explain
+
+if TYPE_CHECKING:
+    from graphopt.ir import Array
+    from graphopt.passes import Executor
+
+__all__ = ["Environment"]
+
+
+class _LazyExecutor:
+    """Brings in the runtime when the first node is to be run: many models have nothing to run."""
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self._executor: Executor | None = None
+
+    def run(self, model: Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        if self._executor is None:
+            self._executor = self._make()
+        return self._executor.run(model, feeds)
+
+
+class Environment:
+    """Plugins, and what they offer together.
+
+    Args:
+        plugins: where passes, frontends and backends come from; built-in and installed ones by default.
+    """
+
+    def __init__(self, plugins: PluginManager | None = None) -> None:
+        self.plugins = builtin_plugins() if plugins is None else plugins
+
+    # -- reading --------------------------------------------------------------------------------------------------------------
+
+    def lift(self, source: object) -> Model:
+        """The IR of a model, by the first frontend that accepts the source.
+
+        Raises:
+            ModelError: if the model is broken, or no frontend reads such a thing.
+        """
+        if isinstance(source, Model):
+            return clone_model(source)
+        self.plugins.load()  # operators of plugins are known before a model is read
+        for name in self.plugins.frontends:
+            frontend = cast("Frontend", self.plugins.frontends.find(name))
+            if frontend.accepts(source):
+                return frontend.lift(source)
+        known = ", ".join(self.plugins.frontends)
+        raise ModelError(f"a model can't be read from a {type(source).__name__}; frontends: {known}")
+
+    # -- pipelines ------------------------------------------------------------------------------------------------------------
+
+    def pipeline(
+        self,
+        pipeline: Pipeline | str | None,
+        level: str,
+        options: Mapping[str, Mapping[str, object]] | None = None,
+        disabled: Sequence[str] = (),
+    ) -> Pipeline:
+        """The pipeline that is asked for.
+
+        Args:
+            pipeline: one, or its text; ``None`` takes the level's.
+            level: ``"O0"`` to ``"O3"``, or any named pipeline.
+            options: of some passes, by pass and option.
+            disabled: passes to leave out.
+
+        Raises:
+            PipelineError: if a name or option is unknown.
+        """
+        registry = self.plugins.passes
+        if isinstance(pipeline, str):
+            built = Pipeline.from_text(pipeline, registry)
+        elif pipeline is not None:
+            built = pipeline
+        elif level in registry.pipelines:
+            built = Pipeline.from_text(level, registry)
+        else:
+            known = ", ".join(registry.pipelines)
+            raise PipelineError(f"unknown level {level!r}; known levels and pipelines: {known}")
+        if options:
+            built = built.with_options(options)
+        return built.without(*disabled) if disabled else built
+
+    # -- running --------------------------------------------------------------------------------------------------------------
+
+    def backend(self, target: str) -> Backend:
+        """The backend for a target.
+
+        Raises:
+            PipelineError: if there is none of that name.
+        """
+        return cast("Backend", self.plugins.backends.find(target))
+
+    @functools.cached_property
+    def _executor(self) -> Executor:
+        def make() -> Executor:
+            from graphopt.runtime.executor import OrtExecutor  # lazily: imports ONNX Runtime
+
+            return OrtExecutor(kernels=self.kernels)
+
+        return _LazyExecutor(make)
+
+    @functools.cached_property
+    def kernels(self) -> dict[str, Callable[..., object]]:
+        """Reference kernels of plugins' operators, by operator."""
+        return {name: item.kernel for name, item in self.plugins.operators.items() if item.kernel is not None}
+
+    def context(
+        self,
+        backend: Backend,
+        *,
+        applications: Applications | None = None,
+        explain: Explain | None = None,
+        progress: Callable[[str], None] | None = None,
+        seed: int = 0,
+    ) -> PassContext:
+        """What passes may use when they run for a backend."""
+        import numpy as np
+
+        from graphopt.backends.onnx.inference import OnnxTypes  # lazily: imports onnx
+
+        return PassContext(
+            target=backend.target,
+            executor=self._executor,
+            types=OnnxTypes(),
+            applications=Applications() if applications is None else applications,
+            rng=np.random.default_rng(seed),
+            explain=explain,
+            progress=progress or (lambda text: None),
+        )
+
+    def run_pipeline(
+        self, model: Model, pipeline: Pipeline, ctx: PassContext, instrumentations: Sequence[Instrumentation] = ()
+    ) -> PipelineReport:
+        """Run a pipeline on a model, in place, watched by plugins too."""
+        observers = self.plugins.observers()
+        watchers = (*instrumentations, observers) if observers is not None else tuple(instrumentations)
+        return PassManager(pipeline, watchers).run(model, ctx)
+
+    def legalize(self, model: Model, backend: Backend, ctx: PassContext) -> PipelineReport:
+        """Make a model one that a backend can emit: lower operators of plugins, then what the backend asks for.
+
+        What legalization applies is not counted with the pipeline's rewrites: it is never optional.
+        """
+        free = self.context(backend)
+        free.types = ctx.types
+        steps: list[Pass] = []
+        lowering = self.plugins.lowering(backend.name)
+        if lowering is not None:
+            steps.append(lowering)
+        text = backend.legalize(model, free)
+        pipeline = Pipeline(tuple(steps)) + Pipeline.from_text(text, self.plugins.passes)
+        return PassManager(pipeline).run(model, free)
+
+    def read_pipeline_file(self, path: Path) -> object:
+        """A TOML pipeline file; see :func:`graphopt.passes.toml_config.read_pipeline_file`."""
+        from graphopt.passes.toml_config import read_pipeline_file  # beside its only use
+
+        return read_pipeline_file(path)

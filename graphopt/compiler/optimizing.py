@@ -1,0 +1,181 @@
+"""Optimizes a model: lift, pipeline, legalize, check; on a failed check find the rewrite at fault and go on without it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graphopt.compiler.environment import Environment
+from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
+from graphopt.ir import Model
+from graphopt.passes import Instrumentation, Pipeline, PipelineReport
+from graphopt.passes.instrumentation import BisectLimit
+from graphopt.passes.verify_each import VerifyEach
+from graphopt.plugin_manager import PluginManager
+from graphopt.rewriting import EVERYWHERE, Applications, Explain, Site
+from graphopt.serde import collector_paused
+
+__all__ = ["Compilation", "optimize"]
+
+logger = logging.getLogger(__name__)
+
+
+def _nobody(text: str) -> None:
+    """Takes progress when nobody asked for it."""
+
+
+@dataclass
+class Compilation:
+    """One way to optimize one source, which can be run again with fewer rewrites.
+
+    Attributes:
+        source: what to lift; lifted anew for each run.
+        environment: plugins.
+        pipeline: what to run.
+        target: name of the backend.
+        instrumentations: who watches the pipeline.
+        explain: told of rules that did not apply.
+        progress: told what is going on.
+        seed: of random numbers that passes draw.
+        skip: rewrites that are refused in every run.
+    """
+
+    source: object
+    environment: Environment
+    pipeline: Pipeline
+    target: str
+    instrumentations: Sequence[Instrumentation] = ()
+    explain: Explain | None = None
+    progress: Callable[[str], None] = _nobody
+    seed: int = 0
+    skip: frozenset[Site] = frozenset()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time of a block to a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def lift(self) -> Model:
+        """The model as it was."""
+        self.progress("lift")
+        with self.timed("lift"):
+            return self.environment.lift(self.source)
+
+    def run(
+        self,
+        model: Model,
+        applications: Applications | None = None,
+        instrumentations: Sequence[Instrumentation] | None = None,
+    ) -> PipelineReport:
+        """Run the pipeline on a lifted model and legalize it, in place."""
+        backend = self.environment.backend(self.target)
+        allowed = Applications() if applications is None else applications
+        allowed.skip |= self.skip
+        ctx = self.environment.context(
+            backend, applications=allowed, explain=self.explain, progress=self.progress, seed=self.seed
+        )
+        watchers = self.instrumentations if instrumentations is None else instrumentations
+        with collector_paused():
+            with self.timed("passes"):
+                report = self.environment.run_pipeline(model, self.pipeline, ctx, watchers)
+            with self.timed("legalize"):
+                self.environment.legalize(model, backend, ctx)
+        return report
+
+
+def optimize(
+    source: object,
+    *,
+    level: str = "O2",
+    target: str = "onnxruntime",
+    pipeline: Pipeline | str | None = None,
+    options: Mapping[str, Mapping[str, object]] | None = None,
+    check: bool = True,
+    inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    seed: int = 0,
+    disabled: Sequence[str] = (),
+    instrumentations: Sequence[Instrumentation] = (),
+    progress: Callable[[str], None] | None = None,
+    bisect_limit: int | None = None,
+    verify_each: bool = False,
+    explain: Explain | None = None,
+    reproducer: str | os.PathLike[str] | None = None,
+    plugins: PluginManager | None = None,
+) -> Optimized:
+    """Optimize a model, and check that the result computes what the original does.
+
+    Args:
+        source: path, bytes, ``onnx.ModelProto``, ``onnx_graphsurgeon.Graph``, IR (which is copied), or what a plugin's frontend accepts.
+        level: ``"O0"`` nothing, ``"O1"`` exact rewrites only, ``"O2"`` also those that re-associate sums, ``"O3"`` also operators of the
+            target's own domain; or the name of a pipeline.
+        target: name of a backend.
+        pipeline: what to run instead of a level, as text or as a :class:`Pipeline`.
+        options: options of passes, by pass and option.
+        check: whether original and result are run and compared. If they differ, the rewrite at fault is found and left out.
+        inputs: inputs for the check, an ``.npz`` file or arrays by name; drawn by ``seed`` when ``None``.
+        seed: of all random numbers.
+        disabled: passes or rules to leave out.
+        instrumentations: who watches the pipeline.
+        progress: told what is going on, in a few words.
+        bisect_limit: stop after this many rewrites.
+        verify_each: check the invariants of the IR after each pass, and what each pass declares.
+        explain: told of each candidate at which a rule did not apply.
+        reproducer: folder for what is needed to replay a failed check or pass.
+        plugins: where passes, frontends and backends come from; built-in and installed ones by default.
+
+    Returns:
+        The optimized model with its report; nothing is written yet.
+
+    Raises:
+        ModelError: if the model is broken.
+        PipelineError: if a level, pass or option is unknown.
+        PassError: if a pass fails.
+        VerificationError: if the result differs from the original even after rewrites at fault were left out.
+
+    Example:
+        >>> from graphopt.data import digits_model
+        >>> result = optimize(digits_model(), check=False)
+        >>> result.report.nodes_after < result.report.nodes_before
+        True
+    """
+    environment = Environment(plugins)
+    passes = set(environment.plugins.passes)
+    rules = frozenset((name, EVERYWHERE) for name in disabled if name not in passes)
+    chosen = environment.pipeline(pipeline, level, options, [name for name in disabled if name in passes])
+    watchers = [*instrumentations]
+    if bisect_limit is not None:
+        watchers.append(BisectLimit(bisect_limit))
+    if verify_each:
+        watchers.append(VerifyEach())
+    work = Compilation(source, environment, chosen, target, watchers, explain, progress or _nobody, seed, skip=rules)
+    model = work.lift()
+    report = OptimizeReport(
+        source=model.source or type(source).__name__,
+        level="" if pipeline is not None else level,
+        target=target,
+        pipeline=chosen.to_text(),
+        numerics=chosen.declared_numerics,
+        ops_before=count_ops(model),
+        bytes_before=model.constant_bytes,
+        seconds=work.seconds,
+    )
+    made = work.run(model)
+    report.passes = made.records
+    if check:
+        from graphopt.compiler.checking import CheckRequest, check_result  # lazily: imports the runtimes
+
+        request = CheckRequest(inputs, seed, None if reproducer is None else Path(reproducer))
+        model = check_result(work, model, made, report, request)
+    report.ops_after = count_ops(model)
+    report.bytes_after = model.constant_bytes
+    return Optimized(model, report, environment.backend(target))
