@@ -1,0 +1,65 @@
+"""Canonical forms: nodes that do nothing go, chains become one node. One worklist applies all rules, so that each enables the others.
+
+``canonicalize`` has the rules that keep every bit, ``canonicalize-algebra`` those that keep the algebra only. Rules live in one file a
+family. Touch weights: constants that are merged. Need types: rules about shapes do not apply without. Idempotent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graphopt.passes import RewritePass
+from graphopt.rewriting import Rule
+from graphopt.transforms.canonicalize import (
+    casts,
+    clips,
+    concats,
+    conditions,
+    constant_chains,
+    expands,
+    identities,
+    neutral,
+    pools,
+    reductions,
+    reshapes,
+    slices,
+    transposes,
+    unary,
+)
+
+__all__ = ["Canonicalize", "CanonicalizeAlgebra"]
+
+
+@dataclass(frozen=True)
+class Canonicalize(RewritePass):
+    """Remove what does nothing and merge chains of casts, shapes, slices, clips and integer constants. Exact."""
+
+    name: ClassVar[str] = "canonicalize"
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *identities.RULES,
+        *casts.RULES,
+        *unary.RULES,
+        *transposes.RULES,
+        *reshapes.RULES,
+        *slices.RULES,
+        *concats.RULES,
+        *expands.RULES,
+        *reductions.RULES,
+        *conditions.RULES,
+        *clips.RULES,
+        *neutral.RULES,
+        *constant_chains.RULES,
+    )
+
+
+@dataclass(frozen=True)
+class CanonicalizeAlgebra(RewritePass):
+    """Remove added zeros and pooling of single elements, merge chains of float constants. Re-associates."""
+
+    name: ClassVar[str] = "canonicalize-algebra"
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *neutral.ALGEBRA_RULES,
+        *constant_chains.ALGEBRA_RULES,
+        *pools.ALGEBRA_RULES,
+    )

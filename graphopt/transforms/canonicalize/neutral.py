@@ -1,0 +1,89 @@
+"""Removes operators with a constant operand that changes nothing.
+
+``x * 1``, ``x / 1``, ``x ** 1`` (floats), ``x - 0``, ``x + -0.0`` and ``x + 0`` for integers, ``x and true``, ``x or false``,
+``x xor false -> x``, where the constant does not broadcast ``x`` to another shape: exact. ``x + 0.0`` and ``x - -0.0`` turn a negative
+zero into a positive one, so :class:`DropZeroTerm` declares that. Source: IEEE 754-2019, section 6.3.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from graphopt.ir import Array, Node
+from graphopt.numerics import Numerics, Reassociates
+from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
+from graphopt.transforms.broadcasting import keeps_shape
+
+__all__ = ["ALGEBRA_RULES", "RULES"]
+
+#: Operator to the number that changes nothing, and the inputs at which it may stand.
+_NEUTRAL: dict[str, tuple[int, tuple[int, ...]]] = {
+    "Mul": (1, (1, 0)),
+    "Div": (1, (1,)),
+    "Pow": (1, (1,)),
+    "Add": (0, (1, 0)),
+    "Sub": (0, (1,)),
+    "And": (1, (1, 0)),
+    "Or": (0, (1, 0)),
+    "Xor": (0, (1, 0)),
+}
+
+
+def is_filled_with(array: Array, number: int) -> bool:
+    """Whether each element equals a number (there is at least one); a large array is read only if its first one does."""
+    if not array.size or array.dtype == object or array.reshape(-1)[0] != number:
+        return False
+    return bool((array == number).all())
+
+
+class DropNeutralOperand(RewritePattern):
+    """x * 1, x / 1, x ** 1, x - 0, x + -0.0, integer x + 0, x and true, x or false -> x."""
+
+    name: ClassVar[str] = "drop-neutral-operand"
+    roots: ClassVar[tuple[str, ...]] = tuple(_NEUTRAL)
+    reach: ClassVar[int] = 1
+
+    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
+        """Look at the constant operand, then at shapes."""
+        if len(node.inputs) != 2:
+            return NoMatch("%s has %d inputs", node.op, len(node.inputs))
+        number, positions = _NEUTRAL[node.op]
+        for position in positions:
+            operand, x = node.inputs[position], node.inputs[1 - position]
+            if operand is None or x is None or not operand.is_constant or operand.const is None:
+                continue
+            array = operand.const.numpy()
+            if not is_filled_with(array, number) or not self._keeps_bits(node.op, array):
+                continue
+            if not keeps_shape(x.shape, array.shape):
+                return NoMatch("%s may grow to %s", x.type, operand.type)
+            if (node.opset or 0) < 7:
+                return NoMatch("broadcasting before opset 7 goes by attributes")
+            return x
+        return NoMatch("no operand is constant and neutral")
+
+    def _keeps_bits(self, op: str, array: Array) -> bool:
+        """Whether the sign of zero survives, and no integer goes through floating point."""
+        is_integer = array.dtype.kind in "iub"
+        if op == "Add":
+            return is_integer or bool(np.signbit(array.astype(np.float32)).all())
+        if op == "Sub":
+            return is_integer or not np.signbit(array.astype(np.float32)).any()
+        return op != "Pow" or not is_integer
+
+
+class DropZeroTerm(DropNeutralOperand):
+    """x + 0.0, x - -0.0 -> x; a negative zero stays negative."""
+
+    name: ClassVar[str] = "drop-zero-term"
+    roots: ClassVar[tuple[str, ...]] = ("Add", "Sub")
+    numerics: ClassVar[Numerics] = Reassociates(1e-6)
+
+    def _keeps_bits(self, op: str, array: Array) -> bool:
+        return True
+
+
+RULES = (DropNeutralOperand(),)
+ALGEBRA_RULES = (DropZeroTerm(),)

@@ -1,0 +1,43 @@
+"""Removes reductions over nothing and over axes of size 1.
+
+``Reduce*(x) -> x`` where no axis is reduced (``noop_with_empty_axes``) or all reduced axes have size 1 and stay; ``-> Squeeze(x)`` where
+they go. Only for Sum, Mean, Prod, Max and Min, which give back a single element as it is. Exact.
+Source: https://onnx.ai/onnx/operators/onnx__ReduceSum.html
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphopt.rewriting import Match, NoMatch, Replacement, Rewriter, any_, op, rest, rewrite
+from graphopt.transforms.operands import ints_operand, normalize_axes
+
+__all__ = ["RULES"]
+
+
+@rewrite(op["ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin"](any_("x"), rest("axes")))
+def eliminate_reduction(m: Match, rw: Rewriter) -> Replacement:
+    """ReduceSum(x) -> x or Squeeze(x) where each group has one element."""
+    node, x = m.root, m["x"]
+    axes = ints_operand(node, "axes", 1)
+    if isinstance(axes, NoMatch):
+        return axes
+    if not axes:
+        if "noop_with_empty_axes" in node.attributes and node.attr("noop_with_empty_axes") == 1:
+            return x
+        axes = tuple(range(x.rank)) if x.rank is not None else None
+    if axes is None or x.shape is None:
+        return NoMatch("the rank of %r is not known", x.name)
+    axes = normalize_axes(axes, x.rank)
+    if isinstance(axes, NoMatch):
+        return axes
+    if any(x.shape[axis] != 1 for axis in axes):
+        return NoMatch("axes %s of %s have more than one element", axes, x.type)
+    if node.attr("keepdims", 1) != 0 or not axes:
+        return x
+    if (node.opset or 0) < 13:
+        return rw.new("Squeeze", x, axes=tuple(sorted(axes)))
+    return rw.new("Squeeze", x, np.array(sorted(axes), np.int64))
+
+
+RULES = (eliminate_reduction,)
