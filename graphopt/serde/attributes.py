@@ -16,6 +16,7 @@ from graphopt.serde.tensors import (
     sparse_from_proto,
     sparse_to_proto,
 )
+from graphopt.serde.text import checked_name, readable
 from graphopt.serde.types import type_from_proto, type_to_proto
 
 __all__ = ["GraphFromProto", "GraphToProto", "attribute_from_proto", "attribute_to_proto"]
@@ -70,9 +71,9 @@ def attribute_from_proto(
     kind = _KINDS.get(proto.type)
     if kind is None:
         raise ModelError(f"{where}: attribute {proto.name!r} has kind {proto.type}, expected 1 to 14; fix the model")
-    doc = proto.doc_string
+    doc = readable(proto.doc_string)
     if proto.ref_attr_name:
-        return Attribute(kind, None, proto.ref_attr_name, doc)
+        return Attribute(kind, None, checked_name(proto.ref_attr_name, where), doc)
     if kind is _INT:
         return Attribute(kind, proto.i, "", doc)
     if kind is _INTS:

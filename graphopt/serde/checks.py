@@ -12,6 +12,7 @@ from onnx import ModelProto, OperatorSetIdProto
 
 from graphopt.errors import ModelError
 from graphopt.ir import AttributeKind, Model, Node, OpSchema, find_schema
+from graphopt.serde.text import checked_name
 
 __all__ = ["OperatorChecks", "check_functions", "check_model", "opsets_from_proto"]
 
@@ -52,7 +53,7 @@ def opsets_from_proto(
     """
     found: dict[str, int] = {}
     for item in protos:
-        domain = "" if item.domain == "ai.onnx" else item.domain
+        domain = "" if item.domain == "ai.onnx" else checked_name(item.domain, where)
         if item.version < 1:
             raise ModelError(
                 f"{where}: opset import {domain or 'ai.onnx'!r} has version {item.version}, expected 1 or more; fix the model"
@@ -132,6 +133,8 @@ class OperatorChecks:
                     )
 
     def _find(self, node: Node) -> OpSchema | None:
+        checked_name(node.op_type, _place(node))
+        checked_name(node.domain, _place(node))
         if (node.domain, node.op_type) in self._calls:
             return None
         version = self._opsets.get(node.domain)

@@ -27,6 +27,7 @@ from graphopt.serde.origins import (
     properties_from_proto,
 )
 from graphopt.serde.tensors import TensorStorage, constant_from_proto, sparse_from_proto
+from graphopt.serde.text import checked_name, find_broken_text, readable
 from graphopt.serde.types import type_from_proto
 
 __all__ = ["lift_model"]
@@ -67,8 +68,11 @@ def lift_model(proto: ModelProto, *, base_dir: Path | None = None, storage: Tens
                 return _lift(sort_model(proto), storage)
         except _UndefinedNameError as err:
             raise ModelError(err.message) from err
-        except UnicodeDecodeError as err:
-            raise ModelError(f"a name or text is not valid UTF-8 ({err.object[:40]!r}); fix the model") from err
+        except (TypeError, AttributeError) as err:  # protobuf gives bytes, not str, where text is not UTF-8
+            place = next(find_broken_text(proto), None)
+            if place is None:
+                raise
+            raise ModelError(f"the text at {place} is not UTF-8; fix the model") from err
         except RecursionError as err:
             raise ModelError("subgraphs are nested too deep to be read; flatten the model") from err
 
@@ -80,8 +84,12 @@ def _lift(proto: ModelProto, storage: TensorStorage) -> Model:
     lifter = _Lifter(storage, OperatorChecks(opsets, calls))
     model = Model(lifter.graph(proto.graph, "the main graph"), opsets, proto.ir_version)
     lifter.hand_over_names(model)
-    model.producer_name, model.producer_version = proto.producer_name, proto.producer_version
-    model.domain, model.model_version, model.doc = proto.domain, proto.model_version, proto.doc_string
+    model.producer_name, model.producer_version = readable(proto.producer_name), readable(proto.producer_version)
+    model.domain, model.model_version, model.doc = (
+        readable(proto.domain),
+        proto.model_version,
+        readable(proto.doc_string),
+    )
     metadata = list(proto.metadata_props)
     model.metadata = properties_from_proto(metadata)
     blanks = blanks_of(proto, ("producer_name", "producer_version", "domain", "model_version", "doc_string"))
@@ -110,7 +118,7 @@ def _function(
     graph = lifter.function_body(proto, where)
     function = Function(_domain(proto.domain), proto.name, graph, opsets, proto.overload)
     lifter.hand_over_names(function)
-    function.doc = proto.doc_string
+    function.doc = readable(proto.doc_string)
     metadata = list(proto.metadata_props)
     function.metadata = properties_from_proto(metadata)
     function.attribute_names = list(proto.attribute)
@@ -135,9 +143,9 @@ class _Lifter:
     def hand_over_names(self, owner: Model | Function) -> None:
         """Note the names in use, and give names of their own to values that had the name of an outer one."""
         self._names.discard("")
-        if any("\0" in name for name in self._names):
-            name = next(name for name in self._names if "\0" in name)
-            raise ModelError(f"the name {name!r} contains a NUL character; rename it")
+        for name in self._names:
+            if type(name) is not str or "\0" in name:
+                checked_name(name, "the model")
         owner.names.reserve_all(self._names)
         for value in self._renamed:
             value.name = owner.names.fresh(value.name)
@@ -146,9 +154,9 @@ class _Lifter:
 
     def graph(self, proto: GraphProto, where: str) -> Graph:
         """The IR of a graph message; names of open scopes may be captured."""
-        graph = Graph(proto.name)
+        graph = Graph(readable(proto.name))
         origin = graph.origin = GraphOrigin()
-        graph.doc = proto.doc_string
+        graph.doc = readable(proto.doc_string)
         origin.blanks = blanks_of(proto, ("name", "doc_string"))
         scope: dict[str, Value] = {}
         self._scopes.append(scope)
@@ -180,7 +188,7 @@ class _Lifter:
 
     def function_body(self, proto: FunctionProto, where: str) -> Graph:
         """The IR of the body of a function."""
-        graph = Graph(proto.name)
+        graph = Graph(readable(proto.name))
         origin = graph.origin = GraphOrigin()
         scope: dict[str, Value] = {}
         self._scopes.append(scope)
@@ -279,7 +287,7 @@ class _Lifter:
                 names.add(name)
             doc, overload = proto.doc_string, proto.overload
             if doc:
-                node.doc = doc
+                node.doc = readable(doc)
             if overload:
                 node.overload = overload
             metadata = proto.metadata_props
@@ -292,6 +300,8 @@ class _Lifter:
         where = f"node {node.name!r} ({node.op_type})"
         for proto in node.attribute:
             name = proto.name
+            if type(name) is not str:
+                checked_name(name, f"{where}: an attribute")
             if name in found:
                 raise ModelError(f"{where}: attribute {name!r} is stated twice; remove one of them")
             kind = proto.type
@@ -330,7 +340,7 @@ class _Lifter:
         value.declared = True
         value.origin = info
         if info.doc_string:
-            value.doc = info.doc_string
+            value.doc = readable(info.doc_string)
         if info.metadata_props:
             value.metadata = properties_from_proto(list(info.metadata_props))
 

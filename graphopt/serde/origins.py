@@ -17,6 +17,7 @@ from onnx import (
 )
 
 from graphopt.ir import Attribute, Type
+from graphopt.serde.text import readable
 
 __all__ = [
     "GraphOrigin",
@@ -100,7 +101,7 @@ def state_blanks(proto: ModelProto | GraphProto | FunctionProto, names: tuple[st
 
 def properties_from_proto(entries: list[StringStringEntryProto]) -> dict[str, str]:
     """The properties as a dictionary; of a key that is there twice, the last one counts."""
-    return {entry.key: entry.value for entry in entries}
+    return {readable(entry.key): readable(entry.value) for entry in entries}
 
 
 def properties_to_proto(

@@ -21,6 +21,7 @@ from graphopt.ir import (
     TensorType,
     Type,
 )
+from graphopt.serde.text import checked_name
 
 __all__ = ["MAX_ELEMENTS", "dtype_from_proto", "type_from_proto", "type_to_proto"]
 
@@ -86,7 +87,7 @@ def _shape(proto: TensorShapeProto, where: str) -> Shape:
     for dim in proto.dim:
         name = dim.dim_param
         if name:
-            dims.append(SymbolicDim(name))
+            dims.append(SymbolicDim(name if type(name) is str else checked_name(name, where)))
         elif dim.HasField("dim_value"):
             number = dim.dim_value
             if number < -1:
