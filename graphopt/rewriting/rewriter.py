@@ -312,10 +312,8 @@ class Rewriter:
     @staticmethod
     def _drop_constant(value: Value) -> None:
         graph = value.graph
-        if graph is not None and graph.has_initializer(value) and value.is_constant:
+        if graph is not None and graph.has_initializer(value) and not value.is_input:  # inputs are a promise
             graph.remove_initializer(value)
-            if value.is_input:  # before IR version 4 an initializer had to be listed as an input
-                graph.remove_input(value)
 
     def _fresh_name(self, base: str) -> str:
         return self.graph.fresh_name(base)

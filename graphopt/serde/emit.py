@@ -17,7 +17,21 @@ from onnx import (
     ValueInfoProto,
 )
 
-from graphopt.ir import Attribute, AttributeKind, Constant, Function, Graph, Model, Node, TensorType, Type, Value
+from graphopt.ir import (
+    Attribute,
+    AttributeKind,
+    Constant,
+    Function,
+    Graph,
+    MapType,
+    Model,
+    Node,
+    OptionalType,
+    SequenceType,
+    TensorType,
+    Type,
+    Value,
+)
 from graphopt.serde.attributes import attribute_to_proto
 from graphopt.serde.collector import collector_paused
 from graphopt.serde.origins import (
@@ -93,20 +107,12 @@ class _Emitter:
         origin = graph.origin if isinstance(graph.origin, GraphOrigin) else GraphOrigin()
         inputs, nodes = list(graph.inputs), []
         old_rules = self._model.ir_version < _FIRST_IR_VERSION_WITH_FREE_INITIALIZERS
-        if old_rules:
-            inputs = [
-                v for v in inputs if v.name not in origin.optional_inputs or v.is_used or graph.has_initializer(v)
-            ]
         for value in graph.initializers():
             constant = cast("Constant", value.const)
-            if old_rules and not value.is_input:
-                if graph.parent is None:
-                    inputs.append(value)
-                elif (
-                    value.origin is None
-                ):  # new here: the file format wants it as an input, which a subgraph can't have
-                    nodes.append(_constant_node(value))
-                    continue
+            if old_rules and not value.is_input and value.origin is None:
+                # new here: the file format wants it among the inputs, which are a promise
+                nodes.append(_constant_node(value))
+                continue
             if constant.is_sparse:
                 proto.sparse_initializer.append(sparse_to_proto(constant, value.name))
             else:
@@ -301,16 +307,15 @@ def _is_as_stated(value: Value, value_type: Type | None, info: ValueInfoProto) -
 
 
 def _agree(now: Type | None, stated: Type | None) -> bool:
-    """Whether two types can be those of one value."""
     if now is None or stated is None or now == stated:
         return True
-    if not isinstance(now, TensorType) or not isinstance(stated, TensorType) or now.dtype != stated.dtype:
-        return False
-    if now.shape is None or stated.shape is None:
-        return True
-    return len(now.shape) == len(stated.shape) and not any(
-        isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(now.shape, stated.shape, strict=True)
-    )
+    if isinstance(now, TensorType) and isinstance(stated, TensorType):
+        return now.dtype == stated.dtype
+    if isinstance(now, SequenceType | OptionalType) and type(now) is type(stated):
+        return _agree(now.element, stated.element)
+    if isinstance(now, MapType) and isinstance(stated, MapType):
+        return now.key == stated.key and _agree(now.value, stated.value)
+    return False
 
 
 def _value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> list[ValueInfoProto]:

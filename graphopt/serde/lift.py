@@ -206,7 +206,6 @@ class _Lifter:
 
     def _initializers(self, proto: GraphProto, graph: Graph, scope: dict[str, Value], where: str) -> None:
         storage = self._storage
-        optional: list[str] = []
         constants = [(tensor.name, constant_from_proto(tensor, storage)) for tensor in proto.initializer]
         constants += [(tensor.values.name, sparse_from_proto(tensor, storage)) for tensor in proto.sparse_initializer]
         for name, constant in constants:
@@ -217,12 +216,8 @@ class _Lifter:
                 value.origin = constant.origin
             elif value.const is not None:
                 raise ModelError(f"{where}: initializer {name!r} is defined twice; rename or remove one of them")
-            else:
-                optional.append(name)
             value.const = constant
             graph.add_initializer(value)
-        if optional and isinstance(graph.origin, GraphOrigin):
-            graph.origin.optional_inputs = frozenset(optional)
 
     def _define(self, name: str, scope: dict[str, Value], where: str, what: str) -> Value:
         if not name:

@@ -56,7 +56,6 @@ class GraphOrigin:
         infos: of ``value_info``.
         annotations: of ``quantization_annotation``.
         strays: names in ``infos`` and ``annotations`` that the graph does not define.
-        optional_inputs: names of inputs that had an initializer.
         metadata: metadata properties.
         blanks: fields of the message that are stated and empty.
     """
@@ -66,7 +65,6 @@ class GraphOrigin:
     infos: list[ValueInfoOrigin] = field(default_factory=list)
     annotations: list[TensorAnnotation] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
-    optional_inputs: frozenset[str] = frozenset()
     metadata: list[StringStringEntryProto] = field(default_factory=list)
     blanks: tuple[str, ...] = ()
 

@@ -75,7 +75,7 @@ def _drop_outputs(node: Node) -> int:
 
 
 def _drop_constants(graph: Graph, counts: Counter[str]) -> None:
-    dead = [value for value in graph.initializers() if not value.is_used and value.is_constant]
+    dead = [value for value in graph.initializers() if not value.is_used and not value.is_input]  # inputs are a promise
     if not dead:
         return
     named = _names_in_annotations(graph)
@@ -83,8 +83,6 @@ def _drop_constants(graph: Graph, counts: Counter[str]) -> None:
         if value.name in named:
             continue
         graph.remove_initializer(value)
-        if value.is_input:  # before IR version 4 an initializer had to be listed as an input
-            graph.remove_input(value)
         counts["constants"] += 1
 
 
