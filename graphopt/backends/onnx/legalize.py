@@ -11,12 +11,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from graphopt.backends.onnx.old_format import keep_old_inputs
 from graphopt.errors import UnsupportedOpError
-from graphopt.ir import DType, Graph, GraphOwner, Node, Value
+from graphopt.ir import DType, Graph, GraphOwner, Model, Node, Value
 from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
 
-__all__ = ["LegalizeOnnx", "SplitConvActivation", "activation_node", "state_imports"]
+__all__ = ["LegalizeOnnx", "SplitConvActivation", "activation_node", "settle"]
 
 #: Domain of operators that only graphopt knows; none may be left in a file.
 _INTERNAL_DOMAIN = "graphopt"
@@ -87,6 +88,12 @@ def state_imports(owner: GraphOwner) -> bool:
     return before != owner.opset_imports
 
 
+def settle(owner: GraphOwner) -> bool:
+    """What every legalization ends with: imports stated, inputs of old file formats kept. Says whether anything changed."""
+    changed = state_imports(owner)
+    return (keep_old_inputs(owner) if isinstance(owner, Model) else False) or changed
+
+
 @dataclass(frozen=True)
 class LegalizeOnnx(RewritePass):
     """Put standard operators in the place of graphopt's own. Exact."""
@@ -98,4 +105,4 @@ class LegalizeOnnx(RewritePass):
         """Rewrite, then state what is imported."""
         result = super().run(graph, ctx)
         assert graph.owner is not None, "passes run on graphs of models and functions"
-        return PassResult(state_imports(graph.owner) or result.changed, result.stats)
+        return PassResult(settle(graph.owner) or result.changed, result.stats)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from graphopt.backends.onnx.legalize import SplitConvActivation, state_imports
+from graphopt.backends.onnx.legalize import SplitConvActivation, settle
 from graphopt.ir import DType, Graph, Model, Node
 from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
@@ -47,7 +47,7 @@ class LegalizeOnnxRuntime(RewritePass):
         result = super().run(graph, ctx)
         owner = graph.owner
         assert owner is not None, "passes run on graphs of models and functions"
-        changed = state_imports(owner) or result.changed
+        changed = settle(owner) or result.changed
         newest = ctx.target.max_ir_version
         if isinstance(owner, Model) and newest is not None and owner.ir_version > newest:
             self.logger.info(
