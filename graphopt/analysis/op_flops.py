@@ -89,11 +89,15 @@ def _gemm(node: Node, shape_of: ShapeOf) -> Dim:
 def _matrix_product(right: int = 1) -> Formula:
     def formula(node: Node, shape_of: ShapeOf) -> Dim:
         a, b = _input(node, 0, shape_of), _input(node, right, shape_of)
-        if a:
-            return _times(2, _output(node, shape_of), a[-1])
-        return _times(2, _output(node, shape_of), b[-2 if len(b) > 1 else 0]) if b else None
+        inner = (a[-1] if a else None, b[-2 if len(b) > 1 else 0] if b else None)
+        return _times(2, _output(node, shape_of), _known_best(*inner))
 
     return formula
+
+
+def _known_best(a: Dim, b: Dim) -> Dim:
+    """Of two sizes that must be equal, a number if one is, else an expression if one is."""
+    return a if isinstance(a, int) or b is None else b
 
 
 def _packed_matrix_product(node: Node, shape_of: ShapeOf) -> Dim:

@@ -1,0 +1,143 @@
+"""The group of all commands: loads a command when it runs, and turns every end into an exit code and one clear line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from graphopt.errors import GraphoptError
+
+__all__ = ["COMMANDS", "CommandGroup"]
+
+#: Command, what it does, and ``module:function`` of its implementation. The text stands here too so that help imports none of them;
+#: a test holds it equal to the docstring.
+COMMANDS = {
+    "optimize": ("Optimize a model, check the result against the original, and save it.", "optimize:optimize"),
+    "inspect": ("Show what a model is: interface, operators, weights, cost.", "inspection:inspect"),
+    "list": ("List what is there: passes, rules, pipelines, backends, plugins or hooks.", "listing:list_"),
+}
+
+_INTERRUPTED = 130
+_BUG = 70
+
+
+class _DeferredCommand(TyperCommand):
+    """A command with name and help whose implementation is imported when it runs."""
+
+    def __init__(self, name: str, doc: str, place: str) -> None:
+        super().__init__(name, help=doc, callback=None)
+        self._place = place
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - types of a private module of typer
+        module, _, function = self._place.partition(":")
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        implementation = getattr(importlib.import_module(f"graphopt.cli.{module}"), function)
+        single.command(self.name, context_settings=dict(self.context_settings))(implementation)
+        return typer.main.get_command(single).make_context(*args, **kwargs)
+
+
+class CommandGroup(TyperGroup):
+    """All commands: those of graphopt, then those of plugins."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
+        super().__init__(*args, **kwargs)
+        for name, (doc, place) in COMMANDS.items():
+            self.add_command(_DeferredCommand(name, doc, place), name)
+        for command in self.commands.values():
+            command.context_settings = self.context_settings
+        self._plugins_loaded = False
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Names of all commands; asks plugins for theirs."""
+        try:
+            self._load_plugins()
+        except GraphoptError as err:  # help is shown all the same; `graphopt list plugins` says what is wrong
+            _say(str(err), 0)
+        return list(self.commands)
+
+    def get_command(self, ctx: object, cmd_name: str) -> Any:  # noqa: ANN401 - a class of a private module of typer
+        """A command by name; plugins are asked only for names that graphopt does not have."""
+        if cmd_name not in self.commands:
+            self._load_plugins()
+        return self.commands.get(cmd_name)
+
+    def _load_plugins(self) -> None:
+        if self._plugins_loaded:
+            return
+        self._plugins_loaded = True
+        from graphopt.cli.plugin_commands import plugin_commands  # only when asked: looks at what is installed
+
+        for command in plugin_commands(taken=tuple(self.commands)):
+            self.add_command(command)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - a class of a private module of typer
+        """Run the command that the arguments name."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise typer.Exit(_pipe_closed()) from None
+
+    def main(self, args: Sequence[str] | None = None, *_: object, **options: Any) -> NoReturn:  # noqa: ANN401 - passed through
+        """Run a command line and exit with its code."""
+        given = list(sys.argv[1:] if args is None else args)
+        options["standalone_mode"] = False
+        sys.exit(self._run(given, options))
+
+    def _run(self, args: list[str], options: dict[str, Any]) -> int:
+        debug = "--debug" in args or bool(os.environ.get("GRAPHOPT_DEBUG"))
+        try:
+            code = super().main(args, **options)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return _pipe_closed()
+        except (KeyboardInterrupt, typer.Abort):
+            return _say("interrupted", _INTERRUPTED)
+        except typer.TyperException as err:
+            return _say(_usage(err), getattr(err, "exit_code", 2))
+        except GraphoptError as err:
+            if debug:
+                raise
+            return _say("; ".join([str(err), *getattr(err, "__notes__", ())]), 2)
+        except OSError as err:
+            if debug:
+                raise
+            return _say(f"{err.filename or 'the system'}: {err.strerror or err}", 2)
+        except MemoryError:
+            return _say("out of memory; nothing was written", 2)
+        except Exception as err:  # the last place before the user: any other error is a bug of ours
+            if debug:
+                raise
+            what = f"{type(err).__name__}: {err}".splitlines()[0]
+            return _say(
+                f"{what} (this is a bug in graphopt; graphopt --debug {' '.join(args)} shows the traceback)", _BUG
+            )
+        return code if isinstance(code, int) else 0
+
+
+def _usage(err: typer.TyperException) -> str:
+    """What is wrong with a command line, and where help is."""
+    message = err.format_message() if hasattr(err, "format_message") else str(err)
+    context = getattr(err, "ctx", None)
+    where = f" {context.command_path.removeprefix('graphopt').strip()}".rstrip() if context is not None else ""
+    message = message.rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}; see graphopt{where} --help"
+
+
+def _say(message: str, code: int) -> int:
+    """One line on stderr."""
+    line = " ".join(message.split("\n"))
+    sys.stdout.flush()
+    sys.stderr.write(f"graphopt: {line}\n")
+    return code
+
+
+def _pipe_closed() -> int:
+    """Whoever read the output has seen enough; keep the interpreter from complaining when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

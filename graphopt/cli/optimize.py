@@ -1,0 +1,130 @@
+"""``graphopt optimize``: the whole way from a model file to a faster one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphopt import compiler
+from graphopt.backends.onnx.atomic import check_output
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.cli import optimize_options as asked
+from graphopt.cli.explaining import Explainer
+from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet, UsageError
+from graphopt.cli.terminal import progress, show, write_json
+from graphopt.errors import PipelineError
+from graphopt.passes import (
+    Instrumentation,
+    PassStatistics,
+    PeakMemory,
+    Pipeline,
+    PipelineFile,
+    PrintIR,
+    parse_overrides,
+    read_pipeline_file,
+    suggestion,
+)
+from graphopt.plugin_manager import PluginManager
+from graphopt.report.optimize_view import optimize_view, pass_totals, refusal_table
+
+__all__ = ["optimize"]
+
+
+def optimize(
+    model: ModelPath,
+    output: asked.Output = None,
+    level: asked.Level = None,
+    target: asked.Target = None,
+    passes: asked.Passes = None,
+    pipeline: asked.PipelinePath = None,
+    settings: asked.Settings = None,
+    disable: asked.Disable = None,
+    no_plugin: NoPlugin = None,
+    check: asked.Check = True,
+    inputs: InputFile = None,
+    seed: OptionalSeed = None,
+    external_data: asked.ExternalData = None,
+    force: asked.Force = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    explain: asked.Explain = None,
+    time_passes: asked.TimePasses = False,
+    pass_statistics: asked.PassStatistics = False,
+    print_ir_after_all: asked.PrintAll = False,
+    print_ir_after_change: asked.PrintChange = False,
+    print_ir_dir: asked.PrintDir = None,
+    verify_each: asked.VerifyEach = False,
+    opt_bisect_limit: asked.BisectLimit = None,
+    reproducer: asked.Reproducer = None,
+) -> None:
+    """Optimize a model, check the result against the original, and save it."""
+    if output is not None:
+        check_output(output, force=force)  # before the work, not after it
+    plugins = builtin_plugins(no_plugin or ())
+    file = None if pipeline is None else read_pipeline_file(pipeline)
+    chosen = _pipeline(plugins, level, passes, file)
+    _see_that_known(plugins, disable or ())
+    explainer = None if explain is None else Explainer(explain, _rules(plugins))
+    watchers: list[Instrumentation] = []
+    if print_ir_after_all or print_ir_after_change or print_ir_dir is not None:
+        watchers.append(PrintIR("all" if print_ir_after_all else "change", folder=print_ir_dir))
+    if pass_statistics:
+        watchers += [PassStatistics(), PeakMemory()]
+    if inputs is None and file is not None:
+        inputs = file.inputs_path
+    with progress(f"optimizing {model}", wanted=not (quiet or as_json)) as tell:
+        result = compiler.optimize(
+            model,
+            level=level or asked.LEVEL,
+            target=target or (file.target if file is not None else None) or asked.TARGET,
+            pipeline=chosen,
+            options=parse_overrides(settings or []),
+            check=check and (file is None or file.check.enabled),
+            inputs=inputs,
+            seed=seed if seed is not None else file.check.seed if file is not None else 0,
+            disabled=disable or (),
+            instrumentations=watchers,
+            progress=tell,
+            bisect_limit=opt_bisect_limit,
+            verify_each=verify_each,
+            explain=explainer,
+            reproducer=reproducer,
+            plugins=plugins,
+        )
+        tell("saving")
+        files = [] if output is None else result.save(output, external_data=external_data, force=force)
+    if as_json:
+        more = {} if explainer is None else {"explained": explainer.refusals}
+        write_json(result.report.to_dict() | {"files": files} | more)
+    elif not quiet:
+        show(optimize_view(result.report, by_time=time_passes, statistics=pass_statistics, files=files))
+        if explainer is not None:
+            applied = sum(record.stats.get(explainer.rule, 0) for record in pass_totals(result.report.passes))
+            show(refusal_table(explainer.rule, explainer.refusals, applied=applied, dropped=explainer.dropped))
+
+
+def _pipeline(
+    plugins: PluginManager, level: str | None, passes: str | None, file: PipelineFile | None
+) -> Pipeline | str | None:
+    """What to run instead of a level."""
+    stated = [
+        name for name, given in (("--level", level), ("--passes", passes), ("--pipeline", file)) if given is not None
+    ]
+    if len(stated) > 1 and not (level is not None and file is not None and file.text is None):
+        raise UsageError(f"{' and '.join(stated)} each say what to run; state one of them")
+    if file is None:
+        return passes
+    return file.build(plugins.passes, level or asked.LEVEL)
+
+
+def _rules(plugins: PluginManager) -> set[str]:
+    return {str(row["name"]) for row in plugins.describe("rules")}
+
+
+def _see_that_known(plugins: PluginManager, names: Sequence[str]) -> None:
+    """A misspelled name would leave out nothing, unnoticed."""
+    for name in names:
+        if name not in plugins.passes and name not in (rules := _rules(plugins)):
+            hint = suggestion(name, [*plugins.passes, *rules]) or ";"
+            raise PipelineError(
+                f"there is no pass or rule {name!r} to leave out{hint} see graphopt list passes, graphopt list rules"
+            )

@@ -1,0 +1,129 @@
+"""The options of ``graphopt optimize``, by what they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+__all__ = [
+    "LEVEL",
+    "TARGET",
+    "BisectLimit",
+    "Check",
+    "Disable",
+    "Explain",
+    "ExternalData",
+    "Force",
+    "Level",
+    "Output",
+    "PassStatistics",
+    "Passes",
+    "PipelinePath",
+    "PrintAll",
+    "PrintChange",
+    "PrintDir",
+    "Reproducer",
+    "Settings",
+    "Target",
+    "TimePasses",
+    "VerifyEach",
+]
+
+LEVEL: Final = "O2"
+TARGET: Final = "onnxruntime"
+
+_OUTPUT = "Output"
+_WHAT = "What to run"
+_CHECK = "Check"
+_INSIDE = "Looking inside"
+
+
+def _option(panel: str, *names: str, text: str, metavar: str | None = None, **more: Any) -> Any:  # noqa: ANN401 - as typer.Option
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
+
+
+Output: TypeAlias = Annotated[
+    Path | None,
+    _option(
+        _OUTPUT, "--output", "-o", metavar="OUT", text="Where to save the result; without it only the report is made."
+    ),
+]
+ExternalData: TypeAlias = Annotated[
+    bool | None,
+    _option(
+        _OUTPUT,
+        "--external-data/--no-external-data",
+        text="Put weights into a file beside the model. Above 2 GB it happens by itself.",
+    ),
+]
+Force: TypeAlias = Annotated[bool, _option(_OUTPUT, "--force", "-f", text="Replace files that are there.")]
+
+Level: TypeAlias = Annotated[
+    str | None,
+    _option(
+        _WHAT,
+        "--level",
+        "-O",
+        metavar="LEVEL",
+        text="O0 nothing, O1 exact rewrites, O2 also re-associated sums, O3 also operators of the target's own; or a pipeline by name."
+        f" Default: {LEVEL}.",
+    ),
+]
+Target: TypeAlias = Annotated[
+    str | None,
+    _option(
+        _WHAT,
+        "--target",
+        metavar="NAME",
+        text=f"Runtime that the model is made for; graphopt list backends. Default: {TARGET}.",
+    ),
+]
+Passes: TypeAlias = Annotated[
+    str | None, _option(_WHAT, "--passes", metavar="TEXT", text="Pipeline text instead of a level.")
+]
+PipelinePath: TypeAlias = Annotated[
+    Path | None, _option(_WHAT, "--pipeline", metavar="FILE.toml", text="Pipeline file instead of a level.")
+]
+Settings: TypeAlias = Annotated[
+    list[str] | None,
+    _option(_WHAT, "--set", metavar="PASS.OPTION=VALUE", text="Set an option of a pass; may be repeated."),
+]
+Disable: TypeAlias = Annotated[
+    list[str] | None, _option(_WHAT, "--disable", metavar="NAME", text="Leave out a pass or a rule; may be repeated.")
+]
+
+Check: TypeAlias = Annotated[
+    bool, _option(_CHECK, "--check/--no-check", text="Compare the result with the original; on by default.")
+]
+
+Explain: TypeAlias = Annotated[
+    str | None,
+    _option(_INSIDE, "--explain", metavar="RULE[@NODE]", text="Show where a rule did not apply, and why."),
+]
+TimePasses: TypeAlias = Annotated[
+    bool, _option(_INSIDE, "--time-passes", text="Show how long each pass took, slowest first.")
+]
+PassStatistics: TypeAlias = Annotated[
+    bool, _option(_INSIDE, "--pass-statistics", text="Show bytes of weights and peak memory for each pass, too.")
+]
+PrintAll: TypeAlias = Annotated[
+    bool, _option(_INSIDE, "--print-ir-after-all", text="Write the IR after each pass to stderr.")
+]
+PrintChange: TypeAlias = Annotated[
+    bool,
+    _option(_INSIDE, "--print-ir-after-change", text="Write the IR after each pass that changed something to stderr."),
+]
+PrintDir: TypeAlias = Annotated[
+    Path | None, _option(_INSIDE, "--print-ir-dir", metavar="DIR", text="Write the IR to files in this folder instead.")
+]
+VerifyEach: TypeAlias = Annotated[
+    bool, _option(_INSIDE, "--verify-each", text="Check the IR, and what each pass declares, after each pass.")
+]
+BisectLimit: TypeAlias = Annotated[
+    int | None, _option(_INSIDE, "--opt-bisect-limit", metavar="N", text="Stop after the N-th rewrite.", min=0)
+]
+Reproducer: TypeAlias = Annotated[
+    Path | None, _option(_INSIDE, "--reproducer", metavar="DIR", text="Write what replays a failure to this folder.")
+]

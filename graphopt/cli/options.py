@@ -1,0 +1,74 @@
+"""Options that several commands share, so that they read and behave alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from graphopt.errors import GraphoptError
+
+__all__ = [
+    "AsJson",
+    "InputFile",
+    "ModelPath",
+    "NoPlugin",
+    "OptionalSeed",
+    "Quiet",
+    "Seed",
+    "Sizes",
+    "UsageError",
+    "parse_sizes",
+]
+
+
+class UsageError(GraphoptError):
+    """Options of a command line contradict each other or do not make sense."""
+
+
+ModelPath: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The model, an ONNX file.", show_default=False)
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout instead of tables.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Write nothing but errors.")]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of generated inputs.")]
+OptionalSeed: TypeAlias = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Seed of generated inputs. Default: 0.", show_default=False)
+]
+InputFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--inputs", metavar="FILE.npz", help="Inputs by name, instead of generated ones.", show_default=False),
+]
+NoPlugin: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--no-plugin", metavar="NAME", help="Leave a plugin out; may be repeated.", show_default=False),
+]
+Sizes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension; may be repeated.", show_default=False
+    ),
+]
+
+
+def parse_sizes(texts: Sequence[str] | None) -> dict[str, int]:
+    """Sizes by name, from ``NAME=SIZE`` texts.
+
+    Raises:
+        UsageError: if one is not of that form.
+
+    Example:
+        >>> parse_sizes(["batch=4"])
+        {'batch': 4}
+    """
+    found: dict[str, int] = {}
+    for text in texts or ():
+        name, equals, size = text.rpartition("=")
+        if not equals or not name or not size.isdecimal():
+            raise UsageError(
+                f"--dim {text!r} is not understood; expected NAME=SIZE with a whole number, such as batch=1"
+            )
+        found[name] = int(size)
+    return found

@@ -1,0 +1,63 @@
+"""What commands write: tables or JSON to stdout, and a sign of life to stderr when something takes long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from rich.console import Console, RenderableType
+from rich.status import Status
+
+from graphopt.report.machine import json_text
+
+__all__ = ["progress", "show", "write_json"]
+
+#: Columns when nobody looks: enough that no table wraps in a pipe or a file.
+_WIDE = 160
+_SILENT_SECONDS = 2.0
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError  # rich would exit with an error; the group of commands ends quietly
+
+
+def show(view: RenderableType) -> None:
+    """Write tables or text to stdout."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+    _Console(file=sys.stdout, width=wide, highlight=False, soft_wrap=False, emoji=False).print(view)
+
+
+def write_json(result: object) -> None:
+    """Write one JSON document to stdout."""
+    sys.stdout.write(json_text(result) + "\n")
+
+
+@contextmanager
+def progress(what: str, *, wanted: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show what is going on, once it takes more than two seconds; nothing when stderr is no terminal.
+
+    Args:
+        what: shown first.
+        wanted: ``False`` shows nothing (``--quiet``, ``--json``).
+
+    Returns:
+        A function that takes what is going on now.
+    """
+    if not wanted or not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    status = Status(what, console=Console(file=sys.stderr))
+    timer = threading.Timer(_SILENT_SECONDS, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda text: status.update(f"{what}: {text}")
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
