@@ -46,6 +46,8 @@ from graphopt.serde.tensors import constant_to_proto, sparse_to_proto
 from graphopt.serde.types import type_to_proto
 
 if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
     from graphopt.ir import GraphOwner
 
 __all__ = ["LINEAGE_KEY", "Place", "emit_model", "initializer_to_proto"]
@@ -93,47 +95,45 @@ class _Emitter:
                 setattr(proto, name, getattr(model, name))
         if model.doc:
             proto.doc_string = model.doc
-        proto.graph.CopyFrom(self.graph(model.graph))
+        self.graph(model.graph, proto.graph)
         proto.metadata_props.extend(properties_to_proto(model.metadata, origin.metadata))
-        proto.functions.extend([self.function(function) for function in model.functions.values()])
+        for function in model.functions.values():
+            self.function(function, proto.functions.add())
         state_blanks(proto, origin.blanks)
         proto.configuration.extend(origin.configurations)
         return proto
 
     # -- graphs -------------------------------------------------------------------------------------------------------------
 
-    def graph(self, graph: Graph) -> GraphProto:
-        proto = GraphProto()
+    def graph(self, graph: Graph, proto: GraphProto) -> None:
+        """Fill the message of a graph. In place: protobuf copies no message that is nested deep."""
         origin = graph.origin if isinstance(graph.origin, GraphOrigin) else GraphOrigin()
-        inputs, nodes = list(graph.inputs), []
         old_rules = self._model.ir_version < _FIRST_IR_VERSION_WITH_FREE_INITIALIZERS
         for value in graph.initializers():
             constant = cast("Constant", value.const)
             if old_rules and not value.is_input and value.origin is None:
                 # new here: the file format wants it among the inputs, which are a promise
-                nodes.append(_constant_node(value))
+                _constant_node(value, proto.node.add())
                 continue
             if constant.is_sparse:
                 proto.sparse_initializer.append(sparse_to_proto(constant, value.name))
             else:
                 proto.initializer.append(self._place(value))
         declared: list[Value] = []
-        nodes.extend(self.nodes(graph, declared))
-        proto.node.extend(nodes)
+        self.nodes(graph, proto.node, declared)
         if graph.name:
             proto.name = graph.name
         if graph.doc:
             proto.doc_string = graph.doc
         state_blanks(proto, origin.blanks)
-        proto.input.extend(_statements(inputs, origin.inputs))
+        proto.input.extend(_statements(graph.inputs, origin.inputs))
         proto.output.extend(_statements(graph.outputs, origin.outputs))
         proto.value_info.extend(_value_infos(graph, declared, origin))
         proto.quantization_annotation.extend(_annotations(graph, origin))
         proto.metadata_props.extend(properties_to_proto(graph.metadata, origin.metadata))
-        return proto
 
-    def function(self, function: Function) -> FunctionProto:
-        proto = FunctionProto()
+    def function(self, function: Function, proto: FunctionProto) -> None:
+        """Fill the message of a function."""
         graph = function.graph
         origin = function.origin if isinstance(function.origin, ModelOrigin) else ModelOrigin()
         graph_origin = graph.origin if isinstance(graph.origin, GraphOrigin) else GraphOrigin()
@@ -151,16 +151,17 @@ class _Emitter:
         proto.attribute_proto.extend([attribute_to_proto(*item) for item in function.attribute_defaults.items()])
         proto.opset_import.extend(_opset_imports(function, origin))
         declared: list[Value] = []
-        proto.node.extend([_constant_node(value) for value in graph.initializers()] + self.nodes(graph, declared))
+        for value in graph.initializers():
+            _constant_node(value, proto.node.add())
+        self.nodes(graph, proto.node, declared)
         proto.value_info.extend(_value_infos(graph, declared, graph_origin))
         proto.metadata_props.extend(properties_to_proto(function.metadata, origin.metadata))
-        return proto
 
     # -- nodes --------------------------------------------------------------------------------------------------------------
 
-    def nodes(self, graph: Graph, declared: list[Value]) -> list[NodeProto]:
-        """The messages of all nodes of a graph; notes which of their outputs have a declared type."""
-        found: list[NodeProto] = []
+    def nodes(self, graph: Graph, protos: RepeatedCompositeFieldContainer[NodeProto], declared: list[Value]) -> None:
+        """Add the messages of all nodes of a graph; notes which of their outputs have a declared type."""
+        found: list[NodeProto] = []  # unchanged ones that are to be added, together since that is much faster
         lineage = self._lineage
         for node in graph.nodes:
             outputs = []
@@ -187,12 +188,14 @@ class _Emitter:
                 ):
                     found.append(known)
                     continue
-            found.append(self.node(node, inputs, outputs))
-        return found
+            if found:
+                protos.extend(found)
+                found.clear()
+            self.node(node, inputs, outputs, protos.add())
+        protos.extend(found)
 
-    def node(self, node: Node, inputs: list[str], outputs: list[str]) -> NodeProto:
-        """A new message for a node; what did not change is taken from the one it came from."""
-        proto = NodeProto()
+    def node(self, node: Node, inputs: list[str], outputs: list[str], proto: NodeProto) -> None:
+        """Fill the message of a changed node; what did not change is taken from the message it came from."""
         proto.input.extend(inputs)
         proto.output.extend(outputs)
         if node.name:
@@ -229,7 +232,6 @@ class _Emitter:
         )
         if origin is not None:
             proto.device_configurations.extend(origin.proto.device_configurations)
-        return proto
 
     def _graph_attribute(self, proto: AttributeProto, name: str, attribute: Attribute) -> None:
         proto.name = name
@@ -237,9 +239,10 @@ class _Emitter:
         if attribute.doc:
             proto.doc_string = attribute.doc
         if attribute.kind is AttributeKind.GRAPH:
-            proto.g.CopyFrom(self.graph(cast("Graph", attribute.value)))
+            self.graph(cast("Graph", attribute.value), proto.g)
         else:
-            proto.graphs.extend([self.graph(graph) for graph in cast("tuple[Graph, ...]", attribute.value)])
+            for graph in cast("tuple[Graph, ...]", attribute.value):
+                self.graph(graph, proto.graphs.add())
 
 
 def _same_domain(spelled: str, domain: str) -> bool:
@@ -253,15 +256,15 @@ def _same_metadata(proto: NodeProto, node: Node) -> bool:
     return {entry.key: entry.value for entry in stated} == (node.metadata or {})
 
 
-def _constant_node(value: Value) -> NodeProto:
-    """A Constant node, for places where a file can't have initializers."""
-    proto = NodeProto(op_type="Constant", output=[value.name])
+def _constant_node(value: Value, proto: NodeProto) -> None:
+    """Fill the message of a Constant node, for places where a file can't have initializers."""
+    proto.op_type = "Constant"
+    proto.output.append(value.name)
     constant = cast("Constant", value.const)
     kind = AttributeKind.SPARSE_TENSOR if constant.is_sparse else AttributeKind.TENSOR
     attribute_to_proto(
         "sparse_value" if constant.is_sparse else "value", Attribute(kind, constant), None, proto.attribute.add()
     )
-    return proto
 
 
 # -- what is said about values ----------------------------------------------------------------------------------------------

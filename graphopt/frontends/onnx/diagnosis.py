@@ -27,7 +27,7 @@ _MAGIC_AT_4 = (
 )
 _NESTED = {("model", 7): "graph", ("model", 25): "function", ("graph", 1): "node", ("function", 7): "node"}
 _NESTED |= {("node", 5): "attribute", ("attribute", 6): "graph", ("attribute", 11): "graph"}
-_DEEPEST = 100
+_DEEPEST = 31
 _TEXT_BYTES = frozenset(range(32, 127)) | {9, 10, 13}
 
 
@@ -50,17 +50,20 @@ def why_unreadable(content: memoryview, suffix: str) -> str:
             return f"is {what}"
     if all(byte in _TEXT_BYTES for byte in bytes(content[:4096])):
         return "is text, expected a binary ONNX model; name protobuf text .textproto, ONNX text .onnxtxt, JSON .json"
-    depth, problem = _walk(content, size)
+    subgraphs, problem = _walk(content, size)
     if problem:
         return f"is not a complete ONNX model ({problem}); it may be cut short or damaged: write or download it again"
-    if depth > _DEEPEST:
-        return f"nests messages {depth} deep, protobuf reads {_DEEPEST} (about 33 subgraphs inside each other); flatten the model"
+    if subgraphs > _DEEPEST:
+        return (
+            f"nests {subgraphs} subgraphs inside each other, protobuf (and every runtime that reads ONNX with it) allows about "
+            f"{_DEEPEST}; flatten the model"
+        )
     named = "" if suffix in ("", ".onnx") else f" (the name ends in {suffix}, expected .onnx)"
     return f"is not an ONNX model{named}; check that this is the right file"
 
 
 def _walk(content: memoryview, size: int) -> tuple[int, str]:
-    """How deep messages are nested, and the first thing that is broken."""
+    """How many subgraphs are inside each other, and the first thing that is broken."""
     deepest = 0
     stack: list[tuple[str, Iterator[tuple[int, int, int, int]]]] = [("model", fields(content, 0, size))]
     while stack:
@@ -76,5 +79,5 @@ def _walk(content: memoryview, size: int) -> tuple[int, str]:
         inner = _NESTED.get((kind, number))
         if inner is not None:
             stack.append((inner, fields(content, start, end)))
-            deepest = max(deepest, len(stack))
+            deepest = max(deepest, len(stack) // 3 - 1)  # each subgraph is in an attribute of a node
     return deepest, ""
