@@ -1,0 +1,108 @@
+"""Folds BatchNormalization in its inference form into the linear operator before it.
+
+``BatchNormalization(op(x, w) + b) -> op(x, w * k) + (b - mean) * k + bias`` with ``k = scale / sqrt(var + epsilon)`` per channel, for op
+of Conv, ConvTranspose, Gemm and MatMul (which becomes Gemm). Touches weights. Numerics: re-associates. Source: Ioffe and Szegedy, Batch
+Normalization, 2015, section 3.1; https://onnx.ai/onnx/operators/onnx__BatchNormalization.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from graphopt.ir import Node
+from graphopt.passes import RewritePass
+from graphopt.rewriting import (
+    Match,
+    NoMatch,
+    Reassociates,
+    Replacement,
+    Rewriter,
+    Rule,
+    any_,
+    const,
+    one_of,
+    op,
+    rewrite,
+)
+from graphopt.transforms.fusion.linear import Float64, add_to_bias, as_float64, read_linear, scale_channels
+
+__all__ = ["FuseConvBatchNorm", "batch_norm_as_affine"]
+
+
+def batch_norm_as_affine(
+    scale: Float64, bias: Float64, mean: Float64, var: Float64, epsilon: float
+) -> tuple[Float64, Float64] | NoMatch:
+    """Factor and term per channel of an inference BatchNormalization: ``y = x * factor + term``.
+
+    Args:
+        scale: [channels].
+        bias: [channels].
+        mean: [channels].
+        var: [channels].
+        epsilon: added to ``var``.
+    """
+    spread = var + epsilon
+    if not (np.isfinite(spread) & (spread > 0)).all():
+        return NoMatch("var + epsilon is not positive everywhere")
+    factor = scale / np.sqrt(spread)
+    term = bias - mean * factor
+    if not (np.isfinite(factor) & np.isfinite(term)).all():
+        return NoMatch("statistics are not finite")
+    return factor, term
+
+
+def _training_reason(norm: Node) -> NoMatch | None:
+    """Why a BatchNormalization may use statistics of the batch, ``None`` when it surely does not."""
+    opset = norm.opset or 0
+    if opset >= 14:
+        return None if norm.attr("training_mode", 0) == 0 else NoMatch("training_mode is 1")
+    if any(value.name for value in norm.outputs[1:]):
+        return NoMatch("further outputs mean training before opset 14")
+    if opset < 9 and norm.attr("spatial", 1) != 1:
+        return NoMatch("statistics are not per channel")
+    return NoMatch("is_test is 0") if opset < 7 and norm.attr("is_test", 0) != 1 else None
+
+
+_LINEAR = one_of(
+    op["Conv", "ConvTranspose", "Gemm"](any_("x"), const("w"), const("b", optional=True), name="linear"),
+    op.MatMul(any_("x"), const("w"), name="linear"),
+)
+
+
+@rewrite(
+    op.BatchNormalization(_LINEAR, const("scale"), const("bias"), const("mean"), const("var"), name="norm"),
+    numerics=Reassociates(),
+)
+def fold_batch_norm(m: Match, rw: Rewriter) -> Replacement:
+    """BatchNormalization(Conv(x, w, b)) -> Conv(x, w', b'), inference only."""
+    norm = m.node("norm")
+    reason = _training_reason(norm)
+    if reason is not None:
+        return reason
+    linear = read_linear(m.node("linear"), scaled=True)
+    if isinstance(linear, NoMatch):
+        return linear
+    if linear.node.op == "MatMul" and linear.rank != 2:
+        return NoMatch("MatMul gives rank %s, its last axis is the channel axis in rank 2 only", linear.rank)
+    scale, bias, mean, var = statistics = [as_float64(m[name]) for name in ("scale", "bias", "mean", "var")]
+    if any(numbers.shape != (linear.channels,) for numbers in statistics):
+        return NoMatch("statistics are not one number for each of %d channels", linear.channels)
+    affine = batch_norm_as_affine(scale, bias, mean, var, norm.float_attr("epsilon", 1e-5))
+    if isinstance(affine, NoMatch):
+        return affine
+    scaled = scale_channels(linear, affine[0])
+    if isinstance(scaled, NoMatch):
+        return scaled
+    folded = add_to_bias(scaled, affine[1])
+    return folded if isinstance(folded, NoMatch) else folded.rebuild(rw)
+
+
+@dataclass(frozen=True)
+class FuseConvBatchNorm(RewritePass):
+    """Fold inference BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul before it. Re-associates; idempotent."""
+
+    name: ClassVar[str] = "fuse-conv-batch-norm"
+    rules: ClassVar[tuple[Rule, ...]] = (fold_batch_norm,)
