@@ -160,7 +160,7 @@ class Environment:
         What legalization applies is not counted with the pipeline's rewrites: it is never optional.
         """
         free = self.context(backend)
-        free.types = ctx.types
+        free.types, free.typed = ctx.types, ctx.typed
         steps: list[Pass] = []
         lowering = self.plugins.lowering(backend.name)
         if lowering is not None:

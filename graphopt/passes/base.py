@@ -68,6 +68,7 @@ class PassContext:
         rng: the only source of random numbers.
         explain: told of each candidate at which a rule did not apply, ``None`` when nobody asks.
         progress: told what is going on, in a few words.
+        typed: the model whose types were inferred with this context; rewriters keep them current from then on.
     """
 
     target: Target = field(default_factory=Target)
@@ -77,6 +78,7 @@ class PassContext:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     explain: Explain | None = None
     progress: Callable[[str], None] = field(default=lambda text: None)
+    typed: Model | None = None
     _memo: dict[object, Any] = field(default_factory=dict)
 
     def cached(self, key: object, graph: Graph, make: Callable[[], _T]) -> _T:

@@ -66,7 +66,6 @@ class _Run:
         self.ctx = ctx
         self.report = PipelineReport()
         self.ran: list[str] = []
-        self.types_known = False
         self.counted = ((-1, -1), 0)
 
     def run(self) -> PipelineReport:
@@ -169,9 +168,9 @@ class _Run:
         return ""
 
     def infer_types(self, item: Pass) -> None:
-        if self.types_known or not item.needs_types:
+        if self.ctx.typed is self.model or not item.needs_types:
             return
-        self.types_known = True
+        self.ctx.typed = self.model
         start = time.perf_counter()
         self.ctx.types.infer_model(self.model)
         self.report.types_ms = 1e3 * (time.perf_counter() - start)
