@@ -35,6 +35,9 @@ class ByteSource(Protocol):
     def view(self, offset: int, length: int) -> memoryview:
         """A part of the bytes, not copied."""
 
+    def read(self, start: int, end: int) -> bytes:
+        """A copy of the bytes from ``start`` to before ``end``."""
+
     def chunks(self, offset: int, length: int) -> Iterator[bytes | memoryview]:
         """A part of the bytes, in pieces of bounded size that nothing keeps in memory."""
 
@@ -51,6 +54,10 @@ class BytesInMemory:
     def view(self, offset: int, length: int) -> memoryview:
         """A part of the bytes, not copied."""
         return self._view[offset : offset + length]
+
+    def read(self, start: int, end: int) -> bytes:
+        """A copy of the bytes from ``start`` to before ``end``."""
+        return bytes(self._view[start:end])
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes | memoryview]:
         """The part in pieces of 1 MiB."""
@@ -127,6 +134,10 @@ class BytesInFile:
         with self._opened() as descriptor:
             mapping = mmap.mmap(descriptor, offset + length - begin, access=mmap.ACCESS_READ, offset=begin)
         return memoryview(mapping)[offset - begin :]
+
+    def read(self, start: int, end: int) -> bytes:
+        """A copy of the bytes from ``start`` to before ``end``."""
+        return b"".join(self.chunks(start, end - start))
 
     def chunks(self, offset: int, length: int) -> Iterator[bytes | memoryview]:
         """The part in pieces of 1 MiB, read, not mapped."""

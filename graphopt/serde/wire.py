@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from graphopt.serde.storage import BytesInMemory, ByteSource
+
 __all__ = [
     "MARK_BYTES",
     "CutModel",
@@ -30,6 +32,7 @@ _CUT_FROM = 1 << 14
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _GRAPH_TAG, _INITIALIZER_TAG, _RAW_DATA_TAG = b"\x3a", b"\x2a", b"\x4a"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WINDOW, _LONGEST_HEADER = 1 << 15, 20
 Buffer = bytes | memoryview
 
 
@@ -67,44 +70,49 @@ def _read_varint(buffer: Buffer, at: int) -> tuple[int, int]:
             return number, at
         shift += 7
         if shift > 63:
-            raise WireError(f"number at byte {at} is too long")
+            raise WireError("a number is too long")
 
 
-def fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(source: ByteSource, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """The fields of a message: number, first byte of the field, first byte of its content, and the byte after it.
 
+    Reads small windows, so contents that are skipped are not even touched.
+
     Args:
-        buffer: what the message is in.
+        source: what the message is in.
         start: first byte of the message.
         end: the byte after it.
 
     Raises:
         WireError: if a field is broken or ends after ``end``.
     """
-    at = start
+    window: Buffer = b""
+    base = at = start  # of the window, and of the next byte
     try:
         while at < end:
-            begin = at
-            tag = buffer[at]
+            if at - base + _LONGEST_HEADER > len(window):
+                window, base = source.view(at, min(_WINDOW, end - at)), at
+            begin, at = at, at - base
+            tag = window[at]
             at += 1
             if tag > 127:
-                tag, at = _read_varint(buffer, begin)
+                tag, at = _read_varint(window, at - 1)
             kind = tag & 7
             if kind == _BYTES:
-                length = buffer[at]
+                length = window[at]
                 at += 1
                 if length > 127:
-                    length, at = _read_varint(buffer, at - 1)
-                content, at = at, at + length
+                    length, at = _read_varint(window, at - 1)
+                content, at = at + base, at + base + length
             elif kind == _VARINT:
-                content = at
-                while buffer[at] > 127:
+                content = at + base
+                while window[at] > 127:
                     at += 1
-                at += 1
+                at += 1 + base
             elif kind == _FIXED64:
-                content, at = at, at + 8
+                content, at = at + base, at + base + 8
             elif kind == _FIXED32:
-                content, at = at, at + 4
+                content, at = at + base, at + base + 4
             else:
                 raise WireError(f"field at byte {begin} has kind {kind}, which ONNX does not use")
             if at > end:
@@ -129,22 +137,23 @@ class CutModel:
     parts: dict[bytes, tuple[int, int]]
 
 
-def cut_tensors(buffer: Buffer, size: int) -> CutModel | None:
+def cut_tensors(source: ByteSource) -> CutModel | None:
     """Cut large ``raw_data`` out of the initializers of the main graph.
 
     Args:
-        buffer: a model file.
-        size: its bytes.
+        source: a model file.
 
     Returns:
         The model without them; ``None`` when nothing is worth cutting, or the file is unusual in any way.
     """
     try:
-        graphs = [(begin, start, end) for number, begin, start, end in fields(buffer, 0, size) if number == _GRAPH]
+        graphs = [
+            (begin, start, end) for number, begin, start, end in fields(source, 0, source.size) if number == _GRAPH
+        ]
         if len(graphs) != 1:
             return None
         graph_begin, graph_start, graph_end = graphs[0]
-        cuts = list(_cuts(buffer, graph_start, graph_end))
+        cuts = list(_cuts(source, graph_start, graph_end))
     except WireError:
         return None
     if not cuts:
@@ -153,24 +162,24 @@ def cut_tensors(buffer: Buffer, size: int) -> CutModel | None:
     for index, (tensor, raw, start, end, tensor_end) in enumerate(cuts):
         stand_in = mark(token, index)
         parts[stand_in] = start, end - start
-        head, tail = bytes(buffer[tensor[1] : raw]), bytes(buffer[end:tensor_end])
+        head, tail = source.read(tensor[1], raw), source.read(end, tensor_end)
         content = head + _RAW_DATA_TAG + varint(MARK_BYTES) + stand_in + tail
-        pieces += [bytes(buffer[done : tensor[0]]), _INITIALIZER_TAG, varint(len(content)), content]
+        pieces += [source.read(done, tensor[0]), _INITIALIZER_TAG, varint(len(content)), content]
         done = tensor_end
-    pieces.append(bytes(buffer[done:graph_end]))
+    pieces.append(source.read(done, graph_end))
     length = sum(map(len, pieces))
     light = b"".join(
-        [bytes(buffer[:graph_begin]), _GRAPH_TAG, varint(length), *pieces, bytes(buffer[graph_end:size])],
+        [source.read(0, graph_begin), _GRAPH_TAG, varint(length), *pieces, source.read(graph_end, source.size)],
     )
     return CutModel(light, parts)
 
 
-def _cuts(buffer: Buffer, start: int, end: int) -> Iterator[tuple[tuple[int, int], int, int, int, int]]:
+def _cuts(source: ByteSource, start: int, end: int) -> Iterator[tuple[tuple[int, int], int, int, int, int]]:
     """For each tensor to cut: where its field and its content start, where raw_data starts, its content, and the tensor's end."""
-    for number, begin, content, tensor_end in fields(buffer, start, end):
+    for number, begin, content, tensor_end in fields(source, start, end):
         if number != _INITIALIZER or tensor_end - content < _CUT_FROM:
             continue
-        raw = [field for field in fields(buffer, content, tensor_end) if field[0] == _RAW_DATA]
+        raw = [field for field in fields(source, content, tensor_end) if field[0] == _RAW_DATA]
         if len(raw) == 1 and raw[0][3] - raw[0][2] >= _CUT_FROM:
             _, raw_begin, raw_start, raw_end = raw[0]
             yield (begin, content), raw_begin, raw_start, raw_end, tensor_end
@@ -204,7 +213,9 @@ def splice_tensors(light: bytes, tensors: Mapping[bytes, SplicedTensor]) -> Iter
     if not tensors:
         yield light
         return
-    _, graph_begin, graph_start, graph_end = next(found for found in fields(light, 0, len(light)) if found[0] == _GRAPH)
+    _, graph_begin, graph_start, graph_end = next(
+        found for found in fields(BytesInMemory(light), 0, len(light)) if found[0] == _GRAPH
+    )
     plan: list[tuple[int, int, bytes, SplicedTensor]] = []
     growth, at = 0, graph_start
     for stand_in, tensor in tensors.items():

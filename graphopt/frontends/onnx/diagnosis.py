@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from graphopt.serde.storage import ByteSource
 from graphopt.serde.wire import WireError, fields
 
 __all__ = ["why_unreadable"]
@@ -28,29 +29,29 @@ _MAGIC_AT_4 = (
 _NESTED = {("model", 7): "graph", ("model", 25): "function", ("graph", 1): "node", ("function", 7): "node"}
 _NESTED |= {("node", 5): "attribute", ("attribute", 6): "graph", ("attribute", 11): "graph"}
 _DEEPEST = 31
+_LOOK = 4096
 _TEXT_BYTES = frozenset(range(32, 127)) | {9, 10, 13}
 
 
-def why_unreadable(content: memoryview, suffix: str) -> str:
+def why_unreadable(source: ByteSource, suffix: str) -> str:
     """One line: what is wrong with bytes that protobuf refuses or that hold no graph, and what to do.
 
     Args:
-        content: the bytes.
+        source: the bytes.
         suffix: of the file, in lower case, ``""`` when there is none.
     """
-    size = content.nbytes
-    if size == 0:
+    if source.size == 0:
         return "is empty, expected an ONNX model; write or download it again"
-    start = bytes(content[:64])
+    start = source.read(0, min(_LOOK, source.size))
     for magic, what in _MAGIC:
         if start.startswith(magic):
             return f"is {what}"
     for magic, what in _MAGIC_AT_4:
         if start[4:8] == magic:
             return f"is {what}"
-    if all(byte in _TEXT_BYTES for byte in bytes(content[:4096])):
+    if all(byte in _TEXT_BYTES for byte in start):
         return "is text, expected a binary ONNX model; name protobuf text .textproto, ONNX text .onnxtxt, JSON .json"
-    subgraphs, problem = _walk(content, size)
+    subgraphs, problem = _walk(source)
     if problem:
         return f"is not a complete ONNX model ({problem}); it may be cut short or damaged: write or download it again"
     if subgraphs > _DEEPEST:
@@ -62,10 +63,10 @@ def why_unreadable(content: memoryview, suffix: str) -> str:
     return f"is not an ONNX model{named}; check that this is the right file"
 
 
-def _walk(content: memoryview, size: int) -> tuple[int, str]:
+def _walk(source: ByteSource) -> tuple[int, str]:
     """How many subgraphs are inside each other, and the first thing that is broken."""
     deepest = 0
-    stack: list[tuple[str, Iterator[tuple[int, int, int, int]]]] = [("model", fields(content, 0, size))]
+    stack: list[tuple[str, Iterator[tuple[int, int, int, int]]]] = [("model", fields(source, 0, source.size))]
     while stack:
         kind, found = stack[-1]
         try:
@@ -78,6 +79,6 @@ def _walk(content: memoryview, size: int) -> tuple[int, str]:
         number, _, start, end = field
         inner = _NESTED.get((kind, number))
         if inner is not None:
-            stack.append((inner, fields(content, start, end)))
+            stack.append((inner, fields(source, start, end)))
             deepest = max(deepest, len(stack) // 3 - 1)  # each subgraph is in an attribute of a node
     return deepest, ""

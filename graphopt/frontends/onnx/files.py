@@ -46,7 +46,7 @@ def lift_file(path: Path) -> Model:
         )
     try:
         if path.suffix.lower() in TEXT_SUFFIXES:
-            model = lift_model(parse_text(bytes(file.view(0, file.size)), path.suffix.lower()), base_dir=path.parent)
+            model = lift_model(parse_text(file.read(0, file.size), path.suffix.lower()), base_dir=path.parent)
         else:
             model = _lift_binary(file, path.parent, path.suffix.lower())
     except ModelError as err:
@@ -69,21 +69,18 @@ def lift_bytes(content: bytes | bytearray | memoryview, folder: Path | None = No
 
 
 def _lift_binary(source: ByteSource, folder: Path | None, suffix: str) -> Model:
-    view = source.view(0, source.size)
-    try:
-        cut = cut_tensors(view, source.size) if source.size >= _CUT_FROM else None
-        if cut is not None:
-            try:
-                proto = ModelProto.FromString(cut.light)
-            except DecodeError:
-                cut = None
-        if cut is None:
-            try:
-                proto = ModelProto.FromString(bytes(view))
-            except DecodeError as err:
-                raise ModelError(why_unreadable(view, suffix)) from err
-        if not proto.HasField("graph"):
-            raise ModelError(why_unreadable(view, suffix))
-    finally:
-        view.release()
+    cut = cut_tensors(source) if source.size >= _CUT_FROM else None
+    proto = None if cut is None else _parse(cut.light)
+    if proto is None:
+        cut, proto = None, _parse(source.read(0, source.size))
+    if proto is None or not proto.HasField("graph"):
+        raise ModelError(why_unreadable(source, suffix))
     return lift_model(proto, storage=TensorStorage(folder, source, {} if cut is None else cut.parts))
+
+
+def _parse(content: bytes) -> ModelProto | None:
+    try:
+        proto: ModelProto = ModelProto.FromString(content)
+        return proto
+    except DecodeError:
+        return None
