@@ -21,16 +21,26 @@ GRAPHOPT_API_VERSION: Final = HOOK_API_VERSION
 
 #: Module and class of each pass, by name.
 _PASSES: Final[Mapping[str, str]] = {
+    "canonicalize": "transforms.canonicalize:Canonicalize",
+    "canonicalize-algebra": "transforms.canonicalize:CanonicalizeAlgebra",
     "constants-to-initializers": "transforms.constants:ConstantsToInitializers",
     "deduplicate-constants": "transforms.deduplicate:DeduplicateConstants",
     "eliminate-common-subexpressions": "transforms.cse:EliminateCommonSubexpressions",
     "eliminate-dead-code": "transforms.dead_code:EliminateDeadCode",
     "fold-shapes": "transforms.shape_folding:FoldShapes",
+    "fuse-conv-activation": "transforms.fusion.conv_activation:FuseConvActivation",
+    "fuse-conv-affine": "transforms.fusion.conv_affine:FuseConvAffine",
+    "fuse-conv-batch-norm": "transforms.fusion.conv_batch_norm:FuseConvBatchNorm",
+    "fuse-matmul-add": "transforms.fusion.matmul_add:FuseMatmulAdd",
+    "fuse-pad": "transforms.fusion.pad:FusePad",
     "initializers-to-constants": "transforms.constants:InitializersToConstants",
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",
     "legalize-onnxruntime": "backends.onnxruntime.legalize:LegalizeOnnxRuntime",
+    "prune-magnitude": "transforms.pruning.magnitude:PruneMagnitude",
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
+    "simplify-if": "transforms.control_flow:SimplifyIf",
+    "simplify-loop": "transforms.control_flow:SimplifyLoop",
 }
 
 _FRONTENDS: Final[Mapping[str, str]] = {
@@ -45,9 +55,13 @@ _BACKENDS: Final[Mapping[str, str]] = {
 #: ``O0`` does nothing, ``O1`` what is exact, ``O2`` also what rounds in another order, ``O3`` also operators of the target's own.
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
-    "O1": "constants-to-initializers,fold-shapes,eliminate-dead-code,eliminate-common-subexpressions,eliminate-dead-code",
-    "O2": "O1",
-    "O3": "O2",
+    "O1": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,remove-unused-functions,remove-unused-opsets",
+    "O2": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,remove-unused-functions,remove-unused-opsets",
+    "O3": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,fuse-conv-activation,"
+    "eliminate-dead-code,remove-unused-functions,remove-unused-opsets",
+    "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,simplify-if,simplify-loop,eliminate-common-subexpressions,"
+    "eliminate-dead-code)",
+    "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
 }
 
 
