@@ -195,6 +195,10 @@ def _plain_content(value: AttributeValue) -> Hashable:
             return value.is_sparse, value.digest()
         case Graph():
             return len(value.nodes), len(value.inputs), len(value.outputs)
+        case (float(), *_):
+            return struct.pack(f"<{len(value)}d", *value)
+        case (int() | str() | bytes(), *_):
+            return value
         case tuple():
             return tuple([_plain_content(item) for item in value])
         case _:

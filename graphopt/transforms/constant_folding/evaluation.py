@@ -1,0 +1,206 @@
+"""Computes results of the constant region: in numpy as far as that goes, the rest in one run of the executor.
+
+Large constants are fed to the executor, small ones are part of the model that it runs, as some operators demand. When a run fails, it
+is split until the operator that can't be run is found; it and others like it are reported, and the rest is computed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from graphopt.errors import ExecutionError
+from graphopt.ir import Array, Constant, Graph, Model, Node, TensorType, Type, Value, clone_graph
+from graphopt.ir.attributes import Attribute
+from graphopt.passes import Executor
+from graphopt.transforms.constant_folding.kernels import run_kernel
+from graphopt.transforms.constant_folding.region import Region
+
+__all__ = ["Evaluation"]
+
+logger = logging.getLogger(__name__)
+
+_FED_FROM = 1 << 10
+_IR_VERSION = 10
+
+
+class Evaluation:
+    """Computes values of a region.
+
+    Args:
+        region: the constant region; results are added to ``region.arrays``.
+        executor: runs what numpy does not, ``None`` when nothing can.
+        max_bytes: largest result in bytes.
+
+    Attributes:
+        refused: nodes that can't be computed.
+        runs: how often the executor ran.
+    """
+
+    def __init__(self, region: Region, executor: Executor | None, max_bytes: int) -> None:
+        self._region = region
+        self._executor = executor
+        self._max_bytes = max_bytes
+        self._kinds: set[object] = set()
+        self.refused: set[Node] = set()
+        self.runs = 0
+
+    def compute(self, values: Sequence[Value]) -> None:
+        """Compute values; those that need a node that can't be computed stay unknown."""
+        region = self._region
+        scratch: dict[Value, Array] = {}
+        for node in self._cone(values, region.arrays):
+            inputs = [None if value is None else self._array(value, scratch) for value in node.inputs]
+            if any(a is None and value is not None for a, value in zip(inputs, node.inputs, strict=True)):
+                continue
+            found = run_kernel(node, inputs, self._max_bytes)
+            if found is not None:
+                scratch.update(zip(node.outputs, found, strict=False))
+        region.arrays.update((value, scratch[value]) for value in values if value in scratch)
+        left = [value for value in values if value not in region.arrays]
+        if left and self._executor is not None:
+            self._run_or_split(left, scratch)
+
+    def _array(self, value: Value, scratch: dict[Value, Array]) -> Array | None:
+        found = scratch.get(value)
+        return self._region.array_of(value) if found is None else found
+
+    def _cone(self, values: Sequence[Value], known: dict[Value, Array]) -> list[Node]:
+        """The nodes that values need, in order."""
+        nodes = self._region.nodes
+        needed: set[Node] = set()
+        todo = [value for value in values if value not in known]
+        while todo:
+            node = todo.pop().producer
+            if node is None or node in needed or node not in nodes:
+                continue
+            needed.add(node)
+            read = [value for value in node.inputs if value is not None]
+            for graph in node.subgraphs:
+                for inner in graph.walk_graphs():
+                    read += [value for item in inner.nodes for value in item.inputs if value is not None]
+                    read += inner.outputs
+            todo.extend(value for value in read if value not in known)
+        return sorted(needed, key=nodes.__getitem__)
+
+    def _run_or_split(self, values: Sequence[Value], scratch: dict[Value, Array]) -> None:
+        cone = self._cone(values, scratch)
+        if any(self._kind(node) in self._kinds for node in cone):
+            self.refused.update(node for node in cone if self._kind(node) in self._kinds)
+            if len(values) == 1:
+                return
+        else:
+            try:
+                self._region.arrays.update(self._run(cone, values, scratch))
+                return
+            except ExecutionError as err:
+                logger.debug("a constant region of %d nodes can't be run: %s", len(cone), err)
+                if len(values) == 1:
+                    self._blame(cone, values[0], scratch)
+                    return
+        middle = len(values) // 2
+        self._run_or_split(values[:middle], scratch)
+        self._run_or_split(values[middle:], scratch)
+
+    def _blame(self, cone: list[Node], value: Value, scratch: dict[Value, Array]) -> None:
+        """Find the first node that can't be run: shorter and shorter beginnings are tried."""
+        runs, fails = 0, len(cone)
+        while fails - runs > 1:
+            middle = (runs + fails) // 2
+            try:
+                self._run(cone[:middle], _leaving(cone, middle, value), scratch)
+                runs = middle
+            except ExecutionError:
+                fails = middle
+        culprit = cone[fails - 1]
+        self.refused.add(culprit)
+        self._kinds.add(self._kind(culprit))
+        logger.debug("%r (%s) can't be run and is not folded", culprit.name, culprit.op)
+
+    @staticmethod
+    def _kind(node: Node) -> object:
+        return node.op, tuple([None if value is None else value.dtype for value in node.inputs])
+
+    def _run(self, cone: Sequence[Node], values: Sequence[Value], scratch: dict[Value, Array]) -> dict[Value, Array]:
+        """Run nodes as a model of their own."""
+        assert self._executor is not None
+        model, feeds, outputs = self._model(cone, values, scratch)
+        self.runs += 1
+        found = self._executor.run(model, feeds)
+        return {value: found[name] for value, name in zip(values, outputs, strict=True)}
+
+    def _model(
+        self, cone: Sequence[Node], values: Sequence[Value], scratch: dict[Value, Array]
+    ) -> tuple[Model, dict[str, Array], list[str]]:
+        graph = Graph("constant_region")
+        stand_in: dict[Value, Value] = {}
+        feeds: dict[str, Array] = {}
+
+        def copy_of(value: Value) -> Value:
+            found = stand_in.get(value)
+            if found is None:
+                found = stand_in[value] = self._constant_copy(value, f"v{len(stand_in)}", graph, feeds, scratch)
+            return found
+
+        for node in cone:
+            inputs = [None if value is None else copy_of(value) for value in node.inputs]
+            for inner in node.subgraphs:
+                for value in _captured(inner):
+                    copy_of(value)
+            attributes = {
+                name: Attribute(item.kind, clone_graph(item.value, stand_in)[0])
+                if isinstance(item.value, Graph)
+                else item
+                for name, item in node.attributes.items()
+            }
+            outputs = [
+                Value(f"v{len(stand_in)}_{i}" if v.name else "", _kind_of(v)) for i, v in enumerate(node.outputs)
+            ]
+            stand_in.update(zip(node.outputs, outputs, strict=True))
+            graph.append(Node(node.op_type, inputs, outputs, attributes, domain=node.domain))
+        for value in values:
+            graph.add_output(stand_in[value])
+        owner = cone[0].graph.owner if cone[0].graph is not None else None
+        assert owner is not None
+        version = max(_IR_VERSION, owner.ir_version if isinstance(owner, Model) else 0)
+        model = Model(graph, dict(owner.opset_imports), version)
+        model.reserve_names()
+        return model, feeds, [stand_in[value].name for value in values]
+
+    def _constant_copy(
+        self, value: Value, name: str, graph: Graph, feeds: dict[str, Array], scratch: dict[Value, Array]
+    ) -> Value:
+        """A constant or known result in the model that is run."""
+        constant = self._region.constant_of(value)
+        if constant is None:
+            array = self._array(value, scratch)
+            assert array is not None, f"{value!r} is not known"
+            constant = Constant(array)
+        if constant.nbytes < _FED_FROM and not constant.is_sparse:
+            return graph.add_initializer(Value(name, constant.type, constant))
+        feeds[name] = constant.numpy()
+        return graph.add_input(Value(name, TensorType(constant.dtype, constant.shape)))
+
+
+def _kind_of(value: Value) -> Type | None:
+    """The type of a value without its shape, which is there to be found out."""
+    return TensorType(value.type.dtype) if isinstance(value.type, TensorType) else value.type
+
+
+def _captured(graph: Graph) -> list[Value]:
+    """Values that a subgraph reads from around it."""
+    inside = set(graph.walk_graphs())
+    read = [value for inner in inside for node in inner.nodes for value in node.inputs if value is not None]
+    read += [value for inner in inside for value in inner.outputs]
+    return list(dict.fromkeys(value for value in read if value.home not in inside))
+
+
+def _leaving(cone: Sequence[Node], count: int, last: Value) -> list[Value]:
+    """What the first nodes of a cone give to the others."""
+    first = set(cone[:count])
+    found = {
+        value: None for node in cone[count:] for value in node.inputs if value is not None and value.producer in first
+    }
+    if last.producer in first:
+        found[last] = None
+    return list(found)
