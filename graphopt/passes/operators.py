@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from graphopt.ir import Array
+from graphopt.ir import Array, Model
 from graphopt.numerics import Numerics, weakest
 from graphopt.passes.base import Pass, PassContext, PassResult
 from graphopt.rewriting import Rule, RuleIndex, rewrite_graph
@@ -91,4 +91,15 @@ class LowerOperators(Pass):
             applications=ctx.applications,
             explain=ctx.explain,
         )
+        if result.changed:
+            self._drop_imports(graph)
         return PassResult(changed=result.changed, stats=dict(result.applied))
+
+    def _drop_imports(self, graph: Graph) -> None:
+        """Import domains no longer of which all operators were lowered: runtimes refuse, or warn of, those they do not know."""
+        owner = graph.owner
+        assert owner is not None, "a graph is rewritten inside a model or function"
+        lowered = {root.rpartition("::")[0] for rule in self.rules for root in rule.roots} - {""}
+        defined = {domain for domain, _name, _overload in owner.functions} if isinstance(owner, Model) else set()
+        for domain in lowered - defined - {node.domain for node in graph.walk()}:
+            owner.opset_imports.pop(domain, None)

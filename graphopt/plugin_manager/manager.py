@@ -85,13 +85,13 @@ class PluginManager:
         Raises:
             PluginError: if the name is taken, or a hook is misspelled, takes unknown arguments, or lacks its marker.
         """
+        if name in self.blocked:
+            self._infos[name] = PluginInfo(name, package, "blocked", "left out with --no-plugin")
+            return
         taken = self._infos.get(name)
         if taken is not None:
             one, two = taken.package or "the program itself", package or "the program itself"
             raise PluginError(f"plugin {name!r} is registered by both {one} and {two}; uninstall one")
-        if name in self.blocked:
-            self._infos[name] = PluginInfo(name, package, "blocked", "left out with --no-plugin")
-            return
         wanted = getattr(plugin, "GRAPHOPT_API_VERSION", hookspecs.HOOK_API_VERSION)
         if not isinstance(wanted, int) or wanted > hookspecs.HOOK_API_VERSION:
             reason = f"written for hook API version {wanted!r}, this graphopt has {hookspecs.HOOK_API_VERSION}; update graphopt"
@@ -102,7 +102,7 @@ class PluginManager:
             self._manager.register(plugin, name=name)
         except pluggy.PluginValidationError as err:
             raise PluginError(
-                f"plugin {name!r}: {_validation_text(err)}; fix the plugin, or leave it out with --no-plugin {name}"
+                f"plugin {name!r}: {_validation_text(err, name)}; fix the plugin, or leave it out with --no-plugin {name}"
             ) from err
         self._check_names(plugin, name)
         hooks = tuple(hook.name for hook in self._manager.get_hookcallers(plugin) or ())
@@ -127,9 +127,10 @@ class PluginManager:
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError as err:
+            unknown = next(
+                caller.name for caller in self._manager.get_hookcallers(plugin) or () if not caller.has_spec()
+            )
             self._manager.unregister(plugin)
-            wrong = [caller.name for caller in vars(self._manager.hook).values() if _is_unknown(caller, plugin)]
-            unknown = wrong[0] if wrong else "?"
             hint = suggestion(unknown, _HOOKS) or ";"
             raise PluginError(
                 f"plugin {name!r}: unknown hook {unknown!r}{hint} known hooks: graphopt list hooks"
@@ -344,11 +345,8 @@ def _guarded(plugin: str, op: str, infer: Callable[[InferenceContext], None]) ->
     return guarded
 
 
-def _is_unknown(caller: pluggy.HookCaller, plugin: object) -> bool:
-    return not caller.has_spec() and any(item.plugin is plugin for item in caller.get_hookimpls())
-
-
-def _validation_text(err: pluggy.PluginValidationError) -> str:
-    """The lines of pluggy that matter, as one."""
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return " ".join(line for line in lines if not line.startswith("Plugin ")) or str(err)
+def _validation_text(err: pluggy.PluginValidationError, name: str) -> str:
+    """What pluggy says, as one line."""
+    return ": ".join(
+        line.strip() for line in str(err).removeprefix(f"Plugin {name!r} for ").splitlines() if line.strip()
+    )

@@ -30,6 +30,9 @@ from graphopt.ir import (
 
 __all__ = ["Rewriter", "TypeInference"]
 
+#: Above any version of any domain.
+_NEWEST = 1 << 20
+
 
 class TypeInference(Protocol):
     """Finds the types of a node's outputs from those of its inputs."""
@@ -56,6 +59,7 @@ class Rewriter:
         self._root: Node | None = None
         self._graph: Graph | None = None
         self._fresh: list[Node] = []
+        self._imported: list[str] = []
         self._edited = False
         self.matched: Sequence[Node] = ()
         self.events: Counter[str] = Counter()
@@ -88,6 +92,8 @@ class Rewriter:
         self.matched = ()
         if self._fresh:
             self._fresh = []
+        if self._imported:
+            self._imported = []
 
     def abandon(self) -> None:
         """Take back nodes that a rule made before it found that it does not apply."""
@@ -95,6 +101,10 @@ class Rewriter:
             if node.graph is not None and not any(value.is_used for value in node.outputs):
                 self._erase(node)
         self._fresh = []
+        owner = self.graph.owner
+        for domain in self._imported:
+            if owner is not None:
+                owner.opset_imports.pop(domain, None)
 
     # -- new things -----------------------------------------------------------------------------------------------------------
 
@@ -127,13 +137,13 @@ class Rewriter:
         attributes: dict[str, object] | None = None,
         name: str = "",
     ) -> Node:
-        """A new node with any number of outputs; otherwise as :meth:`new`."""
+        """A new node with any number of outputs; otherwise as :meth:`new`. A domain that is not imported yet is from now on."""
         graph, root = self.graph, self.root
         given = [item if item is None or isinstance(item, Value) else self.constant(item) for item in inputs]
         while given and given[-1] is None:
             given.pop()
         domain, _, op_type = op.rpartition("::")
-        version = graph.opset(domain)
+        version = graph.opset(domain) or self._import(domain, op_type)
         schema = None if version is None else find_schema(domain, op_type, version)
         typed: dict[str, Attribute] = coerce_attributes(schema, attributes) if attributes else {}
         node = Node(op_type, given, outputs, typed, domain=domain, name=name)
@@ -144,6 +154,16 @@ class Rewriter:
         self._fresh.append(node)
         self._note("inserted")
         return node
+
+    def _import(self, domain: str, op_type: str) -> int | None:
+        """Import a domain at the newest version that changed the operator, 1 when nobody knows the operator."""
+        owner = self.graph.owner
+        if owner is None or not domain:
+            return None
+        schema = find_schema(domain, op_type, _NEWEST)
+        owner.opset_imports[domain] = version = 1 if schema is None else schema.since_version
+        self._imported.append(domain)
+        return version
 
     def constant(self, data: Array | np.generic | TensorData | Constant, name: str = "") -> Value:
         """A new constant of the root's graph."""
