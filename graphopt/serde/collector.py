@@ -1,4 +1,4 @@
-"""A pause of Python's cyclic garbage collector while very many objects are made that all stay."""
+"""Pauses Python's cycle collector while many objects are made that all stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ __all__ = ["collector_paused"]
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from running inside; it would look at each of the new objects again and again."""
+    """Run a block without the cycle collector, whose work would grow with every object that stays.
+
+    What the block made is then counted as old: the next collection of young objects does not walk through it, the next full one does.
+    Inside a block that has paused the collector already, nothing happens.
+    """
     if not gc.isenabled():
         yield
         return
@@ -19,4 +23,7 @@ def collector_paused() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():  # somebody's frozen objects must stay frozen
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()
