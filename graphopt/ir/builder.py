@@ -259,8 +259,6 @@ def _array(data: object) -> Array:
     if isinstance(data, np.ndarray | np.generic):
         return np.asarray(data)
     array = np.asarray(data)
-    if array.dtype == np.float64:
-        return array.astype(np.float32)
     if array.size == 0:
         return array.astype(np.int64)
-    return array
+    return array.astype(np.float32) if array.dtype == np.float64 else array

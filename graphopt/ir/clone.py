@@ -29,12 +29,12 @@ def clone_model(model: Model) -> Model:
     Raises:
         ModelError: if a node reads a value that is not defined before it; :func:`graphopt.ir.verify` says more.
     """
-    copy = Model(_clone_top(model.graph), dict(model.opset_imports), model.ir_version)
+    copy = Model(_clone_closed(model.graph), dict(model.opset_imports), model.ir_version)
     _copy_owner(model, copy)
     copy.producer_name, copy.producer_version = model.producer_name, model.producer_version
     copy.domain, copy.model_version, copy.source = model.domain, model.model_version, model.source
     for key, function in model.functions.items():
-        body = _clone_top(function.graph)
+        body = _clone_closed(function.graph)
         twin = Function(function.domain, function.name, body, dict(function.opset_imports), function.overload)
         _copy_owner(function, twin)
         twin.attribute_names = list(function.attribute_names)
@@ -57,7 +57,8 @@ def clone_graph(graph: Graph, value_map: Mapping[Value, Value] | None = None) ->
     """
     mapping = dict(value_map or {})
     outside = set(mapping)
-    copy = _clone_into_new(graph, mapping)
+    copy = _shell(graph)
+    _fill([(graph, copy)], graph, mapping, _keep)
     return copy, {old: new for old, new in mapping.items() if old not in outside}
 
 
@@ -114,13 +115,10 @@ def inline_graph(
     return mapping
 
 
-def _clone_top(graph: Graph) -> Graph:
-    return _clone_into_new(graph, {})
-
-
-def _clone_into_new(graph: Graph, mapping: dict[Value, Value]) -> Graph:
+def _clone_closed(graph: Graph) -> Graph:
+    """A copy of a graph that reads nothing from around it."""
     copy = _shell(graph)
-    _fill([(graph, copy)], graph, mapping, _keep)
+    _fill([(graph, copy)], None, {}, _keep)
     return copy
 
 
@@ -137,7 +135,9 @@ def _shell(graph: Graph) -> Graph:
     return copy
 
 
-def _fill(todo: list[tuple[Graph, Graph]], region: Graph, mapping: dict[Value, Value], bind: _Attributes) -> None:
+def _fill(
+    todo: list[tuple[Graph, Graph]], region: Graph | None, mapping: dict[Value, Value], bind: _Attributes
+) -> None:
     """Copy the contents of graphs into their shells; grows ``todo`` by the graphs inside them."""
     done = 0
     while done < len(todo):
@@ -166,7 +166,7 @@ def _clone_value(value: Value) -> Value:
 
 
 def _clone_node(
-    node: Node, region: Graph, mapping: dict[Value, Value], nested: list[tuple[Graph, Graph]], bind: _Attributes
+    node: Node, region: Graph | None, mapping: dict[Value, Value], nested: list[tuple[Graph, Graph]], bind: _Attributes
 ) -> Node:
     inputs: list[Value | None] = []
     for value in node.inputs:
@@ -191,18 +191,16 @@ def _clone_node(
     return twin
 
 
-def _captured(value: Value, region: Graph, what: str, name: str) -> Value:
-    """A value from around the copied graphs, which stands for itself."""
+def _captured(value: Value, region: Graph | None, what: str, name: str) -> Value:
+    """A value from around the copied graphs stands for itself; ``region`` is the outermost of them, ``None`` if nothing is around."""
     home = value.home
-    while home is not None:
-        if home is region:
-            raise ModelError(
-                f"{what} {name!r} reads {value.name!r} before it is defined; sort the nodes, or fix the pass that moved them"
-            )
+    while home is not region:
+        if home is None:
+            return value
         home = home.parent.graph if home.parent is not None else None
-    if region.parent is None and value.home is not region and region._owner is not None:
-        raise ModelError(f"{what} {name!r} reads {value.name!r}, which no graph around it defines; fix the model")
-    return value
+    raise ModelError(
+        f"{what} {name!r} reads {value.name!r}, which is not defined before it; sort the nodes, or verify the model"
+    )
 
 
 def _with_shells(attribute: Attribute, nested: list[tuple[Graph, Graph]]) -> Attribute:

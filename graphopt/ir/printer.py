@@ -25,6 +25,7 @@ __all__ = ["Weights", "constants_by_digest", "print_graph", "print_model"]
 
 #: What becomes of large constants: digest and bytes, digest only (all are read for it), or nothing but the type (none is read).
 Weights = Literal["inline", "elide", "omit"]
+_INPUTS_ON_ONE_LINE = 4
 #: A line, or the lines of a graph inside; flattened by a loop so that depth does not matter.
 _Lines = Iterator[Union[str, "_Lines"]]
 
@@ -121,11 +122,16 @@ class _Printer:
 
     def graph(self, graph: Graph, pad: str, before: str = "", after: str = "") -> _Lines:
         name = f" {word_text(graph.name)}" if graph.name else ""
-        inputs = ", ".join(self.value(value) for value in graph.inputs)
+        inputs = [self.value(value) for value in graph.inputs]
         outputs = ", ".join(f"%{name_text(value.name)}" for value in graph.outputs)
         notes = _notes(self.described(graph.doc, graph.metadata))
-        yield f"{pad}{before}graph{name}({inputs}) -> ({outputs}){notes} {{"
         inner = pad + "  "
+        if len(inputs) > _INPUTS_ON_ONE_LINE:
+            yield f"{pad}{before}graph{name}("
+            yield from (f"{inner}{value}," for value in inputs)
+            yield f"{pad}) -> ({outputs}){notes} {{"
+        else:
+            yield f"{pad}{before}graph{name}({', '.join(inputs)}) -> ({outputs}){notes} {{"
         for value in graph.initializers():
             yield f"{inner}const {self.initializer(value)} = {self.constant(cast(Constant, value.const))}"
         for node in graph.nodes:

@@ -3,7 +3,7 @@
 A graph becomes a sequence of tokens in which values have numbers instead of names, in the order in which they are defined; constants
 count by type and bytes wherever they are read, so the order of initializers and their sharing do not matter to what reads them. Equal
 sequences are equal graphs; the order of nodes counts. Types of inner values, doc strings, metadata and lineage say nothing about what
-is computed and are left out; what a graph takes and gives has its name and type.
+is computed and are left out. What a main graph takes and gives has its name and type; subgraphs and functions are called by position.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def structural_hash(subject: Model | Graph, *, names: bool = False) -> bytes:
         subject: a model with its functions, or a graph; values captured from around the graph count by name.
         names: whether names of inner values and nodes count too.
     """
-    return _digest(_tokens(subject, _by_content, names))
+    return _digest(_tokens(subject, _by_content, names, _is_named(subject)))
 
 
 def structural_equal(a: Model | Graph, b: Model | Graph, *, names: bool = False) -> bool:
@@ -51,11 +51,13 @@ def structural_equal(a: Model | Graph, b: Model | Graph, *, names: bool = False)
     """
     if isinstance(a, Model) != isinstance(b, Model):
         return False
-    if not _equal(_tokens(a, _by_type, names), _tokens(b, _by_type, names)):
-        return False
-    if _equal(_tokens(a, _by_identity, names), _tokens(b, _by_identity, names)):
-        return True
-    return _equal(_tokens(a, _by_content, names), _tokens(b, _by_content, names))
+    named = _is_named(a) and _is_named(b)
+
+    def equal(key: _Key) -> bool:
+        mine, theirs = (_tokens(subject, key, names, named) for subject in (a, b))
+        return all(left == right for left, right in zip_longest(mine, theirs))
+
+    return equal(_by_type) and (equal(_by_identity) or equal(_by_content))
 
 
 def fingerprint(model: Model) -> bytes:
@@ -76,13 +78,14 @@ def _digest(tokens: Iterator[str]) -> bytes:
     return state.digest()
 
 
-def _equal(a: Iterator[str], b: Iterator[str]) -> bool:
-    return all(mine == theirs for mine, theirs in zip_longest(a, b))
+def _is_named(subject: Model | Graph) -> bool:
+    """Whether callers name the inputs and outputs: those of subgraphs and functions they give by position."""
+    return isinstance(subject, Model) or (subject.parent is None and not isinstance(subject._owner, Function))
 
 
-def _tokens(subject: Model | Graph, key: _Key, names: bool) -> Iterator[str]:
-    stream = _Stream(key, names=names, all_details=False)
-    return stream.model(subject) if isinstance(subject, Model) else stream.graph(subject)
+def _tokens(subject: Model | Graph, key: _Key, names: bool, named: bool) -> Iterator[str]:
+    stream = _Stream(key, names=names)
+    return stream.model(subject) if isinstance(subject, Model) else stream.graph(subject, named=named)
 
 
 def _by_content(constant: Constant) -> str:
@@ -102,7 +105,7 @@ def _by_type(constant: Constant) -> str:
 class _Stream:
     """Makes the tokens. One object sees one graph or model: it numbers the values that it meets."""
 
-    def __init__(self, key: _Key, *, names: bool, all_details: bool) -> None:
+    def __init__(self, key: _Key, *, names: bool, all_details: bool = False) -> None:
         self.key = key
         self.names = names
         self.all_details = all_details
@@ -115,7 +118,7 @@ class _Stream:
             yield repr((stated, model.metadata, list(model.opset_imports), list(model.functions)))
         for key in sorted(model.functions):
             yield from self.function(model.functions[key])
-        yield from self.graph(model.graph)
+        yield from self.graph(model.graph, named=True)
 
     def function(self, function: Function) -> Iterator[str]:
         yield f"function {function.key!r} {sorted(function.opset_imports.items())!r} {function.attribute_names!r}"
@@ -123,41 +126,53 @@ class _Stream:
             yield repr((function.doc, function.metadata))
         for name in sorted(function.attribute_defaults):
             yield f"{name!r}={self.attribute(function.attribute_defaults[name])}"
-        yield from self.graph(function.graph)
+        yield from self.graph(function.graph, named=self.all_details)
 
-    def graph(self, graph: Graph) -> Iterator[str]:
-        yield from self.enter(graph)
+    def graph(self, graph: Graph, *, named: bool) -> Iterator[str]:
+        yield from self.enter(graph, named=named)
         stack = [(graph, iter(graph.nodes), cast("list[Graph]", []))]
         while stack:
             current, nodes, inner = stack[-1]
             if inner:
                 nested = inner.pop()
-                yield from self.enter(nested)
+                yield from self.enter(nested, named=self.all_details)
                 stack.append((nested, iter(nested.nodes), []))
                 continue
             node = next(nodes, None)
             if node is None:
                 yield "out " + " ".join([self.use(value) for value in current.outputs])
-                yield from (self.interface(value) for value in current.outputs)
+                if named and current is graph:
+                    yield from (self.interface(value) for value in current.outputs)
                 stack.pop()
                 continue
             yield self.node(node)
-            inner.extend(reversed(node.subgraphs))
+            inner.extend(reversed(self.subgraphs(node)))
 
-    def enter(self, graph: Graph) -> Iterator[str]:
+    def enter(self, graph: Graph, *, named: bool) -> Iterator[str]:
         yield f"graph {len(graph.inputs)} {len(graph.outputs)}"
         if self.all_details:
             yield repr((graph.name, graph.doc, graph.metadata))
         for value in graph.inputs:
             self.numbers[value] = len(self.numbers)
             default = self.key(value.const) if value.const is not None else "-"
-            yield f"in {self.interface(value)} {default}{self.details(value)}"
+            name = self.interface(value) if named else repr(value.name) if self.names else ""
+            yield f"in {name} {default}{self.details(value)}"
         constants = [value for value in graph.initializers() if value.const is not None and not value.is_input]
         if self.names or self.all_details:
             found = (f"{value.name!r} {self.use(value)}{self.details(value)}" for value in constants)
         else:
             found = (f"{self.use(value)}{self.details(value)}" for value in constants)
         yield from sorted(found) if not self.all_details else found
+
+    def subgraphs(self, node: Node) -> tuple[Graph, ...]:
+        """Subgraphs in the order of the attributes in the token of their node."""
+        if self.all_details or len(node.subgraphs) < 2:
+            return node.subgraphs
+        stated = [node.attributes[name] for name in sorted(node.attributes)]
+        graphs = (
+            item.value if isinstance(item.value, tuple) else (item.value,) for item in stated if item.kind.is_graph
+        )
+        return tuple(graph for items in graphs for graph in items if isinstance(graph, Graph))
 
     def node(self, node: Node) -> str:
         numbers = self.numbers
