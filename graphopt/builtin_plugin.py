@@ -27,6 +27,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "deduplicate-constants": "transforms.deduplicate:DeduplicateConstants",
     "eliminate-common-subexpressions": "transforms.cse:EliminateCommonSubexpressions",
     "eliminate-dead-code": "transforms.dead_code:EliminateDeadCode",
+    "fold-constants": "transforms.constant_folding:FoldConstants",
     "fold-shapes": "transforms.shape_folding:FoldShapes",
     "fuse-conv-activation": "transforms.fusion.conv_activation:FuseConvActivation",
     "fuse-conv-affine": "transforms.fusion.conv_affine:FuseConvAffine",
@@ -59,7 +60,7 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "O2": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,remove-unused-functions,remove-unused-opsets",
     "O3": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,fuse-conv-activation,"
     "eliminate-dead-code,remove-unused-functions,remove-unused-opsets",
-    "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,simplify-if,simplify-loop,eliminate-common-subexpressions,"
+    "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
 }
