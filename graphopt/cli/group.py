@@ -20,6 +20,8 @@ __all__ = ["COMMANDS", "CommandGroup"]
 COMMANDS = {
     "optimize": ("Optimize a model, check the result against the original, and save it.", "optimize:optimize"),
     "inspect": ("Show what a model is: interface, operators, weights, cost.", "inspection:inspect"),
+    "run": ("Run a model on given or generated inputs.", "execution:run"),
+    "bench": ("Measure the latency of one or several models, interleaved.", "benchmark:bench"),
     "list": ("List what is there: passes, rules, pipelines, backends, plugins or hooks.", "listing:list_"),
 }
 

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,9 @@ def test_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
     shutil.copy(digits_model(), tmp_path / "model.onnx")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    namespace: dict[str, object] = {"__name__": "__page__"}
+    module = types.ModuleType("page")  # classes look for the module that defines them
+    monkeypatch.setitem(sys.modules, "page", module)
+    namespace = vars(module)
     for block in blocks(page):
         if block.not_run:
             continue
@@ -49,7 +52,7 @@ def test_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def run_python(block: Block, namespace: dict[str, object]) -> None:
     """Execute a block; one with prompts is held to what it shows."""
     if ">>> " not in block.text:
-        exec(compile("\n" * (block.line - 1) + block.text, str(block.page), "exec"), namespace)
+        exec(compile("\n" * (block.line - 1) + block.text, str(block.page), "exec", dont_inherit=True), namespace)
         return
     test = doctest.DocTestParser().get_doctest(block.text, namespace, block.place, str(block.page), block.line - 1)
     out = io.StringIO()
@@ -59,24 +62,27 @@ def run_python(block: Block, namespace: dict[str, object]) -> None:
 
 
 def run_commands(block: Block) -> None:
-    """Run the commands of a block, and compare what they print."""
+    """Run the commands of a block, and compare what they print; one that fails must be shown to fail."""
     for part in re.split(r"^\$ ", block.text.replace("\\\n", ""), flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
-        printed = output_of(command.split("  # ")[0])
+        code, printed = output_of(command.split("  # ")[0])
+        said = f"{block.place}: {command}\nexits with {code} and prints\n{printed}"
+        assert (code == 0) == ("graphopt: " not in expected), said
         if expected.strip():
-            assert matches(normal(expected), normal(printed)), f"{block.place}: {command}\nprints\n{printed}"
+            assert matches(normal(expected), normal(printed)), said
 
 
-def output_of(command: str) -> str:
-    """What a command prints, errors too; it may fail only if the page shows its error."""
+def output_of(command: str) -> tuple[int, str]:
+    """Exit code of a command, and what it prints, errors too."""
     words = shlex.split(command)
     if words[0] == "graphopt" and not _SHELL.search(command):
-        return str(CliRunner().invoke(app, words[1:], env={"COLUMNS": "120"}).output)
+        shown = CliRunner().invoke(app, words[1:], env={"COLUMNS": "120"})
+        return shown.exit_code, shown.output
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     line = re.sub(r"\bgraphopt (?=[a-z-])", f"{shlex.quote(sys.executable)} -m graphopt ", command)
     line = re.sub(r"^python\b", shlex.quote(sys.executable), line)
     done = subprocess.run(line, shell=True, capture_output=True, text=True, env=environment, check=False)
-    return done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
 
 
 def normal(text: str) -> list[str]:
@@ -138,5 +144,6 @@ def test_a_block_that_fails_is_found(tmp_path: Path) -> None:
         run_python(Block(page, 1, "python", "1 / 0\n"), {})
     with pytest.raises(AssertionError, match="Expected"), contextlib.redirect_stdout(io.StringIO()):
         run_python(Block(page, 1, "python", ">>> 1 + 1\n3\n"), {})
-    with pytest.raises(AssertionError, match="prints"):
-        run_commands(Block(page, 1, "console", "$ graphopt --version\nsomething else\n"))
+    for text in ("$ graphopt --version\nsomething else\n", "$ false\n", "$ graphopt inspect none.onnx\n...\n"):
+        with pytest.raises(AssertionError, match="prints"):
+            run_commands(Block(page, 1, "console", text))

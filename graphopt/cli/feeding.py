@@ -1,0 +1,69 @@
+"""Inputs for the commands that run models: from a file, or generated to fit the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from graphopt.analysis.op_flops import bound_shape
+from graphopt.errors import ExecutionError
+from graphopt.frontends.onnx import lift
+from graphopt.ir import TensorType, Type, symbols_of
+from graphopt.runtime import OrtRunner, Runner
+from graphopt.runtime.base import Feeds
+from graphopt.verify.feeds import find_samples
+from graphopt.verify.hints import ModelHints, model_hints
+from graphopt.verify.user_inputs import load_inputs
+
+__all__ = ["feeds_for"]
+
+
+def feeds_for(model: Path, runner: Runner | None, *, inputs: Path | None, seed: int, sizes: Mapping[str, int]) -> Feeds:
+    """Inputs on which a model runs.
+
+    Args:
+        model: the file.
+        runner: the model, to try inputs on; by default in ONNX Runtime.
+        inputs: an ``.npz`` file to take them from.
+        seed: of generated ones.
+        sizes: sizes of dynamic dimensions, by name.
+
+    Raises:
+        ExecutionError: if the file does not fit the model, or nothing was found that the model accepts.
+    """
+    if runner is None:
+        with OrtRunner(model) as own:
+            return feeds_for(model, own, inputs=inputs, seed=seed, sizes=sizes)
+    if inputs is not None:
+        return load_inputs(inputs, runner.inputs, runner.overridable)
+    search = find_samples(runner, _hints(model, sizes), count=1, seed=seed)
+    if search.samples:
+        return search.samples[0].feeds
+    last = f"; the last one: {search.refusals[-1]}" if search.refusals else ""
+    raise ExecutionError(
+        f"{str(model)!r} accepts none of {search.tried} generated inputs{last}; give some with --inputs"
+    )
+
+
+def _hints(model: Path, sizes: Mapping[str, int]) -> ModelHints:
+    hints = model_hints(lift(model))
+    if not sizes:
+        return hints
+    known = {symbol for hint in hints.inputs for symbol in _symbols(hint.type)}
+    for name in sizes:
+        if name not in known:
+            raise ExecutionError(
+                f"{str(model)!r} has no dynamic size {name!r}; it has: {', '.join(sorted(known)) or 'none'}"
+            )
+    return replace(hints, inputs=tuple(replace(hint, type=_bound(hint.type, sizes)) for hint in hints.inputs))
+
+
+def _symbols(kind: Type | None) -> frozenset[str]:
+    return symbols_of(kind.shape) if isinstance(kind, TensorType) else frozenset()
+
+
+def _bound(kind: Type | None, sizes: Mapping[str, int]) -> Type | None:
+    if not isinstance(kind, TensorType) or kind.shape is None:
+        return kind
+    return kind.with_shape(bound_shape(kind.shape, dict(sizes)))
