@@ -20,11 +20,22 @@ from graphopt.passes import Pass, PassContext
 from graphopt.serde import emit_model, lift_model
 from graphopt.target import Target
 
-__all__ = ["Outcome", "assert_close", "assert_same_bits", "feeds_for", "model", "run", "transform"]
+__all__ = [
+    "Outcome",
+    "assert_close",
+    "assert_exact",
+    "assert_near",
+    "assert_same_bits",
+    "assert_untouched",
+    "feeds_for",
+    "model",
+    "run",
+    "transform",
+]
 
 #: Numbers that rewrites get wrong most often.
 SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 0.5, -2.5, 1e-45, 3e38, -3e38, 65504.0, 7.0)
-_IR_VERSIONS = ((9, 4), (10, 5), (11, 6), (15, 7), (19, 8), (21, 9), (10_000, 10))
+_IR_VERSIONS = ((10, 4), (11, 5), (12, 6), (15, 7), (19, 8), (21, 9), (10_000, 10))
 
 
 def model(
@@ -97,7 +108,7 @@ def transform(proto: ModelProto, step: Pass, *, target: Target | None = None) ->
         again = step.run(owner.graph, ctx)
         assert not again.changed, f"a second run changed {again.stats}"
     after = emit_model(ir, lineage=False)
-    if all(value.type.tensor_type.HasField("shape") for value in proto.graph.output):
+    if all(value.type.tensor_type.HasField("shape") for value in [*proto.graph.input, *proto.graph.output]):
         onnx.checker.check_model(after)
     assert [(v.name, v.type) for v in proto.graph.output] == [(v.name, v.type) for v in after.graph.output]
     assert [v.name for v in proto.graph.input if v.name not in {i.name for i in proto.graph.initializer}] == [
@@ -170,3 +181,45 @@ def assert_close(expected: list[Array], actual: list[Array], rtol: float) -> Non
         wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
         assert np.isfinite(wide_a).all(), "the feeds make the original overflow"
         np.testing.assert_allclose(wide_b, wide_a, rtol=0, atol=rtol * max(1e-30, float(np.abs(wide_a).max(initial=0))))
+
+
+def assert_exact(
+    proto: ModelProto,
+    step: Pass,
+    ops: list[str],
+    applied: Mapping[str, int],
+    *,
+    sizes: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> Outcome:
+    """The pass leaves exactly ``ops``, by exactly these rewrites, and the outputs keep every bit."""
+    outcome = transform(proto, step)
+    assert (ops, dict(applied)) == (outcome.ops, outcome.applied)
+    feeds = feeds_for(proto, sizes, seed)
+    assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
+    return outcome
+
+
+def assert_near(
+    proto: ModelProto,
+    step: Pass,
+    ops: list[str],
+    applied: Mapping[str, int],
+    *,
+    rtol: float = 1e-5,
+    sizes: Mapping[str, int] | None = None,
+) -> Outcome:
+    """The pass leaves exactly ``ops``, by exactly these rewrites; outputs on random normal numbers agree to ``rtol``."""
+    outcome = transform(proto, step)
+    assert (ops, dict(applied)) == (outcome.ops, outcome.applied)
+    rng = np.random.default_rng(1)
+    feeds = {name: rng.normal(size=array.shape).astype(array.dtype) for name, array in feeds_for(proto, sizes).items()}
+    assert_close(run(proto, feeds), run(outcome.after, feeds), rtol)
+    return outcome
+
+
+def assert_untouched(proto: ModelProto, step: Pass) -> None:
+    """The pass finds nothing to do."""
+    before = [node.op_type for node in proto.graph.node]
+    outcome = transform(proto, step)
+    assert ({}, before) == (outcome.applied, [op.rpartition("::")[2] for op in outcome.ops])
