@@ -1,0 +1,257 @@
+"""What the original model does: inputs on which it runs, its outputs, and how much they move by themselves.
+
+Made once; any number of optimized models is compared with it, as a search for a wrong rewrite does. The original is loaded only while it
+is asked something, so it and an optimized model are never in memory at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from graphopt.errors import ExecutionError, GraphoptError
+from graphopt.frontends.onnx import lift
+from graphopt.numerics import Exact, Lossy, Numerics
+from graphopt.runtime.base import Datum, Feeds, Outputs, Runner
+from graphopt.runtime.onnxruntime_runner import ModelSource
+from graphopt.verify.comparator import Difference, compare, compare_types
+from graphopt.verify.feeds import Sample, find_samples, is_informative
+from graphopt.verify.hints import ModelHints, model_hints
+from graphopt.verify.interface import Interface, interface_changes
+from graphopt.verify.noise import Moves, measure_noise, moves_between
+from graphopt.verify.opening import CheckOptions, Opener, OrtOpener, ReferenceOpener
+from graphopt.verify.tolerance import Noise
+from graphopt.verify.user_inputs import check_inputs, load_inputs
+from graphopt.verify.verdict import SampleVerdict, Verdict
+
+__all__ = ["Expectation", "expect"]
+
+logger = logging.getLogger(__name__)
+
+
+class _InputsError(ExecutionError):
+    """Inputs that somebody brought do not fit: another runtime would not take them either."""
+
+
+def expect(
+    original: ModelSource,
+    *,
+    inputs: str | os.PathLike[str] | Feeds | None = None,
+    hints: ModelHints | None = None,
+    options: CheckOptions | None = None,
+) -> Expectation:
+    """What a model does on inputs that are found for it, or brought.
+
+    Args:
+        original: path, bytes or message.
+        inputs: an ``.npz`` file or arrays by name, to use instead of made-up inputs.
+        hints: what its graph says about its inputs; worked out from ``original`` when ``None``.
+        options: how to go about it.
+
+    Raises:
+        ExecutionError: if ``inputs`` are not what the model takes. A model that doesn't run is no error: its verdicts are inconclusive.
+    """
+    chosen = options or CheckOptions()
+    found = Expectation(original, chosen, hints or _hints_of(original, chosen))
+    reasons: list[str] = []
+    for opener in (OrtOpener(chosen), ReferenceOpener(chosen)):
+        try:
+            with opener.open(original) as runner:
+                found.ask(runner, opener, inputs)
+            return found
+        except _InputsError as err:
+            raise ExecutionError(str(err)) from err
+        except ExecutionError as err:
+            reasons.append(str(err))
+    found.reason = "; ".join(reasons)
+    return found
+
+
+def _hints_of(original: ModelSource, options: CheckOptions) -> ModelHints | None:
+    try:
+        return model_hints(lift(original, base_dir=options.folder))
+    except GraphoptError as err:
+        logger.debug("no hints on inputs: %s", err)
+        return None
+
+
+@dataclass(slots=True)
+class Expectation:
+    """What the original does; made by :func:`expect`.
+
+    Attributes:
+        original: the model.
+        options: how the check goes about it.
+        hints: what the graph says about inputs, if anything.
+        samples: inputs with the outputs of the original; empty when there are none, for a ``reason``.
+        reason: why there are no samples.
+        random: outputs that are random, compared by type only.
+        interface: what callers see, ``None`` until the original was loaded.
+    """
+
+    original: ModelSource
+    options: CheckOptions
+    hints: ModelHints | None = None
+    samples: list[Sample] = field(default_factory=list)
+    reason: str = ""
+    random: frozenset[str] = frozenset()
+    interface: Interface | None = None
+    _opener: Opener | None = None
+    _repeat: Moves = field(default_factory=dict)
+    _noise: list[dict[str, Noise]] | None = None
+
+    # -- asking the original ------------------------------------------------------------------------------------------------
+
+    def ask(self, runner: Runner, opener: Opener, inputs: str | os.PathLike[str] | Feeds | None) -> None:
+        """Find samples with a runner of the original, or run what was brought.
+
+        Raises:
+            ExecutionError: if ``inputs`` do not fit, or the model runs on nothing.
+        """
+        self.interface, self._opener = Interface.of(runner), opener
+        self.samples = self._search(runner) if inputs is None else [self._run_brought(runner, inputs)]
+        self._run_again(runner)
+
+    def _search(self, runner: Runner) -> list[Sample]:
+        options = self.options
+        search = find_samples(runner, self.hints, count=options.samples, seed=options.seed, seconds=options.seconds)
+        if search.samples:
+            return search.samples
+        last = f"; the last reason was: {search.refusals[-1]}" if search.refusals else ""
+        raise ExecutionError(f"found no inputs on which the original runs ({search.tried} tried), bring some{last}")
+
+    def _run_brought(self, runner: Runner, inputs: str | os.PathLike[str] | Feeds) -> Sample:
+        try:
+            if isinstance(inputs, Mapping):
+                feeds = check_inputs(inputs, runner.inputs, runner.overridable)
+            else:
+                feeds = load_inputs(inputs, runner.inputs, runner.overridable)
+        except ExecutionError as err:
+            raise _InputsError(str(err)) from err
+        return Sample(feeds, runner.run(feeds), "user")
+
+    def _run_again(self, runner: Runner) -> None:
+        """Run the first sample again: what differs is random, or at least not bit-exact."""
+        first = self.samples[0]
+        again = runner.run(first.feeds)
+        self._repeat = moves_between(first.outputs, again)
+        if self.hints is None or self.hints.random:
+            self.random = frozenset(
+                name
+                for name, value in first.outputs.items()
+                if any(found.status == "failed" for found in compare(name, value, again[name], Exact()))
+            )
+
+    # -- comparing ----------------------------------------------------------------------------------------------------------
+
+    def check(self, optimized: ModelSource, numerics: Numerics) -> Verdict:
+        """Whether an optimized model does what the original does.
+
+        Args:
+            optimized: path, bytes or message.
+            numerics: what the pipeline declares.
+        """
+        started = time.monotonic()
+        verdict = self._judge(optimized, numerics)
+        return replace(verdict, numerics=str(numerics), seconds=time.monotonic() - started)
+
+    def _judge(self, optimized: ModelSource, numerics: Numerics) -> Verdict:
+        if not self.samples or self._opener is None:
+            return Verdict("inconclusive", self.reason or "the original does not run")
+        try:
+            changes, results, runtime = self._run(optimized)
+        except ExecutionError as err:
+            reason = f"the optimized model does not load: {err}"
+            return Verdict("failed", reason, runtime=self._opener.name, failing_feeds=self.samples[0].feeds)
+        verdicts = self._compare(results, numerics, [self._repeat] * len(self.samples))
+        if any(sample.failed for sample in verdicts) and not isinstance(numerics, Exact | Lossy):
+            verdicts = self._compare(results, numerics, self.noise())
+        return replace(self._conclude(changes, verdicts), runtime=runtime)
+
+    def _run(self, optimized: ModelSource) -> tuple[list[str], list[Outputs | str], str]:
+        """Interface changes, outputs (or what went wrong) for each sample, and the runtime."""
+        assert self._opener is not None, "known when there are samples"
+        assert self.interface is not None, "known when there are samples"
+        opener = self._opener
+        try:
+            runner = opener.open(optimized)
+        except ExecutionError:
+            if isinstance(opener, OrtOpener):
+                raise
+            opener = OrtOpener(self.options)  # for operators of ONNX Runtime's own
+            runner = opener.open(optimized)
+        with runner:
+            changes = interface_changes(self.interface, Interface.of(runner))
+            return changes, [_run_one(runner, sample.feeds) for sample in self.samples], opener.name
+
+    def _compare(
+        self, results: Sequence[Outputs | str], numerics: Numerics, noise: Sequence[Moves]
+    ) -> tuple[SampleVerdict, ...]:
+        found = []
+        for sample, result, moves in zip(self.samples, results, noise, strict=True):
+            if isinstance(result, str):
+                found.append(SampleVerdict(sample.kind, sample.sizes, error=result))
+                continue
+            differences: list[Difference] = []
+            for name, value in sample.outputs.items():
+                if name not in result:
+                    continue  # an interface change, which fails by itself
+                if name in self.random:
+                    differences += compare_types(name, value, result[name])
+                else:
+                    differences += compare(name, value, result[name], numerics, moves)
+            found.append(SampleVerdict(sample.kind, sample.sizes, tuple(differences)))
+        return tuple(found)
+
+    def _conclude(self, changes: Sequence[str], verdicts: tuple[SampleVerdict, ...]) -> Verdict:
+        reasons, feeds = list(changes), self.samples[0].feeds
+        for sample, verdict in zip(self.samples, verdicts, strict=True):
+            if verdict.failed:
+                wrong = verdict.error or str(next(item for item in verdict.outputs if item.status == "failed"))
+                reasons.append(f"{wrong} (on {sample})")
+                feeds = sample.feeds
+                break
+        if reasons:
+            return Verdict(
+                "failed", "; ".join(reasons), samples=verdicts, interface=tuple(changes), failing_feeds=feeds
+            )
+        doubt = self._doubt(verdicts)
+        return Verdict("inconclusive" if doubt else "ok", doubt, samples=verdicts)
+
+    def _doubt(self, verdicts: Sequence[SampleVerdict]) -> str:
+        """Why a check that found nothing wrong does not prove anything; empty if it does."""
+        for verdict in verdicts:
+            for output in verdict.outputs:
+                if output.status == "unstable":
+                    return f"{output}: too unsteady to tell"
+        for name in self.samples[0].outputs:
+            values = [sample.outputs[name] for sample in self.samples]
+            if not any(_is_empty(value) or is_informative({name: value}) for value in values):
+                return f"output {name!r} of the original is NaN or infinite on all inputs that were tried; bring better ones"
+        return ""
+
+    def noise(self) -> list[dict[str, Noise]]:
+        """For each sample, how much each tensor of the outputs moves when only rounding changes; measured when first asked."""
+        if self._noise is None:
+            assert self._opener is not None, "known when there are samples"
+            narrowest = self.hints.narrowest if self.hints is not None else None
+            self._noise = measure_noise(
+                self.original, self._opener, self.samples, narrowest, repeat=self._repeat, seed=self.options.seed
+            )
+        return self._noise
+
+
+def _run_one(runner: Runner, feeds: Feeds) -> Outputs | str:
+    try:
+        return runner.run(feeds)
+    except ExecutionError as err:
+        return str(err)
+
+
+def _is_empty(value: Datum) -> bool:
+    return isinstance(value, np.ndarray) and not value.size

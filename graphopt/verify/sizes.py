@@ -1,0 +1,218 @@
+"""Sizes for the dynamic axes of a model's inputs: candidates, the likely ones first.
+
+Axes that share a symbol share a size; a dimension whose name is an expression (``past + 1``) follows from the others. What a model takes
+is not in its declarations, so these are only guesses for it to refuse.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from graphopt.ir import Dim, DType, SymbolicDim, TensorType
+from graphopt.verify.hints import InputHint
+
+__all__ = ["Sizes", "Symbols", "find_symbols"]
+
+Sizes = Mapping[str, int]
+
+_BATCH: Final = (1, 2, 3)
+_IMAGE: Final = (64, 224, 32, 128, 256, 96, 320, 48, 28, 16, 8, 299, 384, 512, 640, 4, 7, 1)
+_CHANNELS: Final = (3, 1, 4, 2, 8, 16, 32, 64)
+_SEQUENCE: Final = (8, 16, 5, 32, 64, 1, 128, 512, 2, 3)
+_SIGNAL: Final = (16, 64, 512, 576, 1024, 8000, 16000, 4, 3, 2, 1)
+_PLAIN: Final = (4, 8, 16, 3, 2, 1, 32, 64, 128, 224, 256, 512, 768, 1024)
+_NAMES: Final[tuple[tuple[re.Pattern[str], tuple[int, ...]], ...]] = (
+    (re.compile(r"batch|^n$|^b$|^bs$", re.I), _BATCH),
+    (re.compile(r"height|width|^h$|^w$|image|img", re.I), _IMAGE),
+    (re.compile(r"chan|^c$", re.I), _CHANNELS),
+    (re.compile(r"past", re.I), (4, 0, 8, 1)),
+    (re.compile(r"total", re.I), (12, 8, 16, 9, 4)),
+    (re.compile(r"seq|len|time|tok|frame|step|^t$|^s$|^l$", re.I), _SEQUENCE),
+)
+#: What exporters write for "any size"; equal ones mean nothing.
+_NAMELESS: Final = frozenset({"?", "None", "none", "-1", "unk", "*"})
+_MAX_ELEMENTS: Final = 1 << 25
+_OPERATORS: Final[Mapping[type[ast.operator], Callable[[int, int], int]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Div: operator.floordiv,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """The free sizes of a model's inputs.
+
+    Attributes:
+        candidates: sizes to try by symbol, the likely ones first; axes without a name have symbols such as ``x.0``.
+        shapes: by input, a size or a symbol (which may be an expression over others) for each axis.
+    """
+
+    candidates: Mapping[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[int | str, ...]]
+
+    def shape_of(self, name: str, sizes: Sizes) -> tuple[int, ...]:
+        """The shape of an input under given sizes."""
+        return tuple(dim if isinstance(dim, int) else _evaluate(dim, sizes) for dim in self.shapes[name])
+
+    def fits(self, sizes: Sizes) -> bool:
+        """Whether no axis is negative and no input is too large to try."""
+        for name in self.shapes:
+            shape = self.shape_of(name, sizes)
+            if min(shape, default=0) < 0 or int(np.prod(shape, dtype=np.float64)) > _MAX_ELEMENTS:
+                return False
+        return True
+
+    def assignments(self, rng: np.random.Generator, count: int) -> Iterator[dict[str, int]]:
+        """Sizes to try, at most ``count``: the likeliest of all, then one symbol off, then any mixture."""
+        seen: set[tuple[int, ...]] = set()
+        for sizes in self._guesses(rng, count):
+            key = tuple(sizes.values())
+            if key in seen or not self.fits(sizes):
+                continue
+            seen.add(key)
+            yield sizes
+            if len(seen) >= count:
+                return
+
+    def _guesses(self, rng: np.random.Generator, count: int) -> Iterator[dict[str, int]]:
+        first = {name: options[0] for name, options in self.candidates.items()}
+        yield first
+        kinds: dict[tuple[int, ...], list[str]] = {}
+        for name, options in self.candidates.items():
+            kinds.setdefault(options, []).append(name)
+        longest = max(map(len, kinds), default=0)
+        for level in range(1, longest):  # likely sizes of one kind are equal, so all of a kind move together first
+            for options, names in kinds.items():
+                if level < len(options):
+                    yield {**first, **dict.fromkeys(names, options[level])}
+            yield {name: options[min(level, len(options) - 1)] for name, options in self.candidates.items()}
+            for name, options in self.candidates.items():
+                if level < len(options):
+                    yield {**first, name: options[level]}
+        if len(self.candidates) > 1:
+            for _ in range(4 * count):
+                yield {name: options[int(rng.integers(len(options)))] for name, options in self.candidates.items()}
+
+    def variations(self, base: Sizes) -> Iterator[tuple[frozenset[str], dict[str, int]]]:
+        """Other sizes near ``base``: which symbols moved together, and the sizes."""
+        groups: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+        for name, options in self.candidates.items():
+            groups.setdefault((base[name], options), []).append(name)
+        for (size, options), names in groups.items():
+            for together in [names] if len(names) == 1 else [names, *([name] for name in names)]:
+                for other in _others(size, options):
+                    sizes = {**base, **dict.fromkeys(together, other)}
+                    if self.fits(sizes):
+                        yield frozenset(together), sizes
+
+
+def _others(size: int, options: Sequence[int]) -> list[int]:
+    """A few sizes unlike ``size``: first such as keep the multiples of it that strided models ask for."""
+    near = (
+        [2, 3] if size == 1 else [size + 32, size * 2, size * 3] if size % 32 == 0 else [size + 1, size * 2, size - 1]
+    )
+    return list(dict.fromkeys(item for item in (*near, *options) if item != size and item > 0))[:6]
+
+
+def find_symbols(hints: Sequence[InputHint]) -> Symbols:
+    """The free sizes of inputs that are tensors, or sequences and optionals of them."""
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    candidates: dict[str, tuple[int, ...]] = {}
+    expressions: dict[str, tuple[int | str, ...]] = {}
+    for hint in hints:
+        tensor = hint.type if isinstance(hint.type, TensorType) else None
+        if tensor is None:
+            continue
+        rank = tensor.rank if tensor.rank is not None else _likely_rank(hint)
+        dims: Sequence[Dim] = tensor.shape if tensor.shape is not None else (None,) * rank
+        shape: list[int | str] = []
+        for axis, dim in enumerate(dims):
+            if isinstance(dim, int):
+                shape.append(dim)
+                continue
+            named = str(dim) if isinstance(dim, SymbolicDim) and str(dim) not in _NAMELESS else ""
+            symbol = named or f"{hint.name}.{axis}"
+            shape.append(symbol)
+            options = _candidates(named, axis, rank, tensor.dtype, hint)
+            known = candidates.get(symbol)
+            candidates[symbol] = (
+                options if known is None else _merge(known, options, required=bool(hint.axes.get(axis)))
+            )
+        shapes[hint.name] = tuple(shape)
+    for symbol in list(candidates):
+        if _is_expression(symbol, candidates):
+            expressions[symbol] = candidates.pop(symbol)
+    return Symbols(candidates, shapes)
+
+
+def _merge(known: tuple[int, ...], options: tuple[int, ...], *, required: bool) -> tuple[int, ...]:
+    return tuple(dict.fromkeys((*options, *known) if required else (*known, *options)))
+
+
+def _likely_rank(hint: InputHint) -> int:
+    """The rank of a tensor that is declared without one."""
+    return max((*hint.axes, *hint.least), default=1) + 1
+
+
+def _candidates(name: str, axis: int, rank: int, dtype: DType, hint: InputHint) -> tuple[int, ...]:
+    usual = next((sizes for pattern, sizes in _NAMES if name and pattern.search(name)), None)
+    if usual is None:
+        usual = _by_place(axis, rank, dtype)
+    least = hint.least.get(axis, 0)
+    required = tuple(hint.axes.get(axis, ()))
+    usual = tuple(size for size in usual if size >= least) or (least, least + 1)
+    return tuple(dict.fromkeys((*required, *usual)))
+
+
+def _by_place(axis: int, rank: int, dtype: DType) -> tuple[int, ...]:
+    if axis == 0 and rank >= 2:
+        return _BATCH
+    if rank >= 4:
+        return _CHANNELS if axis == 1 else _IMAGE
+    if rank >= 2 and axis == 1 and (dtype.is_integer or rank == 3):
+        return _SEQUENCE
+    return _SIGNAL if rank == 2 and dtype.is_float else _PLAIN
+
+
+def _is_expression(symbol: str, known: Mapping[str, object]) -> bool:
+    try:
+        tree = ast.parse(symbol, mode="eval").body
+    except (SyntaxError, ValueError):
+        return False
+    if isinstance(tree, ast.Name):
+        return False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and (node.id not in known or node.id == symbol):
+            return False
+        if not isinstance(node, ast.Name | ast.BinOp | ast.Constant | ast.operator | ast.expr_context):
+            return False
+        if isinstance(node, ast.BinOp) and type(node.op) not in _OPERATORS:
+            return False
+        if isinstance(node, ast.Constant) and type(node.value) is not int:
+            return False
+    return True
+
+
+def _evaluate(symbol: str, sizes: Sizes) -> int:
+    found = sizes.get(symbol)
+    return _value(ast.parse(symbol, mode="eval").body, sizes) if found is None else found
+
+
+def _value(tree: ast.expr, sizes: Sizes) -> int:
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, int):
+        return tree.value
+    if isinstance(tree, ast.Name):
+        return sizes[tree.id]
+    assert isinstance(tree, ast.BinOp), "an expression was checked when it was found"
+    left, right = _value(tree.left, sizes), _value(tree.right, sizes)
+    return _OPERATORS[type(tree.op)](left, right) if right or not isinstance(tree.op, ast.Div | ast.FloorDiv) else -1

@@ -1,0 +1,161 @@
+"""Inputs that people bring and that reproducers keep: ``.npz`` files with an array for each input.
+
+Elements of a sequence are ``name/0``, ``name/1`` and so on; element types that numpy does not have are stored as their bits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from graphopt.errors import ExecutionError
+from graphopt.ir import Array, DType, OptionalType, SequenceType, TensorType, Type
+from graphopt.runtime.base import Datum, Feeds, ValueSpec
+
+__all__ = ["check_inputs", "load_inputs", "save_inputs"]
+
+_ITEM: Final = re.compile(r"(.+)/(\d+)$")
+
+
+def load_inputs(
+    path: str | os.PathLike[str], inputs: Sequence[ValueSpec], overridable: Sequence[ValueSpec] = ()
+) -> dict[str, Datum]:
+    """Inputs from an ``.npz`` file, checked against what a model takes.
+
+    Args:
+        path: the file; an array is converted to the model's element type where that loses nothing.
+        inputs: what must be there.
+        overridable: what may be there.
+
+    Raises:
+        ExecutionError: if the file can't be read, an input is missing, or an array does not fit.
+    """
+    name = os.fspath(path)
+    try:
+        with np.load(name, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as err:
+        reason = err.strerror if isinstance(err, OSError) and err.strerror else " ".join(str(err).split())
+        raise ExecutionError(
+            f"inputs {name!r} cannot be read: {reason}; expected an .npz file as numpy.savez writes it, without objects"
+        ) from err
+    return check_inputs(_join(arrays), inputs, overridable, where=f"inputs {name!r}")
+
+
+def _join(arrays: Mapping[str, Array]) -> dict[str, Datum]:
+    found: dict[str, Datum] = {}
+    lists: dict[str, dict[int, Array]] = {}
+    for key, array in arrays.items():
+        item = _ITEM.match(key)
+        if item is None:
+            found[key] = array
+        else:
+            lists.setdefault(item[1], {})[int(item[2])] = array
+    for key, items in lists.items():
+        if key in found or sorted(items) != list(range(len(items))):  # a name that ends like an element of a list
+            found |= {f"{key}/{index}": array for index, array in items.items()}
+        else:
+            found[key] = [items[index] for index in range(len(items))]
+    return found
+
+
+def check_inputs(
+    given: Feeds, inputs: Sequence[ValueSpec], overridable: Sequence[ValueSpec] = (), *, where: str = "inputs"
+) -> dict[str, Datum]:
+    """Given inputs, with the element types of the model.
+
+    Raises:
+        ExecutionError: if one is missing, is not an input, or has another element type, rank or fixed size than the model states.
+    """
+    known = {spec.name: spec for spec in (*inputs, *overridable)}
+    for spec in inputs:
+        if spec.name not in given and not isinstance(spec.type, OptionalType):
+            raise ExecutionError(f"{where}: input {spec.name!r} is missing; found {_names(given)}, add an array for it")
+    for name in given:
+        if name not in known:
+            raise ExecutionError(f"{where}: the model has no input {name!r}; it takes {_names(known)}")
+    found = {name: _fit(value, known[name].type, f"{where}: input {name!r}") for name, value in given.items()}
+    return found | {spec.name: None for spec in inputs if spec.name not in given}
+
+
+def _names(names: Mapping[str, object]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"
+
+
+def _fit(value: Datum, declared: Type | None, where: str) -> Datum:
+    if isinstance(declared, OptionalType):
+        return None if value is None else _fit(value, declared.element, where)
+    if isinstance(declared, SequenceType):
+        if not isinstance(value, list):
+            raise ExecutionError(f"{where} is one array, expected a sequence; name its elements NAME/0, NAME/1 ...")
+        return [_fit(item, declared.element, f"{where}, element {index}") for index, item in enumerate(value)]
+    if not isinstance(declared, TensorType) or isinstance(value, dict):
+        return value
+    if value is None or isinstance(value, list):
+        raise ExecutionError(f"{where} is no single array, expected {declared}")
+    return _fit_tensor(np.asarray(value), declared, where)
+
+
+def _fit_tensor(array: Array, declared: TensorType, where: str) -> Array:
+    array = _convert(array, declared, where)
+    shape = declared.shape
+    if shape is None:
+        return array
+    if len(shape) != array.ndim:
+        raise ExecutionError(f"{where} has shape {list(array.shape)}, expected {declared}, which has {len(shape)} axes")
+    for axis, (dim, size) in enumerate(zip(shape, array.shape, strict=True)):
+        if isinstance(dim, int) and dim != size:
+            raise ExecutionError(f"{where} has size {size} along axis {axis}, expected {dim} as in {declared}")
+    return array
+
+
+def _convert(array: Array, declared: TensorType, where: str) -> Array:
+    wanted = declared.dtype
+    if wanted is DType.UNDEFINED or array.dtype == wanted.numpy:
+        return array
+    if wanted is DType.STRING and array.dtype.kind in "SUOT":
+        return np.asarray(array.astype(str), object)
+    if array.dtype.kind == "V" and array.dtype.itemsize == wanted.numpy.itemsize:
+        return array.view(wanted.numpy)  # bits of a type that numpy has no name for
+    if array.dtype.kind in "biuf" and wanted is not DType.STRING:
+        with np.errstate(all="ignore"):
+            converted = array.astype(wanted.numpy)
+            back = converted.astype(array.dtype)
+        if np.array_equal(back, array, equal_nan=array.dtype.kind == "f"):
+            return converted
+    raise ExecutionError(f"{where} has elements of {array.dtype}, expected {wanted}; convert them")
+
+
+def save_inputs(path: str | os.PathLike[str], feeds: Feeds) -> None:
+    """Write inputs so that :func:`load_inputs` reads them; absent optionals are left out.
+
+    Raises:
+        ExecutionError: for a map, which has no form in an ``.npz`` file.
+    """
+    arrays: dict[str, Array] = {}
+    for name, value in feeds.items():
+        if isinstance(value, dict):
+            raise ExecutionError(f"input {name!r} is a map, which an .npz file cannot hold")
+        items = (
+            {f"{name}/{index}": item for index, item in enumerate(value)} if isinstance(value, list) else {name: value}
+        )
+        for key, item in items.items():
+            if item is not None:
+                arrays[key] = _storable(np.asarray(item))
+    with open(path, "wb") as file:  # an open file keeps numpy from appending its own extension
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # names of inputs are not allow_pickle
+
+
+def _storable(array: Array) -> Array:
+    if array.dtype.kind in "OT":
+        return np.asarray(
+            [item.decode() if isinstance(item, bytes) else str(item) for item in array.reshape(-1)] or [""]
+        ).reshape(array.shape if array.size else (0,))
+    if array.dtype.kind == "V" or array.dtype.name in ("bfloat16",):
+        return array.view(f"V{array.dtype.itemsize}")
+    return array

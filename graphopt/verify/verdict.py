@@ -1,0 +1,132 @@
+"""What a check found, for people in a line and for machines as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from graphopt.runtime.base import Feeds
+from graphopt.verify.comparator import Difference
+
+__all__ = ["SampleVerdict", "Verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleVerdict:
+    """What one set of inputs showed.
+
+    Attributes:
+        kind: what numbers: ``normal``, ``uniform``, ``zeros``, ``large``, ``overrides`` or ``user``.
+        sizes: sizes of the dynamic axes by symbol.
+        outputs: one for each tensor in the outputs.
+        error: why the optimized model did not run, empty if it did.
+    """
+
+    kind: str
+    sizes: Mapping[str, int]
+    outputs: tuple[Difference, ...] = ()
+    error: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the optimized model did not run, or an output is wrong."""
+        return bool(self.error) or any(output.status == "failed" for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an optimized model computes what the original computes.
+
+    Attributes:
+        status: ``ok``, ``failed``, or ``inconclusive`` when nothing could be told, which is not ok.
+        reason: in a line; empty when all is well.
+        numerics: what was allowed.
+        samples: what each set of inputs showed.
+        interface: how inputs and outputs differ, one text each; any of them means ``failed``.
+        runtime: what ran the models.
+        seconds: how long it took.
+        failing_feeds: the inputs that showed a failure, for a reproducer.
+    """
+
+    status: Literal["ok", "failed", "inconclusive"]
+    reason: str = ""
+    numerics: str = "exact"
+    samples: tuple[SampleVerdict, ...] = ()
+    interface: tuple[str, ...] = ()
+    runtime: str = "ONNX Runtime"
+    seconds: float = 0.0
+    failing_feeds: Feeds | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the optimized model was shown to be right."""
+        return self.status == "ok"
+
+    @property
+    def worst(self) -> tuple[Difference, ...]:
+        """For each output the comparison that came out worst, in the order of the model."""
+        found: dict[str, Difference] = {}
+        for sample in self.samples:
+            for output in sample.outputs:
+                known = found.get(output.name)
+                if known is None or _badness(output) > _badness(known):
+                    found[output.name] = output
+        return tuple(found.values())
+
+    @property
+    def bit_exact(self) -> bool:
+        """Whether every output that was compared has the same bits."""
+        return self.ok and all(output.identical for sample in self.samples for output in sample.outputs)
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a line."""
+        many = f"{len(self.samples)} set{'s' if len(self.samples) != 1 else ''} of inputs"
+        if self.status != "ok":
+            return f"{self.status}: {self.reason}"
+        random = [output.name for output in self.worst if output.status == "skipped"]
+        if random:
+            many += f"; random, so compared by type only: {', '.join(random)}"
+        if all(output.identical or output.status == "skipped" for output in self.worst):
+            return f"ok: same bits on {many}"
+        worst = max(self.worst, key=_badness)
+        note = f" ({worst.note})" if worst.note else ""
+        return f"ok: same numbers on {many}, largest difference {worst.max_rel:.2g} of output {worst.name!r}{note}"
+
+    def to_json(self) -> dict[str, object]:
+        """The verdict as what ``json.dumps`` takes."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "summary": self.summary,
+            "numerics": self.numerics,
+            "runtime": self.runtime,
+            "seconds": round(self.seconds, 3),
+            "interface": list(self.interface),
+            "samples": [
+                {
+                    "kind": sample.kind,
+                    "sizes": dict(sample.sizes),
+                    "error": sample.error,
+                    "outputs": [_plain(output) for output in sample.outputs],
+                }
+                for sample in self.samples
+            ],
+        }
+
+
+def _badness(output: Difference) -> tuple[int, float, float]:
+    return ("ok", "skipped", "unstable", "failed").index(output.status), output.excess, output.max_rel
+
+
+def _plain(output: Difference) -> dict[str, object]:
+    found: dict[str, object] = asdict(output)
+    for key, value in found.items():
+        if isinstance(value, float) and not np.isfinite(value):
+            found[key] = str(value)  # JSON has no infinity
+        elif isinstance(value, tuple):
+            found[key] = list(value)
+    return found
