@@ -8,6 +8,7 @@ from __future__ import annotations
 from graphopt.ir.attributes import Attribute, AttributeKind, AttributeValue, make_attribute
 from graphopt.ir.builder import GraphBuilder, Operand
 from graphopt.ir.clone import clone_graph, clone_model, inline_graph
+from graphopt.ir.collector import collector_paused
 from graphopt.ir.constant import Array, ArrayData, Constant, FileData, SparseData, TensorData, pack_bytes, unpack_bytes
 from graphopt.ir.dims import Dim, SymbolicDim, dim_max, dim_min, dim_product
 from graphopt.ir.graph import Graph, NodeList, replace_all_uses
@@ -88,6 +89,7 @@ __all__ = [
     "clone_graph",
     "clone_model",
     "coerce_attributes",
+    "collector_paused",
     "constants_by_digest",
     "dim_max",
     "dim_min",

@@ -11,6 +11,7 @@ from typing import cast
 
 from graphopt.errors import ModelError
 from graphopt.ir.attributes import Attribute, AttributeKind
+from graphopt.ir.collector import collector_paused
 from graphopt.ir.graph import Graph
 from graphopt.ir.lineage import Lineage
 from graphopt.ir.model import Function, GraphOwner, Model
@@ -23,6 +24,7 @@ __all__ = ["clone_graph", "clone_model", "inline_graph"]
 _Attributes = Callable[[Node], Mapping[str, Attribute]]
 
 
+@collector_paused()
 def clone_model(model: Model) -> Model:
     """A deep copy of a model with its functions; listeners stay with the original.
 
@@ -43,6 +45,7 @@ def clone_model(model: Model) -> Model:
     return copy
 
 
+@collector_paused()
 def clone_graph(graph: Graph, value_map: Mapping[Value, Value] | None = None) -> tuple[Graph, dict[Value, Value]]:
     """A deep copy of a graph that belongs to no model yet, and the map from each value inside to its copy.
 

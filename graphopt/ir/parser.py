@@ -39,6 +39,7 @@ from collections.abc import Generator, Mapping
 from typing import Any, TypeVar, cast
 
 from graphopt.ir.attributes import Attribute, AttributeKind, AttributeValue
+from graphopt.ir.collector import collector_paused
 from graphopt.ir.constant import Constant
 from graphopt.ir.cursor import Cursor
 from graphopt.ir.graph import Graph
@@ -67,6 +68,7 @@ _LIST_OF = {
 _LIST_STARTS = {f"{kind.name.lower()}[": kind for kind in (*_LIST_OF.values(), AttributeKind.GRAPHS)}
 
 
+@collector_paused()
 def parse_model(text: str, *, constants: Mapping[str, Constant] | None = None, source: str = "model text") -> Model:
     """The model that a text stands for.
 
