@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from onnx import ModelProto, OperatorSetIdProto
+from onnx import FunctionProto, ModelProto, OperatorSetIdProto
 
 from graphopt.errors import ModelError
-from graphopt.ir import AttributeKind, Model, Node, OpSchema, find_schema
+from graphopt.ir import AttributeKind, FunctionKey, Model, Node, OpSchema, find_schema
 from graphopt.serde.text import checked_name
 
-__all__ = ["OperatorChecks", "check_functions", "check_model", "opsets_from_proto"]
+__all__ = ["OperatorChecks", "check_functions", "check_model", "functions_by_key", "opsets_from_proto"]
 
 _STANDARD_DOMAINS = ("", "ai.onnx.ml")
 _FIRST_IR_VERSION_WITH_OPSETS = 3
@@ -73,6 +73,23 @@ def _newest_versions() -> dict[str, int]:
     import onnx.defs
 
     return {domain: newest for domain, (_, newest) in onnx.defs.C.schema_version_map().items()}
+
+
+def functions_by_key(proto: ModelProto) -> dict[FunctionKey, FunctionProto]:
+    """The functions of a model by domain, name and overload.
+
+    Raises:
+        ModelError: if two have the same key.
+    """
+    found: dict[FunctionKey, FunctionProto] = {}
+    for item in proto.functions:
+        name = checked_name(item.name, "a function")
+        domain = "" if item.domain == "ai.onnx" else checked_name(item.domain, f"function {name}")
+        key = domain, name, checked_name(item.overload, f"function {name}")
+        if key in found:
+            raise ModelError(f"function {'::'.join(filter(None, key))} is defined twice; rename or remove one of them")
+        found[key] = item
+    return found
 
 
 class OperatorChecks:

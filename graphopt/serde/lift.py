@@ -13,9 +13,9 @@ from types import MappingProxyType
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from graphopt.errors import ModelError
-from graphopt.ir import Attribute, AttributeKind, Function, Graph, Model, Node, TensorType, Type, Value
+from graphopt.ir import Attribute, AttributeKind, Function, FunctionKey, Graph, Model, Node, TensorType, Type, Value
 from graphopt.serde.attributes import attribute_from_proto
-from graphopt.serde.checks import OperatorChecks, check_functions, check_model, opsets_from_proto
+from graphopt.serde.checks import OperatorChecks, check_functions, check_model, functions_by_key, opsets_from_proto
 from graphopt.serde.collector import collector_paused
 from graphopt.serde.order import sort_model
 from graphopt.serde.origins import (
@@ -79,8 +79,8 @@ def lift_model(proto: ModelProto, *, base_dir: Path | None = None, storage: Tens
 
 def _lift(proto: ModelProto, storage: TensorStorage) -> Model:
     opsets = opsets_from_proto(proto.opset_import, proto.ir_version, "the model")
-    functions = {(item.domain, item.name, item.overload): item for item in proto.functions}
-    calls = {(_domain(domain), name) for domain, name, _ in functions}
+    functions = functions_by_key(proto)
+    calls = {(domain, name) for domain, name, _ in functions}
     lifter = _Lifter(storage, OperatorChecks(opsets, calls))
     model = Model(lifter.graph(proto.graph, "the main graph"), opsets, proto.ir_version)
     lifter.hand_over_names(model)
@@ -94,36 +94,34 @@ def _lift(proto: ModelProto, storage: TensorStorage) -> Model:
     model.metadata = properties_from_proto(metadata)
     blanks = blanks_of(proto, ("producer_name", "producer_version", "domain", "model_version", "doc_string"))
     model.origin = ModelOrigin(list(proto.opset_import), metadata, list(proto.configuration), blanks)
-    for item in functions.values():
-        function = _function(item, storage, calls, proto.ir_version, opsets)
-        model.functions[function.key] = function
+    for key, item in functions.items():
+        model.functions[key] = _function(key, item, storage, calls, proto.ir_version, opsets)
     check_functions(model)
     return model
 
 
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
-
-
 def _function(
+    key: FunctionKey,
     proto: FunctionProto,
     storage: TensorStorage,
     calls: set[tuple[str, str]],
     ir_version: int,
     model_opsets: dict[str, int],
 ) -> Function:
-    where = f"function {proto.domain}::{proto.name}"
+    domain, name, overload = key
+    where = f"function {domain}::{name}"
     opsets = opsets_from_proto(proto.opset_import, ir_version, where, or_else=model_opsets)
     lifter = _Lifter(storage, OperatorChecks(opsets, calls))
     graph = lifter.function_body(proto, where)
-    function = Function(_domain(proto.domain), proto.name, graph, opsets, proto.overload)
+    function = Function(domain, name, graph, opsets, overload)
     lifter.hand_over_names(function)
     function.doc = readable(proto.doc_string)
     metadata = list(proto.metadata_props)
     function.metadata = properties_from_proto(metadata)
-    function.attribute_names = list(proto.attribute)
+    function.attribute_names = [checked_name(attribute, where) for attribute in proto.attribute]
     function.attribute_defaults = {
-        item.name: attribute_from_proto(item, None, storage, where) for item in proto.attribute_proto
+        checked_name(item.name, where): attribute_from_proto(item, None, storage, where)
+        for item in proto.attribute_proto
     }
     blanks = blanks_of(proto, ("doc_string", "overload", "domain"))
     function.origin = ModelOrigin(list(proto.opset_import), metadata, [], blanks)
