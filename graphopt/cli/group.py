@@ -21,7 +21,12 @@ COMMANDS = {
     "optimize": ("Optimize a model, check the result against the original, and save it.", "optimize:optimize"),
     "inspect": ("Show what a model is: interface, operators, weights, cost.", "inspection:inspect"),
     "run": ("Run a model on given or generated inputs.", "execution:run"),
+    "compare": ("Compare two models: outputs on the same inputs, and latency.", "comparison:compare"),
     "bench": ("Measure the latency of one or several models, interleaved.", "benchmark:bench"),
+    "demo": (
+        "Optimize the digits classifier that ships with graphopt, and show what it brought.",
+        "demonstration:demo",
+    ),
     "list": ("List what is there: passes, rules, pipelines, backends, plugins or hooks.", "listing:list_"),
 }
 
