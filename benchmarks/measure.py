@@ -85,11 +85,13 @@ def run_tool(tool: str, source: Path, target: Path | None = None, *, limit_s: fl
         tool: a key of `benchmarks.tools.TOOLS`.
         source: the model to read.
         target: where the optimized model goes; None writes it to a scratch folder that is removed.
+            A file that is there is replaced.
         limit_s: seconds after which the child is killed; its imports count.
     """
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "result.json"
         out = Path(scratch) / "optimized.onnx" if target is None else target
+        out.unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchmarks.tools", tool, str(source), str(out), str(result)]
         code, text = run_process(command, limit_s)
         if code is None:
