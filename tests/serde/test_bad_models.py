@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from graphopt.errors import ModelError
 from graphopt.ir import newest_opset
@@ -30,19 +30,19 @@ def with_two(*names: str) -> ModelProto:
     return simple_model([identity(gives=name, name=f"n{index}") for index, name in enumerate(names)])
 
 
-def function(name: str, calls: str) -> object:
+def function(name: str, calls: str) -> FunctionProto:
     body = helper.make_node(calls, ["a"], ["b"], domain="f")
     return helper.make_function("f", name, ["a"], ["b"], [body], [helper.make_opsetid("f", 1)])
 
 
-def with_functions(*functions: object) -> ModelProto:
+def with_functions(*functions: FunctionProto) -> ModelProto:
     model = simple_model([helper.make_node("One", ["x"], ["y"], domain="f")])
     model.opset_import.add(domain="f", version=1)
     model.functions.extend(functions)
     return model
 
 
-def subgraph_with(node: object) -> ModelProto:
+def subgraph_with(node: NodeProto) -> ModelProto:
     inner = helper.make_graph([node], "inner", [], [tensor_info("i")])
     branch = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner, name="branch")
     graph = helper.make_graph(

@@ -113,8 +113,8 @@ def test_lifting_copies_no_numbers():
 def test_what_does_not_fit_is_refused(change: dict[str, object], message: str):
     proto = raw_proto(DType.FLOAT, sample(DType.FLOAT))
     for name in change:
-        proto.ClearField(name)  # type: ignore[arg-type]  # names of fields
-    proto.MergeFrom(TensorProto(**change))
+        proto.ClearField(name)
+    proto.MergeFrom(TensorProto(**change))  # type: ignore[arg-type]  # of whatever type the field has
     with pytest.raises(ModelError, match=message):
         constant_from_proto(proto)
 

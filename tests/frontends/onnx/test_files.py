@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from graphopt.errors import ModelError
 from graphopt.frontends import Frontend
-from graphopt.frontends.onnx import OnnxFrontend, lift
+from graphopt.frontends.onnx import OnnxFrontend, Source, lift
 from graphopt.serde import emit_model, lift_model
 from tests.serde.file_models import chain_model, nested_model, rich_model, simple_model
 
@@ -40,14 +40,14 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("source", ["path", "text", "bytes", "bytearray", "memoryview", "proto"])
 def test_every_source_gives_the_same_model(path: Path, source: str):
     content = path.read_bytes()
-    given = {
+    given: Source = {
         "path": path,
         "text": str(path),
         "bytes": content,
         "bytearray": bytearray(content),
         "memoryview": memoryview(content),
         "proto": large_model(),
-    }[source]
+    }[source]  # type: ignore[assignment]  # the values have different types
     model = lift(given)
     assert emit_model(model) == large_model()
     assert model.source == (str(path) if source in ("path", "text") else "")
