@@ -79,7 +79,7 @@ def inline_graph(
     Args:
         graph: the body.
         at: the node that calls it, in a graph of a model.
-        value_map: what stands for each input of the body.
+        value_map: what stands for each input of the body; one with a default may be left out.
         attributes: of the call, over the defaults of the function, where the body refers to them (``Attribute.ref``); ``None`` to
             leave references alone. A reference to an attribute that is not there is left out.
 
@@ -93,7 +93,7 @@ def inline_graph(
     target = cast(Graph, at.graph)
     mapping = dict(value_map)
     for value in graph.inputs:
-        if value not in mapping:
+        if value not in mapping and value.const is None:
             raise ModelError(
                 f"node {at.name!r} ({at.op}): nothing is given for input {value.name!r} of graph {graph.name!r}; pass a value for it"
             )

@@ -209,6 +209,22 @@ def test_input_of_a_body_without_a_value_is_refused():
         inline_graph(model.functions["d", "F", ""].graph, call, {})
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_input_with_a_default_may_be_left_out(given):
+    b = GraphBuilder()
+    x = b.input("x")
+    body = b.subgraph()
+    default = body.input("w", DType.FLOAT, [1], default=f32([2]))
+    body.output(body.Neg(default))
+    call = b.node("d::Call", body=body)
+    mapping = inline_graph(body.graph, call, {default: x} if given else {})
+    verify(b.build())
+    read = next(iter(b.graph.nodes)).inputs[0]
+    assert read is mapping[default]
+    assert (read is x) is given
+    assert len(b.graph.initializers()) == (not given)
+
+
 def test_graph_attribute_of_a_call_is_copied_for_each_reference():
     b = GraphBuilder()
     x, c = b.input("x"), b.input("c")

@@ -143,6 +143,16 @@ def test_value_of_a_subgraph_read_outside_of_it():
     assert "outside graph 'body' that defines it" in problems(model)[0]
 
 
+def test_constant_of_a_subgraph_read_outside_of_it():
+    b = GraphBuilder()
+    then = b.subgraph("then")
+    constant = then.constant(1.0)
+    then.output(constant)
+    b.If(b.input("c"), then_branch=then, else_branch=b.subgraph())
+    b.Neg(constant)
+    assert "outside graph 'then' that defines it" in problems(b.build())[0]
+
+
 def test_value_defined_nowhere():
     model = chain(1)
     nodes(model)[0].replace_input(0, Value("ghost"))
