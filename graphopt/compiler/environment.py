@@ -17,23 +17,9 @@ from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import Applications, Explain
 
 if TYPE_CHECKING:
-    from graphopt.ir import Array
     from graphopt.passes import Executor
 
 __all__ = ["Environment"]
-
-
-class _LazyExecutor:
-    """Brings in the runtime when the first node is to be run: many models have nothing to run."""
-
-    def __init__(self, make: Callable[[], Executor]) -> None:
-        self._make = make
-        self._executor: Executor | None = None
-
-    def run(self, model: Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        if self._executor is None:
-            self._executor = self._make()
-        return self._executor.run(model, feeds)
 
 
 class Environment:
@@ -110,12 +96,10 @@ class Environment:
 
     @functools.cached_property
     def _executor(self) -> Executor:
-        def make() -> Executor:
-            from graphopt.runtime.executor import OrtExecutor  # lazily: imports ONNX Runtime
+        """Runs nodes in a child process; here only where plugins bring kernels, which are Python."""
+        from graphopt.runtime.executor import IsolatedExecutor, OrtExecutor  # lazily: imports onnx
 
-            return OrtExecutor(kernels=self.kernels)
-
-        return _LazyExecutor(make)
+        return OrtExecutor(kernels=self.kernels) if self.kernels else IsolatedExecutor()
 
     @functools.cached_property
     def kernels(self) -> dict[str, Callable[..., object]]:

@@ -14,7 +14,6 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
 from graphopt.ir import Model
 from graphopt.passes import Instrumentation, Pipeline, PipelineReport
-from graphopt.passes.instrumentation import BisectLimit
 from graphopt.passes.verify_each import VerifyEach
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import EVERYWHERE, Applications, Explain, Site
@@ -43,6 +42,8 @@ class Compilation:
         progress: told what is going on.
         seed: of random numbers that passes draw.
         skip: rewrites that are refused in every run.
+        limit: number of the last rewrite that is applied in any run, ``None`` for all.
+        seconds: time by phase.
     """
 
     source: object
@@ -54,6 +55,7 @@ class Compilation:
     progress: Callable[[str], None] = _nobody
     seed: int = 0
     skip: frozenset[Site] = frozenset()
+    limit: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -81,6 +83,8 @@ class Compilation:
         backend = self.environment.backend(self.target)
         allowed = Applications() if applications is None else applications
         allowed.skip |= self.skip
+        if self.limit is not None:
+            allowed.limit = self.limit if allowed.limit is None else min(self.limit, allowed.limit)
         ctx = self.environment.context(
             backend, applications=allowed, explain=self.explain, progress=self.progress, seed=self.seed
         )
@@ -153,11 +157,11 @@ def optimize(
     rules = frozenset((name, EVERYWHERE) for name in disabled if name not in passes)
     chosen = environment.pipeline(pipeline, level, options, [name for name in disabled if name in passes])
     watchers = [*instrumentations]
-    if bisect_limit is not None:
-        watchers.append(BisectLimit(bisect_limit))
     if verify_each:
         watchers.append(VerifyEach())
-    work = Compilation(source, environment, chosen, target, watchers, explain, progress or _nobody, seed, skip=rules)
+    work = Compilation(
+        source, environment, chosen, target, watchers, explain, progress or _nobody, seed, rules, bisect_limit
+    )
     model = work.lift()
     report = OptimizeReport(
         source=model.source or type(source).__name__,

@@ -46,6 +46,7 @@ class OptimizeReport:
         verdict: of the check, ``None`` when it was not asked for.
         skipped: rewrites that were left out because the check failed with them.
         notes: what people should know.
+        reproducer: folder that shows a failure again, ``""`` if none was written.
     """
 
     source: str
@@ -62,6 +63,7 @@ class OptimizeReport:
     verdict: Verdict | None = None
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    reproducer: str = ""
 
     @property
     def nodes_before(self) -> int:
@@ -89,9 +91,10 @@ class OptimizeReport:
             "ops_after": dict(self.ops_after),
             "passes": [record.to_dict() for record in self.passes],
             "seconds": {name: round(spent, 6) for name, spent in self.seconds.items()},
-            "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
             "skipped": list(self.skipped),
             "notes": list(self.notes),
+            "reproducer": self.reproducer,
         }
 
 

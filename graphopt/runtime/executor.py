@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from google.protobuf.message import EncodeError
+from onnx import ModelProto
 
 from graphopt.errors import ExecutionError, ModelError
 from graphopt.ir import Array, Model, TensorType
 from graphopt.runtime.base import Outputs
+from graphopt.runtime.isolation import shared_worker
 from graphopt.runtime.onnxruntime_runner import OrtRunner
 from graphopt.runtime.reference_runner import Kernels, ReferenceRunner
 from graphopt.serde import emit_model
 
-__all__ = ["OrtExecutor"]
+__all__ = ["IsolatedExecutor", "OrtExecutor"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,10 @@ class OrtExecutor:
             proto = emit_model(model)
         except ModelError as err:
             raise ExecutionError(f"the model to run cannot be emitted: {err}") from err
+        return self.run_proto(proto, feeds)
+
+    def run_proto(self, proto: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of a model by name; see :meth:`run`."""
         try:
             with OrtRunner(proto, threads=self._threads) as runner:
                 return _tensors(runner.run(feeds))
@@ -80,6 +87,35 @@ class OrtExecutor:
                     raise ExecutionError(
                         f"value {value.name!r} is {found}, more than the {self._max_bytes} bytes that may be computed"
                     )
+
+
+class IsolatedExecutor:
+    """Runs models in a child process that all share, so that a crash of a runtime is an error.
+
+    Args:
+        timeout: seconds that a run may take.
+    """
+
+    def __init__(self, *, timeout: float | None = 600.0) -> None:
+        self._timeout = timeout
+
+    def run(self, model: Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of a model by name; see :meth:`OrtExecutor.run`.
+
+        Raises:
+            ExecutionError: also if the runtime crashes.
+        """
+        OrtExecutor()._refuse_large_values(model)
+        try:
+            data = emit_model(model).SerializeToString()
+        except (ModelError, EncodeError) as err:
+            raise ExecutionError(f"the model to run cannot be emitted: {err}") from err
+        return shared_worker().call(run_serialized, data, dict(feeds), timeout=self._timeout)
+
+
+def run_serialized(data: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """What :class:`OrtExecutor` gives for a serialized model: the part that runs in the child."""
+    return OrtExecutor().run_proto(ModelProto.FromString(data), feeds)
 
 
 def _tensors(outputs: Outputs) -> dict[str, Array]:

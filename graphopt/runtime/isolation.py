@@ -8,7 +8,10 @@ explains a crash. Starting one that imports ONNX Runtime takes a few tenths of a
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib
+import itertools
 import logging
 import os
 import pickle
@@ -24,7 +27,7 @@ from typing import IO, Any, Final, ParamSpec, Self, TypeVar, cast
 
 from graphopt.errors import ExecutionError, GraphoptError
 
-__all__ = ["Worker", "run_isolated"]
+__all__ = ["Worker", "run_isolated", "shared_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,41 @@ def run_isolated(
     """
     with Worker(memory=memory) as worker:
         return worker.call(function, *args, timeout=timeout)
+
+
+class _Shared:
+    """The worker that all calls of this process share, replaced when it crashed."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Worker:
+        with self._lock:
+            if self._worker is not None and not self._worker.alive:
+                self._worker.close()
+                self._worker = None
+            if self._worker is None:
+                self._worker = Worker()
+            return self._worker
+
+    def close(self) -> None:
+        with self._lock:
+            if self._worker is not None:
+                self._worker.close()
+                self._worker = None
+
+
+@functools.cache
+def _shared() -> _Shared:
+    shared = _Shared()
+    atexit.register(shared.close)
+    return shared
+
+
+def shared_worker() -> Worker:
+    """A child process for everybody, started on first use: loading a runtime takes longer than most of what is asked of it."""
+    return _shared().get()
 
 
 class Worker:
@@ -101,6 +139,10 @@ class Worker:
     def invoke(self, handle: int, method: str, *args: object, timeout: float | None = None) -> object:
         """What a method of an object in the child returns, or an attribute when ``args`` is empty and it can't be called."""
         return self._ask(("invoke", handle, method, args), timeout, method)
+
+    def release(self, handle: int) -> None:
+        """Forget an object in the child; the handle is of no use afterwards."""
+        self._ask(("release", handle, ()), None, "release")
 
     def _ask(self, message: tuple[object, ...], timeout: float | None, what: str) -> object:
         with self._lock:
@@ -204,6 +246,10 @@ def _limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
+#: Numbers of the objects that a child keeps; used in the child only.
+_HANDLES: Final = itertools.count()
+
+
 def serve() -> None:
     """Serve calls until standard input ends: what the child process runs."""
     requests = sys.stdin.buffer
@@ -225,6 +271,8 @@ def serve() -> None:
 def _answer(message: tuple[Any, ...], objects: dict[int, Any]) -> tuple[str, object]:
     try:
         kind, *rest, args = message
+        if kind == "release":
+            return "result", objects.pop(rest[0], None) is not None
         if kind == "invoke":
             handle, method = rest
             found = getattr(objects[handle], method)
@@ -232,8 +280,9 @@ def _answer(message: tuple[Any, ...], objects: dict[int, Any]) -> tuple[str, obj
         made = _resolve(*rest)(*args)
         if kind == "call":
             return "result", made
-        objects[len(objects)] = made
-        return "result", len(objects) - 1
+        handle = next(_HANDLES)
+        objects[handle] = made
+        return "result", handle
     except GraphoptError as err:
         return "error", err.with_traceback(None)
     except Exception as err:  # noqa: BLE001 - the border between two processes: what it is, is told on the other side
