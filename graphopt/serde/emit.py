@@ -39,10 +39,12 @@ from graphopt.serde.origins import (
     ModelOrigin,
     NodeOrigin,
     ValueInfoOrigin,
+    properties_from_proto,
     properties_to_proto,
     state_blanks,
 )
 from graphopt.serde.tensors import constant_to_proto, sparse_to_proto
+from graphopt.serde.text import readable
 from graphopt.serde.types import type_to_proto
 
 if TYPE_CHECKING:
@@ -275,6 +277,11 @@ def _statement(value: Value, known: ValueInfoProto | None = None) -> ValueInfoPr
     proto.name = value.name
     if value.type is not None:
         proto.type.CopyFrom(type_to_proto(value.type, known.type if known is not None else None))
+    if known is not None and value.origin is not known:  # two statements about one value: each keeps its own text
+        if known.doc_string:
+            proto.doc_string = readable(known.doc_string)
+        proto.metadata_props.extend(known.metadata_props)
+        return proto
     if value.doc:
         proto.doc_string = value.doc
     proto.metadata_props.extend(properties_to_proto(value.metadata))
@@ -346,11 +353,23 @@ def _value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> li
 
 
 def _annotations(graph: Graph, origin: GraphOrigin) -> list[TensorAnnotation]:
-    """The quantization annotations of values that are still there."""
+    """The quantization annotations of the values that are there now."""
     if not origin.annotations:
         return []
-    there = {value.name for value in graph.values() if value.annotation is not None} | origin.strays
-    return [annotation for annotation in origin.annotations if annotation.tensor_name in there]
+    found = []
+    there = {value.name: value.annotation for value in graph.values() if value.annotation is not None}
+    for annotation in origin.annotations:
+        name = annotation.tensor_name
+        now = there.pop(name, None)
+        if name in origin.strays or now == properties_from_proto(annotation.quant_parameter_tensor_names):
+            found.append(annotation)
+        elif now is not None:
+            found.append(_annotation(name, now))
+    return found + [_annotation(name, parameters) for name, parameters in there.items()]
+
+
+def _annotation(name: str, parameters: dict[str, str]) -> TensorAnnotation:
+    return TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=properties_to_proto(parameters))
 
 
 def _opset_imports(owner: GraphOwner, origin: ModelOrigin) -> list[OperatorSetIdProto]:

@@ -242,7 +242,7 @@ class _Lifter:
         for proto in protos:
             op_type, domain, name = proto.op_type, proto.domain, proto.name
             inputs: list[Value | None] = []
-            for used in proto.input:
+            for used in proto.input[:]:  # a slice: much faster than iterating protobuf's container
                 if not used:
                     inputs.append(None)
                     continue
@@ -256,7 +256,7 @@ class _Lifter:
             stated = proto.attribute
             attributes = self._attributes(proto) if stated else _NOTHING
             outputs: list[Value] = []
-            for given in proto.output:
+            for given in proto.output[:]:
                 value = Value(given)
                 outputs.append(value)
                 if not given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from onnx import (
@@ -97,7 +97,7 @@ def state_blanks(proto: ModelProto | GraphProto | FunctionProto, names: tuple[st
         setattr(proto, name, getattr(proto, name))
 
 
-def properties_from_proto(entries: list[StringStringEntryProto]) -> dict[str, str]:
+def properties_from_proto(entries: Iterable[StringStringEntryProto]) -> dict[str, str]:
     """The properties as a dictionary; of a key that is there twice, the last one counts."""
     return {readable(entry.key): readable(entry.value) for entry in entries}
 

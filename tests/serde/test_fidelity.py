@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto
 
 from graphopt.frontends.onnx import lift
-from graphopt.ir import Constant, Model, clone_model, make_attribute
+from graphopt.ir import Constant, DType, Model, TensorType, clone_model, make_attribute
 from graphopt.serde import emit_model, lift_model
 from tests.onnx_suite import load_cases
 from tests.serde.file_models import chain_model, nested_model, rich_model, simple_model, weight
@@ -179,6 +179,24 @@ def test_a_new_constant_of_a_function_becomes_a_node():
     body = emit_model(model).functions[0]
     assert [node.op_type for node in body.node] == ["Constant", "Mul", "LeakyRelu"]
     assert body.node[1].input[0] == body.node[0].output[0] == "extra"
+
+
+def test_a_quantization_annotation_follows_its_value():
+    model = lift_model(rich_model())
+    value = _node(model, 0).output
+    value.name, value.annotation = "renamed", {"SCALE_TENSOR": "other"}
+    (annotation,) = emit_model(model).graph.quantization_annotation
+    assert annotation.tensor_name == "renamed"
+    assert {p.key: p.value for p in annotation.quant_parameter_tensor_names} == {"SCALE_TENSOR": "other"}
+
+
+def test_another_type_is_stated_with_what_else_was_said():
+    model = lift_model(rich_model())
+    model.graph.outputs[1].type = TensorType(DType.INT64, (3,))
+    model.graph.inputs[0].type = TensorType(DType.FLOAT16, (1, 3, 5))
+    proto = emit_model(model).graph
+    assert str(lift_model(emit_model(model)).graph.outputs[1].type) == "int64[3]"
+    assert (proto.input[0].doc_string, proto.input[0].type.denotation) == ("doc of input", "IMAGE")
 
 
 def test_before_ir_version_4_a_new_constant_leaves_the_inputs_alone():
