@@ -53,6 +53,7 @@ class FoldConstants(Pass):
         executor = ctx.executor if self.float_math else None
         refused: frozenset[Node] = frozenset()
         known: dict[Value, Array] = {}
+        kinds: set[object] = set()
         runs = 0
         for _ in range(_ROUNDS):
             region = find_region(
@@ -61,7 +62,7 @@ class FoldConstants(Pass):
             if not region.nodes:
                 return PassResult(changed=False)
             chosen = choose(region, self._allowance(graph))
-            evaluation = Evaluation(region, executor, self.max_bytes)
+            evaluation = Evaluation(region, executor, self.max_bytes, kinds)
             evaluation.compute([value for choice in chosen for value in choice.values])
             runs += evaluation.runs
             if evaluation.refused <= refused:

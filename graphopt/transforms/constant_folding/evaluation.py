@@ -1,7 +1,7 @@
 """Computes results of the constant region: in numpy as far as that goes, the rest in one run of the executor.
 
 Large constants are fed to the executor, small ones are part of the model that it runs, as some operators demand. When a run fails, it
-is split until the operator that can't be run is found; it and others like it are reported, and the rest is computed.
+is cut shorter until the operator that can't be run is found; it and others like it are reported, and the rest is computed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = ["Evaluation"]
 logger = logging.getLogger(__name__)
 
 _FED_FROM = 1 << 10
+_ATTEMPTS = 8
 _IR_VERSION = 10
 
 
@@ -31,17 +32,18 @@ class Evaluation:
         region: the constant region; results are added to ``region.arrays``.
         executor: runs what numpy does not, ``None`` when nothing can.
         max_bytes: largest result in bytes.
+        kinds: operators with their input types that are known to fail; grows.
 
     Attributes:
         refused: nodes that can't be computed.
         runs: how often the executor ran.
     """
 
-    def __init__(self, region: Region, executor: Executor | None, max_bytes: int) -> None:
+    def __init__(self, region: Region, executor: Executor | None, max_bytes: int, kinds: set[object]) -> None:
         self._region = region
         self._executor = executor
         self._max_bytes = max_bytes
-        self._kinds: set[object] = set()
+        self._kinds = kinds
         self.refused: set[Node] = set()
         self.runs = 0
 
@@ -54,12 +56,14 @@ class Evaluation:
             if any(a is None and value is not None for a, value in zip(inputs, node.inputs, strict=True)):
                 continue
             found = run_kernel(node, inputs, self._max_bytes)
-            if found is not None:
+            if found is None and self._executor is None:
+                self.refused.add(node)
+            elif found is not None:
                 scratch.update(zip(node.outputs, found, strict=False))
         region.arrays.update((value, scratch[value]) for value in values if value in scratch)
         left = [value for value in values if value not in region.arrays]
         if left and self._executor is not None:
-            self._run_or_split(left, scratch)
+            self._run_what_can_run(left, scratch)
 
     def _array(self, value: Value, scratch: dict[Value, Array]) -> Array | None:
         found = scratch.get(value)
@@ -75,40 +79,44 @@ class Evaluation:
             if node is None or node in needed or node not in nodes:
                 continue
             needed.add(node)
-            read = [value for value in node.inputs if value is not None]
-            for graph in node.subgraphs:
-                for inner in graph.walk_graphs():
-                    read += [value for item in inner.nodes for value in item.inputs if value is not None]
-                    read += inner.outputs
-            todo.extend(value for value in read if value not in known)
+            todo.extend(value for value in _reads(node) if value not in known)
         return sorted(needed, key=nodes.__getitem__)
 
-    def _run_or_split(self, values: Sequence[Value], scratch: dict[Value, Array]) -> None:
-        cone = self._cone(values, scratch)
-        if any(self._kind(node) in self._kinds for node in cone):
-            self.refused.update(node for node in cone if self._kind(node) in self._kinds)
-            if len(values) == 1:
+    def _run_what_can_run(self, values: Sequence[Value], scratch: dict[Value, Array]) -> None:
+        """Run all that needs no operator known to fail; when that fails too, find out which one does, and try again."""
+        for _ in range(_ATTEMPTS):
+            cone = self._cone(values, scratch)
+            tainted = self._tainted(cone)
+            values = [value for value in values if value.producer not in tainted]
+            if not values:
                 return
-        else:
+            cone = [node for node in self._cone(values, scratch) if node not in tainted]
             try:
                 self._region.arrays.update(self._run(cone, values, scratch))
                 return
             except ExecutionError as err:
                 logger.debug("a constant region of %d nodes can't be run: %s", len(cone), err)
-                if len(values) == 1:
-                    self._blame(cone, values[0], scratch)
-                    return
-        middle = len(values) // 2
-        self._run_or_split(values[:middle], scratch)
-        self._run_or_split(values[middle:], scratch)
+            self._blame(cone, values, scratch)
+        self.refused.update(cone)
 
-    def _blame(self, cone: list[Node], value: Value, scratch: dict[Value, Array]) -> None:
+    def _tainted(self, cone: Sequence[Node]) -> set[Node]:
+        """The nodes that need one that can't be run; notes the latter."""
+        found: set[Node] = set()
+        for node in cone:
+            if self._kind(node) in self._kinds:
+                self.refused.add(node)
+                found.add(node)
+            elif any(value.producer in found for value in _reads(node)):
+                found.add(node)
+        return found
+
+    def _blame(self, cone: list[Node], values: Sequence[Value], scratch: dict[Value, Array]) -> None:
         """Find the first node that can't be run: shorter and shorter beginnings are tried."""
         runs, fails = 0, len(cone)
         while fails - runs > 1:
             middle = (runs + fails) // 2
             try:
-                self._run(cone[:middle], _leaving(cone, middle, value), scratch)
+                self._run(cone[:middle], _leaving(cone, middle, values), scratch)
                 runs = middle
             except ExecutionError:
                 fails = middle
@@ -146,7 +154,7 @@ class Evaluation:
             inputs = [None if value is None else copy_of(value) for value in node.inputs]
             for inner in node.subgraphs:
                 for value in _captured(inner):
-                    copy_of(value)
+                    copy_of(value)  # so that the copy of the subgraph finds it
             attributes = {
                 name: Attribute(item.kind, clone_graph(item.value, stand_in)[0])
                 if isinstance(item.value, Graph)
@@ -187,6 +195,14 @@ def _kind_of(value: Value) -> Type | None:
     return TensorType(value.type.dtype) if isinstance(value.type, TensorType) else value.type
 
 
+def _reads(node: Node) -> list[Value]:
+    """What a node reads, in its subgraphs too."""
+    read = [value for value in node.inputs if value is not None]
+    for graph in node.subgraphs:
+        read += _captured(graph)
+    return read
+
+
 def _captured(graph: Graph) -> list[Value]:
     """Values that a subgraph reads from around it."""
     inside = set(graph.walk_graphs())
@@ -195,12 +211,8 @@ def _captured(graph: Graph) -> list[Value]:
     return list(dict.fromkeys(value for value in read if value.home not in inside))
 
 
-def _leaving(cone: Sequence[Node], count: int, last: Value) -> list[Value]:
-    """What the first nodes of a cone give to the others."""
+def _leaving(cone: Sequence[Node], count: int, last: Sequence[Value]) -> list[Value]:
+    """What the first nodes of a cone give to the others, and to those who asked."""
     first = set(cone[:count])
-    found = {
-        value: None for node in cone[count:] for value in node.inputs if value is not None and value.producer in first
-    }
-    if last.producer in first:
-        found[last] = None
-    return list(found)
+    read = [value for node in cone[count:] for value in _reads(node)]
+    return list(dict.fromkeys(value for value in (*read, *last) if value.producer in first))

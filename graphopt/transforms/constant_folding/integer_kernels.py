@@ -17,6 +17,7 @@ from graphopt.transforms.constant_folding.movement_kernels import Inputs, Kernel
 
 __all__ = ["INTEGER_KERNELS"]
 
+_EXACT_IN_DOUBLE = 1 << 53
 _Function = Callable[[Array, Array], Array]
 
 
@@ -101,6 +102,8 @@ def _reduce(function: Callable[..., Array], *, of_nothing: bool) -> Kernel:
         if not stated and node.attr("noop_with_empty_axes"):
             return [x]
         axes = tuple(int(axis) for axis in stated) if stated else None
+        if x.size and float(np.max(np.asarray(function(np.abs(x.astype(np.float64)), axis=axes)))) > _EXACT_IN_DOUBLE:
+            return None  # ONNX Runtime computes some of these as doubles
         return [np.asarray(function(x, axis=axes, keepdims=bool(node.attr("keepdims", 1)))).astype(x.dtype)]
 
     return kernel

@@ -70,7 +70,7 @@ def _gather(node: Node, inputs: Inputs, limit: int) -> Results:
     size = x.shape[axis]
     if indices.size and (indices.min() < -size or indices.max() >= size):
         return None
-    return [np.take(x, indices.astype(np.int64), axis=axis)]
+    return [np.asarray(np.take(x, indices.astype(np.int64), axis=axis), x.dtype)]  # one string is no array
 
 
 def _slice(node: Node, inputs: Inputs, limit: int) -> Results:
@@ -119,8 +119,8 @@ def _split(node: Node, inputs: Inputs, limit: int) -> Results:
     sizes, size = _integers(node, inputs, 1, "split"), x.shape[axis]
     if sizes is None:
         part = -(-size // count)
-        if size % count and "num_outputs" not in node.attributes:
-            return None
+        if (size % count and "num_outputs" not in node.attributes) or part * (count - 1) >= size:
+            return None  # uneven parts need to be asked for; an empty last part is refused at run time
         sizes = [part] * (count - 1) + [size - part * (count - 1)]
     if len(sizes) != count or min(sizes) < 0 or sum(sizes) != size:
         return None

@@ -51,10 +51,10 @@ class Region:
     sizes: dict[Value, int] = field(default_factory=dict)
 
     def size_of(self, value: Value) -> int | None:
-        """Bytes that a value takes as a constant, ``None`` when nobody can tell."""
+        """Bytes that a value takes as a dense constant, ``None`` when nobody can tell."""
         constant = self.constant_of(value)
         if constant is not None:
-            return constant.nbytes
+            return constant.dtype.storage_bytes(constant.size) if constant.is_sparse else constant.nbytes
         array = self.arrays.get(value)
         if array is not None:
             return array.nbytes
@@ -195,6 +195,7 @@ def _fits(node: Node, region: Region, max_bytes: int) -> bool:
         if size is None and value is not None and isinstance(value.type, TensorType):
             return False
         taken += size or 0
+    region.sizes.update(dict.fromkeys(node.outputs, taken))  # a guess, held to when the result is there
     return taken <= min(max_bytes, _UNKNOWN_BYTES)
 
 

@@ -2,21 +2,23 @@
 
 A result that somebody outside the region reads is at the frontier. From the last frontier node to the first, the node is replaced by a
 constant if that takes no more bytes than it frees: the node, and what only it needed (nodes of the region, Constant nodes, initializers).
-Otherwise the node stays, and what it reads is at the frontier: a weight stays int8 behind its Cast, a ConstantOfShape keeps its
-two numbers, but the shape that was computed for it is folded.
+Results of a few numbers always become constants. Otherwise the node stays, and what it reads is at the frontier: a weight stays int8
+behind its Cast, a ConstantOfShape keeps its two numbers, but the shape that was computed for it is folded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphopt.ir import Node, Value
+from graphopt.ir import Node, TensorType, Value
 from graphopt.transforms.constant_folding.region import Region
 from graphopt.transforms.constant_folding.sizes import constant_cost, node_cost
 
 __all__ = ["Choice", "choose"]
 
 _STEPS_PER_NODE = 64
+#: Results of so few bytes are always worth a constant, whatever the node that they replace takes.
+_TINY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,15 @@ def choose(region: Region, allowance: int) -> list[Choice]:
         if not values:
             continue
         added = _cost(values, region)
-        freed = None if added is None else ledger.release(node, added - allowance)
-        if added is None or freed is None:
+        if added is None:
             kept.add(node)
             continue
-        growth += max(0, added - freed)
+        is_tiny = sum(region.size_of(value) or 0 for value in values) <= _TINY
+        freed = ledger.release(node, 0 if is_tiny else added - allowance)
+        if freed is None:
+            kept.add(node)
+            continue
+        growth += 0 if is_tiny else max(0, added - freed)
         chosen.append(Choice(node, values, max(added, freed)))
     # All that would grow, or nothing of it: so a second run finds the same.
     return chosen if growth <= allowance else choose(region, 0)
@@ -75,7 +81,7 @@ def _cost(values: tuple[Value, ...], region: Region) -> int | None:
     total = 0
     for value in values:
         nbytes = region.size_of(value)
-        if nbytes is None:
+        if nbytes is None or not (value.type is None or isinstance(value.type, TensorType)):
             return None
         total += constant_cost(nbytes, value.rank or 1, value.name)
     return total
