@@ -44,13 +44,14 @@ def model(
     outputs: str = "float[*] y",
     *,
     opset: int = 21,
-    initializers: Mapping[str, Array] | None = None,
+    initializers: Mapping[str, Array | np.generic] | None = None,
     ir_version: int | None = None,
     imports: str = "",
     functions: str = "",
 ) -> ModelProto:
-    """A model of nodes in ONNX text syntax; names in ``initializers`` are constants. ``[*]`` stands for an unknown rank; an output of unknown
-    rank gets the rank that inference finds.
+    """A model of nodes in ONNX text syntax, with constants by name in ``initializers``.
+
+    ``[*]`` stands for an unknown rank; an output of unknown rank gets the rank that inference finds.
     """
     newest = next(version for limit, version in _IR_VERSIONS if opset < limit)
     text = (
@@ -137,7 +138,9 @@ def feeds_for(proto: ModelProto, sizes: Mapping[str, int] | None = None, seed: i
         if info.name in known:
             continue
         tensor = info.type.tensor_type
-        shape = [d.dim_value if d.HasField("dim_value") else (sizes or {}).get(d.dim_param, 2) for d in tensor.shape.dim]
+        shape = [
+            d.dim_value if d.HasField("dim_value") else (sizes or {}).get(d.dim_param, 2) for d in tensor.shape.dim
+        ]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         feeds[info.name] = _numbers(rng, shape, dtype)
     return feeds
@@ -147,8 +150,8 @@ def _numbers(rng: np.random.Generator, shape: list[int], dtype: np.dtype[np.gene
     if dtype == np.bool_:
         return rng.integers(0, 2, shape).astype(np.bool_)
     if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        numbers = rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
+        info = np.iinfo(str(dtype))
+        numbers: Array = rng.integers(info.min, info.max, shape, dtype=np.dtype(str(dtype)), endpoint=True)
         flat = numbers.reshape(-1)
         flat[: min(4, flat.size)] = np.array([info.min, info.max, 0, 1], dtype)[: flat.size]
         return flat.reshape(shape)

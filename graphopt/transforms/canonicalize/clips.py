@@ -100,6 +100,8 @@ class MergeClips(RewritePattern):
         both = first.then(second)
         if inner.op == "Clip" and both == first:
             return given
+        if both.low == both.high == 0:
+            return NoMatch("a negative zero would stay, which is moved away and back now")
         x = inner.inputs[0]
         dtype = given.dtype or (None if x is None else x.dtype)
         if x is None or dtype is None:

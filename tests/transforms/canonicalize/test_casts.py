@@ -110,7 +110,9 @@ def test_cast_like_becomes_cast():
 
 
 @pytest.mark.parametrize("wide", [DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16, DType.INT32, DType.UINT8])
-@pytest.mark.parametrize("narrow", [DType.INT8, DType.UINT8, DType.INT16, DType.BOOL, DType.FLOAT16, DType.BFLOAT16, DType.INT4])
+@pytest.mark.parametrize(
+    "narrow", [DType.INT8, DType.UINT8, DType.INT16, DType.BOOL, DType.FLOAT16, DType.BFLOAT16, DType.INT4]
+)
 def test_holds_is_what_a_round_trip_shows(narrow, wide):
     """All numbers of a narrow type (each of its bit patterns), there and back."""
     if narrow.bits == 4:

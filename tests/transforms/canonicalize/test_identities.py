@@ -46,7 +46,10 @@ def test_identity_of_a_constant_that_is_an_output_stays():
 
 def test_readers_of_an_identity_that_stays_read_its_input():
     outcome = assert_exact(
-        model("y = Identity(x) z = Exp(y)", outputs="float[2,3] y, float[2,3] z"), STEP, ["Identity", "Exp"], {"eliminate-identity": 1}
+        model("y = Identity(x) z = Exp(y)", outputs="float[2,3] y, float[2,3] z"),
+        STEP,
+        ["Identity", "Exp"],
+        {"eliminate-identity": 1},
     )
     assert list(outcome.after.graph.node[1].input) == ["x"]
 
@@ -60,14 +63,16 @@ def test_two_operands_are_no_single_operand():
 
 
 def test_dropout_with_false_training_mode_goes():
-    constants = {"r": np.float32(0.5), "t": np.array(False)}
-    assert_exact(model("a = Dropout(x, r, t) y = Exp(a)", initializers=constants), STEP, ["Exp"], {"eliminate-dropout": 1})
+    constants = {"r": np.array(0.5, np.float32), "t": np.array(False)}
+    assert_exact(
+        model("a = Dropout(x, r, t) y = Exp(a)", initializers=constants), STEP, ["Exp"], {"eliminate-dropout": 1}
+    )
 
 
 @pytest.mark.parametrize("mode", ["bool t", None])
 def test_dropout_that_may_train_stays(mode):
     inputs = "float[2,3] x" + (f", {mode}" if mode else "")
-    constants = {"r": np.float32(0.5)} | ({} if mode else {"t": np.array(True)})
+    constants = {"r": np.array(0.5, np.float32)} | ({} if mode else {"t": np.array(True)})
     assert_untouched(model("y = Dropout(x, r, t)", inputs, initializers=constants), STEP)
 
 

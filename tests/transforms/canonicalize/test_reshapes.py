@@ -48,7 +48,9 @@ def test_reshape_to_the_same_shape_goes(shape, target, gone):
     assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
 
 
-@pytest.mark.parametrize(("shape", "target", "gone"), [("0,3", [0, 3], True), ("N,3", [0, 3], False), ("2,3", [2, 3], True)])
+@pytest.mark.parametrize(
+    ("shape", "target", "gone"), [("0,3", [0, 3], True), ("N,3", [0, 3], False), ("2,3", [2, 3], True)]
+)
 def test_zero_means_zero_with_allowzero(shape, target, gone):
     proto = model("a = Reshape<allowzero=1>(x, s) y = Exp(a)", f"float[{shape}] x", initializers=ints(s=target))
     outcome = transform(proto, STEP)
@@ -115,18 +117,16 @@ def test_others_that_change_nothing_go(body, shape, ops):
 def test_chains_merge(body, shape, ops, n):
     """Also for N=0: a -1 must not appear beside a size that may be zero."""
     constants = ints(s12=[12], s34=[3, -1], s00=[0, 0], s0m=[0, -1], zero=[0], one=[1], last=[-1])
+    refuses_empty = "s0m" in body  # ONNX Runtime finds no size for -1 then
     names = [word.rstrip(")") for word in body.replace("(", " ").replace(",", " ").split()]
     last = names[names.index("=", len(names) - names[::-1].index("=") - 1) - 1]
     proto = model(f"{body} y = Exp({last})", f"float[{shape}] x", initializers=constants)
     outcome = transform(proto, STEP)
     assert [*ops, "Exp"] == outcome.ops
     feeds = feeds_for(proto, {"N": n}) if shape != "*" else {"x": np.arange(12, dtype=np.float32).reshape(2, 6)}
-    try:
-        expected = run(proto, feeds)
-    except Exception as err:  # noqa: BLE001 - ONNX Runtime raises its own kinds; the original may refuse an empty tensor
-        assert n == 0 and "reshape" in str(err).lower()
+    if n == 0 and refuses_empty:
         return
-    assert_same_bits(expected, run(outcome.after, feeds))
+    assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
 
 
 @pytest.mark.parametrize("opset", [7, 11, 12])
@@ -159,7 +159,10 @@ def test_two_reshapes_of_one_reshape_both_read_its_input():
 
 def test_a_graph_output_between_stays():
     proto = model(
-        "a = Reshape(x, s) y = Reshape(a, t)", "float[2,12] x", "float[8,3] y, float[6,4] a", initializers=ints(s=[6, 4], t=[8, 3])
+        "a = Reshape(x, s) y = Reshape(a, t)",
+        "float[2,12] x",
+        "float[8,3] y, float[6,4] a",
+        initializers=ints(s=[6, 4], t=[8, 3]),
     )
     assert_untouched(proto, STEP)
 
@@ -208,7 +211,9 @@ def chains(draw):
             now = [1 if i in axes else next(rest) for i in range(rank + count)]
         elif kind == "Reshape":
             target = draw(st.permutations(now)) if now else [1]
-            entries = [0 if i < rank and target[i] == now[i] and draw(st.booleans()) else d for i, d in enumerate(target)]
+            entries = [
+                0 if i < rank and target[i] == now[i] and draw(st.booleans()) else d for i, d in enumerate(target)
+            ]
             if 0 not in target and entries and draw(st.booleans()):
                 entries[draw(st.integers(0, len(entries) - 1))] = -1
             if any(e == 0 and not (i < rank and now[i] == 0) and target[i] == 0 for i, e in enumerate(entries)):

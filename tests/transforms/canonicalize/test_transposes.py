@@ -54,7 +54,8 @@ def test_inverse_of_a_shared_transpose_goes():
 
 PERMUTATIONS = st.integers(1, 4).flatmap(
     lambda rank: st.tuples(
-        st.lists(st.permutations(range(rank)), min_size=1, max_size=4), st.lists(st.integers(0, 3), min_size=rank, max_size=rank)
+        st.lists(st.permutations(range(rank)), min_size=1, max_size=4),
+        st.lists(st.integers(0, 3), min_size=rank, max_size=rank),
     )
 )
 

@@ -39,7 +39,15 @@ def test_double_negation_of_bool():
     assert_exact(model("a = Not(x) b = Not(a) y = Not(b)", "bool[5] x", "bool[5] y"), STEP, ["Not"], {RULE: 1})
 
 
-@pytest.mark.parametrize("body", ["a = Sigmoid(x) y = Sigmoid(a)", "a = Abs(x) y = Neg(a)", "a = Reciprocal(x) y = Reciprocal(a)", "a = Sqrt(x) y = Abs(a)"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = Sigmoid(x) y = Sigmoid(a)",
+        "a = Abs(x) y = Neg(a)",
+        "a = Reciprocal(x) y = Reciprocal(a)",
+        "a = Sqrt(x) y = Abs(a)",
+    ],
+)
 def test_other_chains_stay(body):
     assert_untouched(model(body), STEP)
 
