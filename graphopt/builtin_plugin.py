@@ -46,6 +46,7 @@ _PASSES: Final[Mapping[str, str]] = {
 
 _FRONTENDS: Final[Mapping[str, str]] = {
     "onnx": "frontends.onnx:OnnxFrontend",
+    "graphsurgeon": "frontends.graphsurgeon:GraphSurgeonFrontend",
 }
 
 _BACKENDS: Final[Mapping[str, str]] = {
@@ -57,7 +58,8 @@ _BACKENDS: Final[Mapping[str, str]] = {
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,remove-unused-functions,remove-unused-opsets",
-    "O2": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,remove-unused-functions,remove-unused-opsets",
+    "O2": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,remove-unused-functions,"
+    "remove-unused-opsets",
     "O3": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,fuse-conv-activation,"
     "eliminate-dead-code,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
