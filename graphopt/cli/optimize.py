@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from graphopt import compiler
 from graphopt.backends.onnx.atomic import check_output
@@ -91,7 +92,10 @@ def optimize(
             plugins=plugins,
         )
         tell("saving")
-        files = [] if output is None else result.save(output, external_data=external_data, force=force)
+        files: list[Path] = []
+        if output is not None:
+            saved = result.save(output, external_data=external_data, force=force)
+            files = [output.with_name(path.name) if path.parent == output.resolve().parent else path for path in saved]
     if as_json:
         more = {} if explainer is None else {"explained": explainer.refusals}
         write_json(result.report.to_dict() | {"files": files} | more)
