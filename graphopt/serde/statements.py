@@ -54,8 +54,14 @@ def _is_as_stated(value: Value, value_type: Type | None, info: ValueInfoProto) -
     return (
         _agree(value.type, value_type)
         and value.name == info.name
-        and (value.origin is not info or value.doc == info.doc_string)
+        and (value.origin is not info or (value.doc == info.doc_string and _has_its_metadata(value, info)))
     )
+
+
+def _has_its_metadata(value: Value, info: ValueInfoProto) -> bool:
+    if not info.metadata_props:
+        return not value.metadata
+    return properties_from_proto(info.metadata_props) == (value.metadata or {})
 
 
 def _agree(now: Type | None, stated: Type | None) -> bool:

@@ -135,6 +135,7 @@ _EDITS = {
     "model doc": lambda m: setattr(m, "doc", ""),
     "graph doc": lambda m: setattr(m.graph, "doc", "other"),
     "input doc": lambda m: setattr(m.graph.inputs[0], "doc", "other"),
+    "value metadata": lambda m: setattr(_node(m, 0).output, "metadata", {"vk": "new"}),
     "annotation": lambda m: setattr(_node(m, 0).output, "annotation", None),
 }
 
