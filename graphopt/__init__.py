@@ -14,8 +14,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graphopt.compiler import OptimizeReport as OptimizeReport
     from graphopt.compiler import Optimized as Optimized
+    from graphopt.compiler import OptimizeReport as OptimizeReport
+    from graphopt.compiler import Session as Session
+    from graphopt.compiler import compare as compare
     from graphopt.compiler import lift as lift
     from graphopt.compiler import lower as lower
     from graphopt.compiler import optimize as optimize
@@ -30,6 +32,8 @@ _PUBLIC = {
     "OptimizeReport": "graphopt.compiler",
     "Optimized": "graphopt.compiler",
     "Pipeline": "graphopt.passes",
+    "Session": "graphopt.compiler",
+    "compare": "graphopt.compiler",
     "hookimpl": "graphopt.hookspecs",
     "lift": "graphopt.compiler",
     "lower": "graphopt.compiler",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from graphopt.backends.base import Backend
@@ -153,8 +152,9 @@ class Environment:
         pipeline = Pipeline(tuple(steps)) + Pipeline.from_text(text, self.plugins.passes)
         return PassManager(pipeline).run(model, free)
 
-    def read_pipeline_file(self, path: Path) -> object:
-        """A TOML pipeline file; see :func:`graphopt.passes.toml_config.read_pipeline_file`."""
-        from graphopt.passes.toml_config import read_pipeline_file  # beside its only use
-
-        return read_pipeline_file(path)
+    def legalized(self, model: Model, target: str) -> Model:
+        """A copy of a model that the backend for a target can emit."""
+        backend = self.backend(target)
+        copy = clone_model(model)
+        self.legalize(copy, backend, self.context(backend))
+        return copy

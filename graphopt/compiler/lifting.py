@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from graphopt.compiler.environment import Environment
 from graphopt.errors import UnsupportedOpError
-from graphopt.ir import Model, clone_model
+from graphopt.ir import Model
 from graphopt.plugin_manager import PluginManager
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ def lower(model: Model, *, target: str = "onnxruntime", plugins: PluginManager |
         'Constant'
     """
     environment = Environment(plugins)
-    backend = environment.backend(target)
-    copy = clone_model(model)
-    environment.legalize(copy, backend, environment.context(backend))
-    artifact = backend.emit(copy)
+    artifact = environment.backend(target).emit(environment.legalized(model, target))
     if artifact.proto is None:
         raise UnsupportedOpError(f"target {target!r} emits {artifact.kind}, not an ONNX message; use its own backend")
     return artifact.proto
