@@ -20,7 +20,7 @@ from graphopt.passes import PipelineReport
 from graphopt.rewriting import Application, Applications
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.isolation import Worker, shared_worker
-from graphopt.verify import CheckOptions, Verdict, expect, repair, write_reproducer
+from graphopt.verify import Verdict, repair
 
 if TYPE_CHECKING:
     from graphopt.compiler.optimizing import Compilation
@@ -104,6 +104,8 @@ class Checker:
             return Verdict("failed", f"the result crashes its runtime: {err}", str(numerics))
 
     def _expect(self) -> Expectation:
+        from graphopt.verify import CheckOptions, expect  # lazily: imports ONNX Runtime
+
         options = CheckOptions(seed=self._request.seed, kernels=self._work.environment.kernels)
         return expect(self.original, inputs=self._inputs(), options=options)
 
@@ -131,6 +133,8 @@ class Checker:
 
 def expect_file(path: str, inputs: str | Feeds | None, seed: int) -> Expectation:
     """What :func:`graphopt.verify.expect` gives, with arguments that travel to a child process."""
+    from graphopt.verify import CheckOptions, expect  # lazily: imports ONNX Runtime, which the parent does without
+
     return expect(path, inputs=inputs, options=CheckOptions(seed=seed))
 
 
@@ -221,6 +225,8 @@ def _write_reproducer(
 ) -> None:
     if request.reproducer is None:
         return
+    from graphopt.verify import write_reproducer  # lazily: imports ONNX Runtime
+
     try:
         written = write_reproducer(
             request.reproducer,

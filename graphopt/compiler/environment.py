@@ -14,6 +14,7 @@ from graphopt.ir import Model, clone_model
 from graphopt.passes import Instrumentation, Pass, PassContext, PassManager, Pipeline, PipelineReport
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import Applications, Explain
+from graphopt.runtime.isolated_executor import IsolatedExecutor
 
 if TYPE_CHECKING:
     from graphopt.passes import Executor
@@ -96,9 +97,11 @@ class Environment:
     @functools.cached_property
     def _executor(self) -> Executor:
         """Runs nodes in a child process; here only where plugins bring kernels, which are Python."""
-        from graphopt.runtime.executor import IsolatedExecutor, OrtExecutor  # lazily: imports onnx
+        if not self.kernels:
+            return IsolatedExecutor()
+        from graphopt.runtime.executor import OrtExecutor  # lazily: imports ONNX Runtime
 
-        return OrtExecutor(kernels=self.kernels) if self.kernels else IsolatedExecutor()
+        return OrtExecutor(kernels=self.kernels)
 
     @functools.cached_property
     def kernels(self) -> dict[str, Callable[..., object]]:
