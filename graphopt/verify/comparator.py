@@ -13,10 +13,18 @@ from typing import Literal
 import numpy as np
 
 from graphopt.ir import Array, DType
-from graphopt.numerics import Exact, Lossy, Numerics
+from graphopt.numerics import Exact, Lossy, Numerics, Reassociates
 from graphopt.runtime.base import Datum
 from graphopt.verify.numbers import Deviation, deviation, element_distance
-from graphopt.verify.tolerance import NOISE_FACTOR, UNSTABLE, Noise, kind_of, relative_tolerance
+from graphopt.verify.tolerance import (
+    DOUBT_FACTOR,
+    NOISE_FACTOR,
+    UNSTABLE,
+    Noise,
+    doubt_tolerance,
+    kind_of,
+    relative_tolerance,
+)
 
 __all__ = ["Difference", "Status", "compare", "compare_types", "leaves"]
 
@@ -89,7 +97,13 @@ def leaves(value: Datum, name: str) -> Iterator[tuple[str, Array | None]]:
 
 
 def compare(
-    name: str, expected: Datum, actual: Datum, numerics: Numerics, noise: Mapping[str, Noise] | None = None
+    name: str,
+    expected: Datum,
+    actual: Datum,
+    numerics: Numerics,
+    noise: Mapping[str, Noise] | None = None,
+    *,
+    beyond_doubt: bool = False,
 ) -> list[Difference]:
     """How two values of one output differ: an entry for each tensor in them.
 
@@ -98,7 +112,8 @@ def compare(
         expected: from the original.
         actual: from the optimized model.
         numerics: what is allowed.
-        noise: how much the original moves by itself, by name of the tensor (:func:`leaves`).
+        noise: how much the original moves by itself, by name of the tensor (:func:`leaves`), where that was measured.
+        beyond_doubt: fail whatever needs such a measurement to be judged.
 
     Example:
         >>> one, other = np.array([1, 2], np.float32), np.array([1, 2.5], np.float32)
@@ -114,7 +129,10 @@ def compare(
             found = f"elements {', '.join(theirs)}, expected {', '.join(mine)}"
         unstable = any(movement.get(leaf, _STILL).shape_changes for leaf in (name, *mine))
         return [Difference(name, "unstable" if unstable else "failed", type(expected).__name__, (), found)]
-    return [_compare(leaf, a, theirs[leaf], numerics, movement.get(leaf, _STILL)) for leaf, a in mine.items()]
+    return [
+        _compare(leaf, a, theirs[leaf], numerics, movement.get(leaf, _STILL), beyond_doubt=beyond_doubt)
+        for leaf, a in mine.items()
+    ]
 
 
 def compare_types(name: str, expected: Datum, actual: Datum) -> list[Difference]:
@@ -132,7 +150,9 @@ def compare_types(name: str, expected: Datum, actual: Datum) -> list[Difference]
     return found
 
 
-def _compare(name: str, a: Array | None, b: Array | None, numerics: Numerics, noise: Noise) -> Difference:
+def _compare(
+    name: str, a: Array | None, b: Array | None, numerics: Numerics, noise: Noise, *, beyond_doubt: bool
+) -> Difference:
     if a is None or b is None:
         same = a is None and b is None
         note = "" if same else "there is a value, expected none" if a is None else "there is no value, expected one"
@@ -145,11 +165,18 @@ def _compare(name: str, a: Array | None, b: Array | None, numerics: Numerics, no
         return Difference(name, status, dtype, a.shape, f"shape {list(b.shape)}, expected {list(a.shape)}")
     if kind == "text":
         return _compare_texts(name, a, b, numerics, noise)
-    found = deviation(a, b, relative_tolerance(numerics, a.dtype))
+    found = deviation(a, b, (doubt_tolerance if beyond_doubt else relative_tolerance)(numerics, a.dtype))
     if found.identical:
         return Difference(name, "ok", dtype, a.shape, cosine=1.0, compared=found.compared)
     status, note = _judge(found, kind == "integer", a.dtype.itemsize == 1 and a.dtype.kind != "b", numerics, noise)
-    excess = min(found.excess, 1.0) if status != "failed" else found.excess
+    excess = found.excess
+    if status != "failed":
+        excess = min(excess, 1.0)
+        if noise.largest and kind != "integer" and isinstance(numerics, Reassociates):
+            firm = deviation(a, b, doubt_tolerance(numerics, a.dtype)).exceeding
+            if firm > DOUBT_FACTOR * noise.largest:
+                status, excess = "failed", firm / (DOUBT_FACTOR * noise.largest)
+                note = f"rounding moves it by {noise.largest:.3g} only, so this is something else"
     return Difference(
         name,
         status,

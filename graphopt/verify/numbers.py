@@ -15,7 +15,8 @@ from graphopt.verify.tolerance import kind_of, widen
 __all__ = ["Deviation", "deviation", "element_distance"]
 
 _Floats = npt.NDArray[np.float64]
-_FEW: Final = 8
+#: Slices with fewer elements say too little about the magnitude to expect.
+_FEW: Final = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@
 * **Reassociates(rtol)** allows ``rtol`` times the largest magnitude near an element: the smaller of the largest in its slice along axis 1
   and along the last axis, so that small scores beside large boxes are held to their own size. ``rtol`` is meant for float32; other types
   get the same number of units in the last place, but only a few of the types whose units are coarse.
-* **Noise.** Where that fails, the original is asked how much its outputs move by themselves, see
-  :mod:`graphopt.verify.perturbation`. A quantized graph turns a last-bit change before a quantize step into a whole step after it, and
-  an argmax flips between near ties. The allowance grows to a small factor times the movement, both of the worst element and of the root
-  mean square, so a few steps pass where the original steps a few times itself, and a shift of everything does not. An output that moves
-  by a quarter of its size or more is called unstable, and passing by that is no pass but "inconclusive".
+* **Noise.** A check that sees more than a sixteenth of that asks the original how much its outputs move by themselves when only rounding
+  changes, see :mod:`graphopt.verify.perturbation`, for rounding is all that re-association changes. A difference within ``rtol`` that is
+  sixteen times the movement fails: a wrong epsilon is of that size. A difference beyond ``rtol`` passes when it is within four times the
+  movement, both of the worst element and of the root mean square: a quantized graph turns a last-bit change before a quantize step into
+  a whole step after it, and an argmax flips between near ties, so a few steps pass where the original steps a few times itself, and a
+  shift of everything does not. An output that moves by a quarter of its size or more is called unstable, and passing by that is no pass
+  but "inconclusive".
 """
 
 from __future__ import annotations
@@ -25,19 +27,31 @@ import numpy as np
 import numpy.typing as npt
 
 from graphopt.ir import Array, DType
-from graphopt.numerics import Exact, Lossy, Numerics
+from graphopt.numerics import Exact, Lossy, Numerics, Reassociates
 
-__all__ = ["NOISE_FACTOR", "UNSTABLE", "Noise", "kind_of", "relative_tolerance", "widen"]
+__all__ = [
+    "DOUBT_FACTOR",
+    "NOISE_FACTOR",
+    "UNSTABLE",
+    "Noise",
+    "doubt_tolerance",
+    "kind_of",
+    "relative_tolerance",
+    "widen",
+]
 
 #: How many times the movement of the original is allowed.
 NOISE_FACTOR: Final = 4.0
+#: How many times the movement is too much even within the declared tolerance, and what fraction of that tolerance is beyond doubt.
+DOUBT_FACTOR: Final = 16.0
 #: An output that moves by this fraction of its largest element tells nothing.
 UNSTABLE: Final = 0.25
 
 _EPS32: Final = float(np.finfo(np.float32).eps)
 #: Units in the last place that are allowed at most, by digits of the mantissa at least.
-_MOST_ULPS: Final = ((16, float("inf")), (10, 16.0), (7, 4.0), (0, 1.0))
+_MOST_ULPS: Final = ((16, float("inf")), (10, 8.0), (7, 4.0), (0, 1.0))
 _LEAST_ULPS: Final = 4.0
+_LEAST_DOUBT_ULPS: Final = 2.0
 #: By how many kernels of one operator may differ.
 _KERNEL_ULPS: Final = ((16, 8.0), (10, 1.0), (0, 0.0))
 
@@ -72,15 +86,27 @@ def relative_tolerance(numerics: Numerics, dtype: np.dtype[np.generic]) -> float
     """
     if isinstance(numerics, Lossy):
         return float("inf")
-    kind = kind_of(dtype)
-    if kind in ("integer", "text"):
+    if kind_of(dtype) in ("integer", "text"):
         return 0.0
-    real = dtype if kind == "float" else np.float32 if dtype.itemsize == 8 else np.float64
-    info = ml_dtypes.finfo(real)  # type: ignore[no-untyped-call]  # ml_dtypes ships no types
-    eps = float(info.eps)
+    eps, digits = _precision(dtype)
     if isinstance(numerics, Exact):
-        return _by_digits(_KERNEL_ULPS, info.nmant) * eps
-    return min(max(numerics.rtol / _EPS32, _LEAST_ULPS), _by_digits(_MOST_ULPS, info.nmant)) * eps
+        return _by_digits(_KERNEL_ULPS, digits) * eps
+    return min(max(numerics.rtol / _EPS32, _LEAST_ULPS), _by_digits(_MOST_ULPS, digits)) * eps
+
+
+def doubt_tolerance(numerics: Numerics, dtype: np.dtype[np.generic]) -> float:
+    """The difference, as a fraction of the magnitude nearby, beyond which a check asks the original how much it moves by itself."""
+    tolerance = relative_tolerance(numerics, dtype)
+    if not isinstance(numerics, Reassociates) or not tolerance:
+        return tolerance
+    return min(tolerance, max(tolerance / DOUBT_FACTOR, _LEAST_DOUBT_ULPS * _precision(dtype)[0]))
+
+
+def _precision(dtype: np.dtype[np.generic]) -> tuple[float, int]:
+    """Distance from 1 to the next number, and digits of the mantissa; for a complex type those of its parts."""
+    real = dtype if dtype.kind != "c" else np.float32 if dtype.itemsize == 8 else np.float64
+    info = ml_dtypes.finfo(real)  # type: ignore[no-untyped-call]  # ml_dtypes ships no types
+    return float(info.eps), int(info.nmant)
 
 
 def _by_digits(table: tuple[tuple[int, float], ...], digits: int) -> float:

@@ -92,7 +92,8 @@ class Verdict:
             many += f"; random, so compared by type only: {', '.join(random)}"
         if all(output.identical or output.status == "skipped" for output in self.worst):
             return f"ok: same bits on {many}"
-        worst = max(self.worst, key=_badness)
+        certain = [output for sample in self.samples for output in sample.outputs if output.status == "ok"]
+        worst = max(certain or self.worst, key=_badness)
         note = f" ({worst.note})" if worst.note else ""
         return f"ok: same numbers on {many}, largest difference {worst.max_rel:.2g} of output {worst.name!r}{note}"
 
