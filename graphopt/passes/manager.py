@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from graphopt.errors import GraphoptError, PassError, PipelineError
-from graphopt.ir import Model
+from graphopt.ir import Model, collector_paused
 from graphopt.numerics import weakest
 from graphopt.passes.base import Pass, PassContext, PassResult
 from graphopt.passes.instrumentation import Instrumentation
@@ -143,7 +143,8 @@ class _Run:
                 watcher.before_pass(item, self.model, record)
             start = time.perf_counter()
             try:
-                result = self.apply(item)
+                with collector_paused():
+                    result = self.apply(item)
                 self.account(item, result, record)
             finally:
                 record.ms = 1e3 * (time.perf_counter() - start)

@@ -84,6 +84,16 @@ class _Worklist(Listener):
             self._waiting.add(node)
             self._queue.append(node)
 
+    @property
+    def mark(self) -> int:
+        """Where the queue ends, for :meth:`forget_since`."""
+        return len(self._queue)
+
+    def forget_since(self, mark: int) -> None:
+        """Take out what was added since, by edits that were taken back."""
+        while len(self._queue) > mark:
+            self._waiting.discard(self._queue.pop())
+
     def pop(self) -> Node | None:
         while self._queue:
             node = self._queue.popleft()
@@ -182,7 +192,7 @@ def rewrite_graph(
     try:
         while not applications.exhausted and (found := work.pop()) is not None:
             for rule in index.by_root.get(found.op, ()):
-                if _try(rule, found, rewriter, applications, explain):
+                if _try(rule, found, rewriter, work, applications, explain):
                     result.applied[rule.name] += 1
                     budget -= 1
                     break
@@ -197,19 +207,27 @@ def rewrite_graph(
     return result
 
 
-def _try(rule: Rule, node: Node, rewriter: Rewriter, applications: Applications, explain: Explain | None) -> bool:
+def _try(
+    rule: Rule, node: Node, rewriter: Rewriter, work: _Worklist, applications: Applications, explain: Explain | None
+) -> bool:
     site = node.outputs[0].name if node.outputs else node.name
     if applications.skip and not applications.admits(rule.name, site):
         return False
-    op, name = node.op, node.name
+    op, name, mark = node.op, node.name, work.mark
     rewriter.start(node)
     try:
         answer = rule.apply(node, rewriter)
         if isinstance(answer, Value) and len(node.outputs) > 1:
             answer = _for_first_output(node, answer)
         if isinstance(answer, NoMatch):
+            if rewriter.committed:
+                where = f"node {name!r} ({op})"
+                raise PassError(
+                    f"rule {rule.name!r} edited the graph at {where} and then said that it does not apply: {answer}"
+                )
             if rewriter.edited:
                 rewriter.abandon()
+                work.forget_since(mark)
             if explain is not None:
                 explain(rule, node, answer)
             return False

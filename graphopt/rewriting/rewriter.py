@@ -59,8 +59,10 @@ class Rewriter:
         self._root: Node | None = None
         self._graph: Graph | None = None
         self._fresh: list[Node] = []
+        self._fresh_constants: list[Value] = []
         self._imported: list[str] = []
         self._edited = False
+        self._committed = False
         self.matched: Sequence[Node] = ()
         self.events: Counter[str] = Counter()
         self.memo: dict[object, object] = {}
@@ -84,23 +86,33 @@ class Rewriter:
         """Whether anything was edited since :meth:`start`."""
         return self._edited
 
+    @property
+    def committed(self) -> bool:
+        """Whether something was edited since :meth:`start` that can't be taken back: anything but new nodes and constants."""
+        return self._committed
+
     def start(self, root: Node) -> None:
         """Begin an application at ``root``."""
         self._root = root
         self._graph = root.graph
-        self._edited = False
+        self._edited = self._committed = False
         self.matched = ()
         if self._fresh:
             self._fresh = []
+        if self._fresh_constants:
+            self._fresh_constants = []
         if self._imported:
             self._imported = []
 
     def abandon(self) -> None:
-        """Take back nodes that a rule made before it found that it does not apply."""
+        """Take back nodes and constants that a rule made before it found that it does not apply."""
         for node in reversed(self._fresh):
             if node.graph is not None and not any(value.is_used for value in node.outputs):
                 self._erase(node)
         self._fresh = []
+        for value in self._fresh_constants:
+            if not value.is_used:
+                self._drop_constant(value)
         owner = self.graph.owner
         for domain in self._imported:
             if owner is not None:
@@ -172,7 +184,9 @@ class Rewriter:
         )
         base = name or f"{self.root.name or self.root.output.name}_const"
         self._note("constants")
-        return self.graph.add_constant(made, base)
+        value = self.graph.add_constant(made, base)
+        self._fresh_constants.append(value)
+        return value
 
     def type_of(self, value: Value) -> Type | None:
         """Type of a value, inferred on the spot for a new one."""
@@ -186,6 +200,7 @@ class Rewriter:
         """State an attribute of a node in place (``None`` removes it)."""
         node.set_attribute(name, value)
         self._note("changed")
+        self._commit(node)
 
     def set_input(self, node: Node, index: int, value: Value | None) -> None:
         """Let a node read another value, in place; what it read goes when nobody else needs it."""
@@ -194,6 +209,7 @@ class Rewriter:
             node.resize_inputs(index + 1)
         node.replace_input(index, value)
         self._note("changed")
+        self._commit(node)
         if old is not None:
             self._erase_unused(old)
 
@@ -218,6 +234,7 @@ class Rewriter:
         if old.graph_outputs:
             self._replace_graph_output(old, new, fresh=fresh)
         self._note("replaced")
+        self._committed = True
 
     def _replace_graph_output(self, old: Value, new: Value, *, fresh: bool) -> None:
         graph = old.home
@@ -341,6 +358,10 @@ class Rewriter:
     def _note(self, event: str) -> None:
         self.events[event] += 1
         self._edited = True
+
+    def _commit(self, node: Node) -> None:
+        if node not in self._fresh:
+            self._committed = True
 
 
 def _knows_more(a: Type | None, b: Type | None) -> bool:

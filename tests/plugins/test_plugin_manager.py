@@ -164,7 +164,7 @@ def test_a_misspelled_hook_names_the_plugin_and_the_hook_that_is_meant():
 
 def test_a_hook_without_its_marker_is_an_error():
     item = types.SimpleNamespace(graphopt_pipelines=lambda: {"p": ""})
-    with pytest.raises(PluginError, match="plugin 'a': graphopt_passes is not marked; write @hookimpl above it"):
+    with pytest.raises(PluginError, match="plugin 'a': graphopt_pipelines is not marked; write @hookimpl above it"):
         manager(a=item)
 
 
