@@ -35,6 +35,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "fuse-matmul-add": "transforms.fusion.matmul_add:FuseMatmulAdd",
     "fuse-pad": "transforms.fusion.pad:FusePad",
     "initializers-to-constants": "transforms.constants:InitializersToConstants",
+    "inline-functions": "transforms.inlining:InlineFunctions",
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",
     "legalize-onnxruntime": "backends.onnxruntime.legalize:LegalizeOnnxRuntime",
     "prune-magnitude": "transforms.pruning.magnitude:PruneMagnitude",
