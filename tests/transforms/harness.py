@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import onnx
 import onnx.checker
 import onnx.parser
 import onnxruntime as ort
+from hypothesis import settings
 from onnx import ModelProto
 
 from graphopt.backends.onnx.inference import OnnxTypes
@@ -21,6 +23,7 @@ from graphopt.serde import emit_model, lift_model
 from graphopt.target import Target
 
 __all__ = [
+    "PROPERTY",
     "Outcome",
     "assert_close",
     "assert_exact",
@@ -33,6 +36,9 @@ __all__ = [
     "transform",
 ]
 
+#: Property tests see the same examples on each run, set GRAPHOPT_EXAMPLES for more of them.
+_EXAMPLES = os.environ.get("GRAPHOPT_EXAMPLES")
+PROPERTY = settings(deadline=None, derandomize=_EXAMPLES is None, max_examples=int(_EXAMPLES or 80))
 #: Numbers that rewrites get wrong most often.
 SPECIAL = (np.nan, np.inf, -np.inf, -0.0, 0.0, 1.0, -1.0, 0.5, -2.5, 1e-45, 3e38, -3e38, 65504.0, 7.0)
 _IR_VERSIONS = ((10, 4), (11, 5), (12, 6), (15, 7), (19, 8), (21, 9), (10_000, 10))

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from graphopt.transforms.canonicalize import Canonicalize
 from graphopt.transforms.canonicalize.clips import Bounds
-from tests.transforms.harness import assert_exact, assert_same_bits, assert_untouched, feeds_for, model, run, transform
+from tests.transforms.harness import (
+    PROPERTY,
+    assert_exact,
+    assert_same_bits,
+    assert_untouched,
+    feeds_for,
+    model,
+    run,
+    transform,
+)
 
 STEP = Canonicalize()
 RULE = {"merge-clips": 1}
@@ -88,6 +97,7 @@ def test_shared_inner_clip():
 NUMBERS = st.one_of(st.none(), st.sampled_from([-3.5, -1.0, 0.0, 0.5, 2.0, 6.0, 3.4e38]))
 
 
+@PROPERTY
 @given(first=st.tuples(NUMBERS, NUMBERS), second=st.tuples(NUMBERS, NUMBERS), seed=st.integers(0, 5))
 def test_any_two_clips_keep_their_result(first, second, seed):
     constants = {

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.transforms.canonicalize import Canonicalize, CanonicalizeAlgebra
-from tests.transforms.harness import assert_exact, assert_near, assert_untouched, model
+from tests.transforms.harness import PROPERTY, assert_exact, assert_near, assert_untouched, model
 
 STEP, ALGEBRA = Canonicalize(), CanonicalizeAlgebra()
 TERMS, FACTORS = {"merge-terms": 1}, {"merge-factors": 1}
@@ -87,6 +87,7 @@ def test_long_chains_become_one():
 INTEGERS = st.integers(-(1 << 31), (1 << 31) - 1)
 
 
+@PROPERTY
 @given(
     first=st.sampled_from(["Add(x, a)", "Add(a, x)", "Sub(x, a)", "Sub(a, x)"]),
     second=st.sampled_from(["Add(t, b)", "Add(b, t)", "Sub(t, b)", "Sub(b, t)"]),

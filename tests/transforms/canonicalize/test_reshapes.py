@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from graphopt.ir import SymbolicDim
 from graphopt.transforms.canonicalize import Canonicalize
 from graphopt.transforms.canonicalize.reshapes import target_entries
-from tests.transforms.harness import assert_exact, assert_same_bits, assert_untouched, feeds_for, model, run, transform
+from tests.transforms.harness import (
+    PROPERTY,
+    assert_exact,
+    assert_same_bits,
+    assert_untouched,
+    feeds_for,
+    model,
+    run,
+    transform,
+)
 
 STEP = Canonicalize()
 N, M = SymbolicDim("N"), SymbolicDim("M")
@@ -223,6 +232,7 @@ def chains(draw):
     return shape, dynamic, steps
 
 
+@PROPERTY
 @given(chains())
 def test_any_chain_keeps_its_result(drawn):
     shape, dynamic, steps = drawn

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.transforms.canonicalize import Canonicalize
-from tests.transforms.harness import assert_exact, assert_same_bits, assert_untouched, feeds_for, model, run, transform
+from tests.transforms.harness import (
+    PROPERTY,
+    assert_exact,
+    assert_same_bits,
+    assert_untouched,
+    feeds_for,
+    model,
+    run,
+    transform,
+)
 
 STEP = Canonicalize()
 END = (1 << 63) - 1
@@ -92,6 +101,7 @@ def test_shared_slice_is_not_merged():
 BOUNDS = st.sampled_from([-END, -4, -1, 0, 1, 3, END])
 
 
+@PROPERTY
 @given(
     shape=st.lists(st.integers(0, 4), min_size=2, max_size=3),
     slices=st.lists(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.transforms.canonicalize import Canonicalize
-from tests.transforms.harness import assert_exact, assert_untouched, feeds_for, model, run, transform
+from tests.transforms.harness import PROPERTY, assert_exact, assert_untouched, feeds_for, model, run, transform
 
 STEP = Canonicalize()
 
@@ -60,6 +60,7 @@ PERMUTATIONS = st.integers(1, 4).flatmap(
 )
 
 
+@PROPERTY
 @given(PERMUTATIONS)
 def test_any_chain_is_one_transpose_at_most(drawn):
     """Also of empty tensors and axes of size 1."""
