@@ -28,4 +28,6 @@ autosummary_generate = True
 autosummary_imported_members = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # an attribute that is a property too is described once
+suppress_warnings = ["ref.python"]  # the builtin `type` in annotations, beside attributes of that name
 default_role = "code"  # docstrings write `name` for code

@@ -57,12 +57,14 @@ class GraphCost:
         bytes: bytes read and given, summed over the nodes where these are known.
         flops_by_op: the same sum by operator.
         unknown: nodes whose operations are not known, by operator.
+        unsized: how many nodes read or give something whose size is not known.
     """
 
     flops: Dim = 0
     bytes: Dim = 0
     flops_by_op: dict[str, Dim] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
+    unsized: int = 0
 
 
 class _Shapes:
@@ -146,6 +148,7 @@ def _add_subgraphs(total: GraphCost, node: Node, shape_of: ShapeOf) -> Dim:
     inner = [_cost_of(graph, shape_of) for graph in node.subgraphs]
     for graph_cost in inner:
         total.unknown.update(graph_cost.unknown)
+        total.unsized += graph_cost.unsized
     flops = [graph_cost.flops for graph_cost in inner]
     if node.op == "If" and len(flops) == 2 and flops[0] is not None and flops[1] is not None:
         return dim_max(flops[0], flops[1])
@@ -168,6 +171,7 @@ def _cost_of(graph: Graph, shape_of: ShapeOf) -> GraphCost:
     total.flops_by_op = {op: _sum(parts) for op, parts in flops.items()}
     total.flops = _sum(total.flops_by_op.values())
     total.bytes = _sum(moved)
+    total.unsized += sum(part is None for part in moved)
     return total
 
 

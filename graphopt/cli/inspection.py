@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
-from graphopt.backends.onnx.inference import OnnxTypes
+from graphopt.analysis.op_flops import bound_shape
+from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.options import AsJson, ModelPath, NoPlugin, Sizes, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.frontends.onnx import lift
-from graphopt.ir import Model, TensorType
+from graphopt.compiler import Environment
+from graphopt.errors import GraphoptError
+from graphopt.ir import Dim, Model, SymbolicDim, TensorType, Type, clone_model
 from graphopt.report.model_summary import summarize
 from graphopt.report.model_view import summary_view
 
 __all__ = ["inspect"]
+
+logger = logging.getLogger(__name__)
+
+_ROUNDS = 4
 
 
 def inspect(
@@ -26,10 +34,11 @@ def inspect(
 ) -> None:
     """Show what a model is: interface, operators, weights, cost."""
     bound = parse_sizes(sizes)
+    environment = Environment(builtin_plugins(no_plugin or ()))
     with progress(f"reading {model}", wanted=not as_json) as tell:
-        lifted = lift(model)
+        lifted = environment.lift(model)
         tell("types")
-        _infer_types(lifted)
+        infer_types(lifted, bound, environment)
         tell("cost")
         summary = summarize(lifted, sizes=bound)
     if as_json:
@@ -38,14 +47,63 @@ def inspect(
         show(summary_view(summary, all_ops=all_ops))
 
 
-def _infer_types(model: Model) -> None:
-    """Infer types; where inference knows less than the file states, believe the file: nothing is decided by it here."""
-    stated = {
-        value: value.type for graph in model.graphs() for node in graph.nodes for value in node.outputs if value.type
-    }
-    OnnxTypes().infer_model(model)
-    for value, kind in stated.items():
-        found = value.type
-        vague = not isinstance(found, TensorType) or found.shape is None or None in found.shape
-        if vague and isinstance(kind, TensorType) and kind.shape is not None:
-            value.type = kind
+def infer_types(model: Model, sizes: Mapping[str, int], environment: Environment) -> None:
+    """Set the types of values as they are when the inputs have certain sizes.
+
+    Exporters compute shapes in the graph, where inference does not follow; what it leaves open is looked up in a copy in which they were
+    folded. Where all that knows less than the file states, the file is believed: nothing is decided by it here. Sizes without a name
+    that means something are unknown.
+    """
+    folded = clone_model(model)
+    stated = _types(model)
+    interface = [(value, value.type) for value in model.graph.inputs]
+    for value in (*model.graph.inputs, *folded.graph.inputs):
+        value.type = _bound(value.type, sizes)
+    if sizes:
+        model.graph.origin = folded.graph.origin = (
+            None  # else inference would be shown the inputs as the file states them
+        )
+    context = environment.context(environment.backend("onnx"))
+    context.types.infer_model(model)
+    try:
+        for _ in range(_ROUNDS):  # what one round folds, inference sees before the next
+            if not environment.run_pipeline(folded, environment.pipeline(None, "O1"), context).changed:
+                break
+            context.types.infer_model(folded)
+    except GraphoptError as err:
+        logger.warning("shapes that the model computes stay unknown: %s", err)
+    found = _types(folded)
+    for graph in model.graphs():
+        for node in graph.nodes:
+            for value in node.outputs:
+                known = _more_certain(_named(value.type), _named(found.get(value.name)))
+                value.type = _more_certain(known, _named(_bound(stated.get(value.name), sizes)))
+    for value, kind in interface:
+        value.type = kind
+
+
+def _types(model: Model) -> dict[str, Type | None]:
+    return {value.name: value.type for graph in model.graphs() for node in graph.nodes for value in node.outputs}
+
+
+def _bound(kind: Type | None, sizes: Mapping[str, int]) -> Type | None:
+    if not isinstance(kind, TensorType) or kind.shape is None:
+        return kind
+    return kind.with_shape(bound_shape(kind.shape, dict(sizes)))
+
+
+def _named(kind: Type | None) -> Type | None:
+    """The type with sizes that have a generated name made unknown: the name means nothing to people."""
+    if not isinstance(kind, TensorType) or kind.shape is None:
+        return kind
+    return kind.with_shape(tuple(None if _is_generated(dim) else dim for dim in kind.shape))
+
+
+def _is_generated(dim: Dim) -> bool:
+    return isinstance(dim, SymbolicDim) and any(name.startswith("unk__") for name in dim.symbols())
+
+
+def _more_certain(one: Type | None, other: Type | None) -> Type | None:
+    """The first of two types, unless a size of it is unknown and the second is a tensor type with sizes."""
+    vague = not isinstance(one, TensorType) or one.shape is None or None in one.shape
+    return other if vague and isinstance(other, TensorType) and other.shape is not None else one

@@ -76,7 +76,8 @@ class ModelSummary:
         external_files: files beside the model that hold weights, with the bytes used of each.
         flops: operations of one run; a number, or an expression over dynamic sizes.
         flops_by_op: the same by operator, where it is known.
-        moved_bytes: bytes that nodes read and give in one run.
+        moved_bytes: bytes that nodes of the main graph read and give in one run, as far as sizes are known.
+        unsized_nodes: nodes for which they are not.
         unknown_cost: nodes whose operations could not be counted, by operator.
         sizes: numbers that dynamic sizes were bound to.
         metadata: metadata properties of the model.
@@ -104,6 +105,7 @@ class ModelSummary:
     flops: int | str | None
     flops_by_op: dict[str, int | str | None]
     moved_bytes: int | str | None
+    unsized_nodes: int
     unknown_cost: dict[str, int]
     sizes: dict[str, int] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
@@ -218,6 +220,7 @@ def summarize(model: Model, *, sizes: Mapping[str, int] | None = None) -> ModelS
         flops=_number(cost.flops),
         flops_by_op={op: _number(part) for op, part in sorted(cost.flops_by_op.items(), key=_by_size)},
         moved_bytes=_number(cost.bytes),
+        unsized_nodes=cost.unsized,
         unknown_cost=dict(cost.unknown.most_common()),
         sizes=dict(sizes or {}),
         metadata=dict(model.metadata),

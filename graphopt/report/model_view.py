@@ -15,6 +15,7 @@ from graphopt.report.units import bytes_text, count_text
 __all__ = ["summary_view"]
 
 _OPS_SHOWN = 20
+_UNKNOWN_SHOWN = 4
 _LONGEST = 100
 
 
@@ -47,12 +48,13 @@ def _facts(summary: ModelSummary) -> Table:
         files = (f"{name} ({bytes_text(size)})" for name, size in summary.external_files.items())
         rows["external data"] = ", ".join(files)
     rows["dynamic sizes"] = ", ".join(_dims(summary)) or "none"
-    rows["operations"] = _cost(summary.flops, count_text) + " a run" + _unknown(summary.unknown_cost)
-    rows["memory moved"] = _cost(summary.moved_bytes, lambda size: bytes_text(int(size))) + " a run"
+    rows["operations"] = _cost(summary.flops, count_text) + " a run" + _unknown(summary)
+    rows["memory moved"] = _cost(summary.moved_bytes, lambda size: bytes_text(int(size))) + " a run" + _unsized(summary)
     if summary.unknown_ops:
-        rows["unknown operators"] = ", ".join(summary.unknown_ops) + " (kept as they are, never folded)"
+        rows["without a schema"] = ", ".join(summary.unknown_ops) + " (kept as they are, never folded)"
     for key, text in summary.metadata.items():
-        rows[f"metadata {key}"] = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        line = " ".join(text.split())
+        rows[f"metadata {key}"] = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
     return facts(rows)
 
 
@@ -76,8 +78,18 @@ def _cost(cost: object, number: object) -> str:
     return text if len(text) <= _LONGEST else "an expression over many dynamic sizes (bind them with --dim NAME=SIZE)"
 
 
-def _unknown(unknown: Mapping[str, int]) -> str:
-    return f", without {', '.join(f'{count} {op}' for op, count in unknown.items())}" if unknown else ""
+def _unknown(summary: ModelSummary) -> str:
+    if not summary.unknown_cost:
+        return ""
+    unbound = [name for name in summary.dynamic_dims if name not in summary.sizes]
+    hint = f" (sizes may tell: --dim {unbound[0]}=SIZE)" if unbound else ""
+    shown = [f"{count} {op}" for op, count in list(summary.unknown_cost.items())[:_UNKNOWN_SHOWN]]
+    more = len(summary.unknown_cost) - len(shown)
+    return f", without {', '.join(shown)}{f' and {more} more kinds' if more else ''}{hint}"
+
+
+def _unsized(summary: ModelSummary) -> str:
+    return f", without {summary.unsized_nodes:,} nodes of unknown size" if summary.unsized_nodes else ""
 
 
 def _interface(summary: ModelSummary) -> Table:

@@ -129,7 +129,9 @@ def test_graph_sums_what_is_known_and_counts_the_rest() -> None:
     cost = cost_of_graph(Model(graph, {"": 17}))
     assert "n*4+8" == str(cost.flops)
     assert {"Relu": cost.flops} == cost.flops_by_op
-    assert {"x::Mystery": 1} == cost.unknown
+    assert ({"x::Mystery": 1}, 0) == (cost.unknown, cost.unsized)
+    graph.append(Node("Relu", [Value("untyped")], [F("d", 2)]))
+    assert 1 == cost_of_graph(graph).unsized
 
 
 def branch(*ops: str) -> Graph:

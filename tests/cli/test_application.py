@@ -16,6 +16,7 @@ from graphopt.cli.group import COMMANDS
 from graphopt.data import digits_model
 
 runner = CliRunner()
+MODEL = str(digits_model())
 GRAPHOPT = [sys.executable, "-m", "graphopt"]
 
 
@@ -77,14 +78,14 @@ def test_a_bug_is_one_line_and_exit_code_70(monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("seven of\nnine")
 
-    monkeypatch.setattr("graphopt.cli.inspection.lift", broken)
-    shown = runner.invoke(app, ["inspect", "x.onnx"])
+    monkeypatch.setattr("graphopt.cli.inspection.summarize", broken)
+    shown = runner.invoke(app, ["inspect", MODEL])
     assert 70 == shown.exit_code
     assert (
-        "graphopt: ZeroDivisionError: seven of (this is a bug in graphopt; graphopt --debug inspect x.onnx shows the traceback)\n"
+        f"graphopt: ZeroDivisionError: seven of (this is a bug in graphopt; graphopt --debug inspect {MODEL} shows the traceback)\n"
         == shown.stderr
     )
-    assert isinstance(runner.invoke(app, ["--debug", "inspect", "x.onnx"]).exception, ZeroDivisionError)
+    assert isinstance(runner.invoke(app, ["--debug", "inspect", MODEL]).exception, ZeroDivisionError)
 
 
 def test_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +94,8 @@ def test_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("graphopt.cli.inspection.lift", interrupted)
-    assert 130 == runner.invoke(app, ["inspect", "x.onnx"]).exit_code
+    monkeypatch.setattr("graphopt.cli.inspection.summarize", interrupted)
+    assert 130 == runner.invoke(app, ["inspect", MODEL]).exit_code
 
 
 def test_a_closed_pipe_is_no_error() -> None:
@@ -117,6 +118,17 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, check=False)
     assert ("\n", "") == (done.stdout, done.stderr)
+
+
+def test_optimizing_leaves_the_runtime_to_a_child(tmp_path: Path) -> None:
+    """ONNX Runtime and its memory stay out of the process that optimizes, with the check and without."""
+    program = (
+        "import sys; from typer.testing import CliRunner; from graphopt.cli import app; "
+        f"shown = CliRunner().invoke(app, ['optimize', {MODEL!r}, '-o', {str(tmp_path / 'out.onnx')!r}]); "
+        "assert shown.exit_code == 0, shown.output; print('onnxruntime' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ("False\n", "") == (done.stdout, done.stderr)
 
 
 def test_completion_knows_commands_and_options(tmp_path: Path) -> None:

@@ -65,6 +65,24 @@ def test_table_names_operators_and_sizes() -> None:
     assert "float[batch, 1, 8, 8]" in shown.stdout
 
 
+def test_shapes_that_the_graph_computes_are_known(tmp_path: Path) -> None:
+    """Exporters work out shapes from sizes; the cost of what follows is known all the same."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[n, 4, 6] x, float[24, 5] w) => (float[n, 5] y) <int64[1] start = {0}, int64[1] end = {1}, int64[1] rest = {-1}> {
+        shape = Shape(x)
+        first = Slice(shape, start, end)
+        target = Concat<axis=0>(first, rest)
+        flat = Reshape(x, target)
+        y = MatMul(flat, w)
+    }"""
+    path = tmp_path / "computed.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    found = inspected(str(path))
+    assert {"MatMul": "n*240"} == found["flops_by_op"]
+    assert 0 == found["unsized_nodes"]
+    assert {"MatMul": 480} == inspected(str(path), "--dim", "n=2")["flops_by_op"]
+
+
 @pytest.fixture
 def custom(tmp_path: Path) -> Path:
     """A model with an If, a function, an operator that nobody knows, and external data."""
