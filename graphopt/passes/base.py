@@ -125,12 +125,14 @@ class Pass(abc.ABC):
         numerics: what it does to numbers.
         per_function: whether it runs on the body of each function too.
         needs_types: whether the manager infers types of the whole model before it, unless they are known already.
+        idempotent: whether it does all it can in one run, so that a second one right after it would change nothing.
     """
 
     name: ClassVar[str]
     numerics: ClassVar[Numerics] = Exact()
     per_function: ClassVar[bool] = True
     needs_types: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
 
     @abc.abstractmethod
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:

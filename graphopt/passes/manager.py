@@ -67,6 +67,8 @@ class _Run:
         self.report = PipelineReport()
         self.ran: list[str] = []
         self.counted = ((-1, -1), 0)
+        self.changes = 0
+        self.settled: dict[tuple[type[Pass], Pass], int] = {}
 
     def run(self) -> PipelineReport:
         report, log = self.report, self.ctx.applications.log
@@ -132,7 +134,8 @@ class _Run:
         record.nodes_before = record.nodes_after = self.node_count()
         record.first_application, record.last_application = ctx.applications.count + 1, ctx.applications.count
         records.append(record)
-        record.skipped = self.skip_reason(item)
+        key = _key(item)
+        record.skipped = self.skip_reason(item, key)
         if record.skipped:
             return False
         ctx.applications.pass_name = item.name
@@ -157,15 +160,21 @@ class _Run:
                 raise
             raise error from err
         self.ran.append(item.name)
+        self.changes += result.changed
+        if key is not None and (item.idempotent or not result.changed):
+            self.settled[key] = self.changes
         return result.changed
 
-    def skip_reason(self, item: Pass) -> str:
+    def skip_reason(self, item: Pass, key: tuple[type[Pass], Pass] | None) -> str:
+        """Why a pass is not run; one that found nothing to do, or does all at once, would find nothing in the same model."""
         if not self.ctx.applications.admits(item.name, ""):
             return "the limit of applications is reached" if self.ctx.applications.exhausted else "left out"
         for watcher in self.watchers:
             reason = watcher.skip_reason(item, self.model, self.ctx)
             if reason:
                 return reason
+        if key is not None and self.settled.get(key) == self.changes:
+            return "nothing changed since it ran"
         return ""
 
     def infer_types(self, item: Pass) -> None:
@@ -218,6 +227,15 @@ class _Run:
         for watcher in reversed(self.watchers):
             watcher.after_failed_pass(item, self.model, error, record)
         return error
+
+
+def _key(item: Pass) -> tuple[type[Pass], Pass] | None:
+    """What equal passes share, ``None`` when an option can't be hashed."""
+    try:
+        hash(item)
+    except TypeError:
+        return None
+    return type(item), item
 
 
 def _options(item: Pass) -> str:

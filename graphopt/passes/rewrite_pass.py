@@ -21,6 +21,7 @@ class RewritePass(Pass):
         rules: in order of preference.
     """
 
+    idempotent: ClassVar[bool] = True
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     def active_rules(self) -> tuple[Rule, ...]:

@@ -84,13 +84,8 @@ class _Worklist(Listener):
             self._waiting.add(node)
             self._queue.append(node)
 
-    @property
-    def mark(self) -> int:
-        """Where the queue ends, for :meth:`forget_since`."""
-        return len(self._queue)
-
     def forget_since(self, mark: int) -> None:
-        """Take out what was added since, by edits that were taken back."""
+        """Take out what was added since the queue was ``mark`` long, by edits that were taken back."""
         while len(self._queue) > mark:
             self._waiting.discard(self._queue.pop())
 
@@ -190,8 +185,9 @@ def rewrite_graph(
     rewriter = Rewriter(inference)
     owner.listeners.append(work)
     try:
-        while not applications.exhausted and (found := work.pop()) is not None:
-            for rule in index.by_root.get(found.op, ()):
+        by_root, limited = index.by_root, applications.limit is not None
+        while not (limited and applications.exhausted) and (found := work.pop()) is not None:
+            for rule in by_root.get(found.op, ()):
                 if _try(rule, found, rewriter, work, applications, explain):
                     result.applied[rule.name] += 1
                     budget -= 1
@@ -213,20 +209,15 @@ def _try(
     site = node.outputs[0].name if node.outputs else node.name
     if applications.skip and not applications.admits(rule.name, site):
         return False
-    op, name, mark = node.op, node.name, work.mark
+    mark = len(work._queue)
     rewriter.start(node)
     try:
         answer = rule.apply(node, rewriter)
         if isinstance(answer, Value) and len(node.outputs) > 1:
             answer = _for_first_output(node, answer)
         if isinstance(answer, NoMatch):
-            if rewriter.committed:
-                where = f"node {name!r} ({op})"
-                raise PassError(
-                    f"rule {rule.name!r} edited the graph at {where} and then said that it does not apply: {answer}"
-                )
             if rewriter.edited:
-                rewriter.abandon()
+                _take_back(rule, node, answer, rewriter)
                 work.forget_since(mark)
             if explain is not None:
                 explain(rule, node, answer)
@@ -240,10 +231,21 @@ def _try(
     except PassError:
         raise
     except Exception as err:
-        raise PassError(f"rule {rule.name!r} failed at node {name!r} ({op}): {type(err).__name__}: {err}") from err
+        what = f"{type(err).__name__}: {err}"
+        raise PassError(f"rule {rule.name!r} failed at node {node.name!r} ({node.op}): {what}") from err
     applications.record(rule.name, site)
-    logger.debug("%s applied at %s (%s)", rule.name, site, op)
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s applied at %s", rule.name, site)
     return True
+
+
+def _take_back(rule: Rule, node: Node, answer: NoMatch, rewriter: Rewriter) -> None:
+    """Undo what a rule made before it gave up."""
+    if rewriter.committed:
+        raise PassError(
+            f"rule {rule.name!r} edited the graph at node {node.name!r} ({node.op}) and then said that it does not apply: {answer}"
+        )
+    rewriter.abandon()
 
 
 def _for_first_output(node: Node, value: Value) -> Sequence[Value | None] | NoMatch:

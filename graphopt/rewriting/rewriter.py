@@ -95,13 +95,11 @@ class Rewriter:
         """Begin an application at ``root``."""
         self._root = root
         self._graph = root.graph
-        self._edited = self._committed = False
         self.matched = ()
-        if self._fresh:
+        if self._edited:
+            self._edited = self._committed = False
             self._fresh = []
-        if self._fresh_constants:
             self._fresh_constants = []
-        if self._imported:
             self._imported = []
 
     def abandon(self) -> None:

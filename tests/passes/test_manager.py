@@ -117,6 +117,23 @@ def test_a_group_stops_after_its_rounds(caplog):
     assert "fixpoint(drop-one) still changes the model after 2 rounds" in caplog.text
 
 
+def test_a_pass_is_not_run_again_in_the_model_that_it_left():
+    model = chain("Neg", "Neg", "Relu", "Abs", "Relu", "Sigmoid")
+    tune = Tune(table={"not": 1.0})  # can't be hashed, so nobody knows that it is the same again
+    report = PassManager([NEG, Tune(), NEG, DropOne(), NEG, Tune(), Tune(count=1), tune, tune, DropOne()]).run(model)
+    again = "nothing changed since it ran"
+    assert ["", "", again, "", "", "", "", "", "", ""] == [record.skipped for record in report.records]
+    assert ["Abs", "Sigmoid"] == ops(model)
+
+
+def test_a_group_ends_without_a_last_round_of_passes_that_do_all_at_once():
+    model = chain("Neg", "Neg", "Relu", "Abs", "Sigmoid")
+    report = PassManager([Fixpoint((SimplifyAbs(), NEG))]).run(model)
+    ran = [child.name for child in report.records[0].children if not child.skipped]
+    assert ["simplify-abs", "eliminate-double-neg", "simplify-abs"] == ran
+    assert ["Relu", "Sigmoid"] == ops(model)
+
+
 def test_an_empty_group_does_nothing():
     report = PassManager([Fixpoint(())]).run(chain("Relu"))
     assert not report.changed

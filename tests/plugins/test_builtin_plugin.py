@@ -33,6 +33,22 @@ def defined_passes():
     return found
 
 
+def defined_with(package, *methods):
+    found = set()
+    root = importlib.import_module(f"graphopt.{package}")
+    for module in pkgutil.walk_packages(root.__path__, f"graphopt.{package}."):
+        for item in vars(importlib.import_module(module.name)).values():
+            own = isinstance(item, type) and item.__module__ == module.name and not getattr(item, "_is_protocol", False)
+            if own and all(hasattr(item, method) for method in methods):
+                found.add(item)
+    return found
+
+
+def test_every_frontend_and_backend_is_registered():
+    assert defined_with("frontends", "accepts", "lift") == {type(item) for item in PLUGINS.frontends.values()}
+    assert defined_with("backends", "legalize", "emit") == {type(item) for item in PLUGINS.backends.values()}
+
+
 def test_every_pass_is_registered_under_its_name():
     assert defined_passes() == {name: PLUGINS.passes[name] for name in PLUGINS.passes}
 
