@@ -254,6 +254,23 @@ class Node:
         if self.graph is not None:
             self.graph.touch()
 
+    def remove_output(self, index: int) -> None:
+        """Give one of a list of outputs (of If, say) no longer; those behind it move up.
+
+        Raises:
+            ValueError: if it is still used.
+        """
+        outputs = cast("list[Value]", self.outputs)
+        value = outputs[index]
+        if value.is_used:
+            raise ValueError(f"output {value.name!r} of node {self.name!r} ({self.op}) can't be removed: it is still used")
+        del outputs[index]
+        value.producer = None
+        for place, behind in enumerate(outputs):
+            behind.index = place
+        if self.graph is not None:
+            self.graph.touch()
+
     def set_attribute(self, name: str, value: object) -> None:
         """State an attribute; ``None`` removes it. Plain values take the kind of the schema.
 

@@ -188,18 +188,16 @@ def _attribute_content(attribute: Attribute) -> Hashable:
 
 def _plain_content(value: AttributeValue) -> Hashable:
     """An attribute's value bit for bit; of a subgraph its size only."""
-    match value:
-        case float():
-            return struct.pack("<d", value)
-        case Constant():
-            return value.is_sparse, value.digest()
-        case Graph():
-            return len(value.nodes), len(value.inputs), len(value.outputs)
-        case (float(), *_):
+    if isinstance(value, tuple):
+        if value and isinstance(value[0], float):
             return struct.pack(f"<{len(value)}d", *value)
-        case (int() | str() | bytes(), *_):
+        if value and isinstance(value[0], int | str | bytes):
             return value
-        case tuple():
-            return tuple([_plain_content(item) for item in value])
-        case _:
-            return value
+        return tuple([_plain_content(item) for item in value])
+    if isinstance(value, float):
+        return struct.pack("<d", value)
+    if isinstance(value, Constant):
+        return value.is_sparse, value.digest()
+    if isinstance(value, Graph):
+        return len(value.nodes), len(value.inputs), len(value.outputs)
+    return value

@@ -21,7 +21,7 @@ _COUNT_HAS_MEANING = frozenset({"Attention", "BatchNormalization"})
 
 @dataclass(frozen=True)
 class EliminateDeadCode(Pass):
-    """Remove nodes and constants that nothing needs, and optional outputs that nobody reads.
+    """Remove nodes and constants that nothing needs, and outputs that nobody reads, where the operator can leave them out.
 
     Inputs and outputs of the graph stay. A constant that callers may override stays too: it is an input. Exact; idempotent.
     """
@@ -47,11 +47,36 @@ def _sweep(graph: Graph, counts: Counter[str]) -> None:
                 graph.erase(node)
                 counts["nodes"] += 1
                 continue
+        if node.subgraphs and len(outputs) > 1 and (removed := _remove_subgraph_outputs(node)):
+            counts["outputs"] += removed
         for inner in node.subgraphs:
             _sweep(inner, counts)
         if len(outputs) > 1 and (dropped := _drop_outputs(node)):
             counts["outputs"] += dropped
     _drop_constants(graph, counts)
+
+
+def _remove_subgraph_outputs(node: Node) -> int:
+    """Remove outputs of If, and what Loop collects, that nobody reads; how many there were.
+
+    What computes them inside is dead then. Values that a Loop carries stay: the next iteration reads them.
+    """
+    if node.op == "If":
+        first, shift = 0, 0
+    elif node.op == "Loop":
+        first, shift = len(node.inputs) - 2, 1  # a body gives its condition first
+    else:
+        return 0
+    if any(len(graph.outputs) != len(node.outputs) + shift for graph in node.subgraphs) or first < 0:
+        return 0
+    removed = 0
+    for index in reversed(range(first, len(node.outputs))):
+        if len(node.outputs) > 1 and not node.outputs[index].is_used:
+            node.remove_output(index)
+            for graph in node.subgraphs:
+                graph.remove_output(index + shift)
+            removed += 1
+    return removed
 
 
 def _drop_outputs(node: Node) -> int:

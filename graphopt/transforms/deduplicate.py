@@ -25,7 +25,7 @@ class DeduplicateConstants(Pass):
     """Let one of several equal constants serve all who read them.
 
     A constant of a subgraph also gives way to an equal one of a graph around it, when that saves at least ``min_outer_bytes``: small
-    ones stay where shape inference sees them. Inputs with a default, and constants that a graph gives out, stay. Reads weights only
+    ones stay where shape inference sees them. What callers see stays: inputs, and constants that a graph gives out. Reads weights only
     where two could be equal. Exact; idempotent.
 
     Attributes:
@@ -94,8 +94,8 @@ def _merges(group: list[Value], min_outer_bytes: int) -> Iterator[tuple[Value, V
     for value in group:
         home = value.graph
         assert home is not None
-        if home not in serving or (value.graph_outputs and not serving[home].graph_outputs):
-            serving[home] = value  # a constant with a promised name serves first
+        if home not in serving or (_is_promised(value) and not _is_promised(serving[home])):
+            serving[home] = value
     constant = group[0].const
     assert constant is not None
     if len(serving) > 1 and constant.nbytes >= min_outer_bytes:
@@ -103,8 +103,13 @@ def _merges(group: list[Value], min_outer_bytes: int) -> Iterator[tuple[Value, V
     for value in group:
         assert value.graph is not None
         new = serving[value.graph]
-        if new is not value and not value.graph_outputs:
+        if new is not value and not _is_promised(value):
             yield value, new
+
+
+def _is_promised(value: Value) -> bool:
+    """Whether callers see a constant: as an output, or (before IR version 4) in the list of inputs."""
+    return value.is_input or value.graph_outputs > 0
 
 
 def _outermost(graph: Graph, serving: dict[Graph, Value]) -> Value:
@@ -121,5 +126,3 @@ def _merge(old: Value, new: Value) -> None:
     new.lineage = Lineage.merge((new.lineage, old.lineage))
     replace_all_uses(old, new)
     graph.remove_initializer(old)
-    if old.is_input:  # before IR version 4 an initializer had to be listed as an input
-        graph.remove_input(old)

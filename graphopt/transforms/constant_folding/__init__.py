@@ -4,7 +4,8 @@ The constant region is found in one walk; small integer and data-moving operator
 chosen, by sizes that types state, before anything large is computed. What is left to compute runs in one model in the executor.
 
 Exact: data movement and integers by definition; float operators because the executor runs the kernels that would run the nodes
-later, on tensors of the same shapes. ``float_math=False`` leaves these out, for a target whose float kernels are others.
+later, on tensors of the same shapes. ``float_math=False`` leaves these out, for a target whose float kernels are others. What a runtime
+does with weights once they are constant is its own: ONNX Runtime packs those of LSTM, and its last bits change.
 """
 
 from __future__ import annotations

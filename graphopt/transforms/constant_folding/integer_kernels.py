@@ -54,10 +54,14 @@ def _divide(a: Array, b: Array) -> Array | None:
 
 
 def _modulo(node: Node, inputs: Inputs, limit: int) -> Results:
-    b = inputs[1]
-    if b is None or np.any(b == 0):
+    a, b = inputs
+    if a is None or b is None or np.any(b == 0):
         return None
-    return _binary(np.fmod if node.attr("fmod") else np.mod, "iu")(node, inputs, limit)
+    if not node.attr("fmod"):
+        return _binary(np.mod, "iu")(node, inputs, limit)
+    if any(np.any(np.abs(item.astype(np.float64)) > _EXACT_IN_DOUBLE) for item in (a, b)):
+        return None  # ONNX Runtime computes it as doubles
+    return _binary(np.fmod, "iu")(node, inputs, limit)
 
 
 def _variadic(function: _Function) -> Kernel:
@@ -102,9 +106,12 @@ def _reduce(function: Callable[..., Array], *, of_nothing: bool) -> Kernel:
         if not stated and node.attr("noop_with_empty_axes"):
             return [x]
         axes = tuple(int(axis) for axis in stated) if stated else None
-        if x.size and float(np.max(np.asarray(function(np.abs(x.astype(np.float64)), axis=axes)))) > _EXACT_IN_DOUBLE:
-            return None  # ONNX Runtime computes some of these as doubles
-        return [np.asarray(function(x, axis=axes, keepdims=bool(node.attr("keepdims", 1)))).astype(x.dtype)]
+        with np.errstate(all="ignore"):
+            largest = function(np.abs(x.astype(np.float64)), axis=axes) if x.size else np.zeros(1)
+            found = np.asarray(function(x, axis=axes, keepdims=bool(node.attr("keepdims", 1)))).astype(x.dtype)
+        # ONNX Runtime computes some of these as doubles, which saturate.
+        limit_of_type = np.iinfo(np.dtype(x.dtype.str)).max
+        return [found] if float(np.max(np.asarray(largest))) < min(_EXACT_IN_DOUBLE, limit_of_type) else None
 
     return kernel
 

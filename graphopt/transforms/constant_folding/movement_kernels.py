@@ -21,6 +21,9 @@ Results = Sequence[Array] | None
 Kernel = Callable[[Node, Inputs, int], Results]
 
 
+_OPEN_END = (1 << 31) - 1
+
+
 def _integers(node: Node, inputs: Inputs, index: int, attribute: str) -> list[int] | None:
     """Integers that newer versions of an operator take as an input and older ones as an attribute."""
     if index < len(inputs):
@@ -67,6 +70,8 @@ def _gather(node: Node, inputs: Inputs, limit: int) -> Results:
     axis = _axis(node.int_attr("axis", 0), x.ndim)
     if axis is None or (x.size // max(x.shape[axis], 1)) * indices.size > limit:
         return None
+    if x.dtype == object and math.prod(x.shape[axis + 1 :]) != 1:
+        return None  # ONNX Runtime 1.31 gathers blocks of strings in its own way
     size = x.shape[axis]
     if indices.size and (indices.min() < -size or indices.max() >= size):
         return None
@@ -83,6 +88,8 @@ def _slice(node: Node, inputs: Inputs, limit: int) -> Results:
     steps = [1] * len(starts) if steps is None else steps
     if axes is None or not len(axes) == len(steps) == len(starts) or 0 in steps:
         return None
+    if any(step < 0 and end >= _OPEN_END for step, end in zip(steps, ends, strict=True)):
+        return None  # the specification stops at the first element at once, ONNX Runtime takes all
     places = [slice(None)] * x.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         places[axis] = _bounds(start, end, step, x.shape[axis])

@@ -106,7 +106,7 @@ MOVED = (
 def test_integer_arithmetic(op, dtype, shape, seed, fmod):
     a, b = tensor(dtype, shape, seed), tensor(dtype, shape[1:], seed + 1)
     attributes = {"fmod": fmod} if op == "Mod" else {}
-    refusable = op in ("Div", "Mod") and (not b.all() or np.any(b == -1))
+    refusable = op in ("Div", "Mod") and (not b.all() or np.any(b == -1) or fmod)
     check(op, [a, b], must=not refusable, **attributes)
     check(op, [b, a], **attributes)
 
@@ -208,7 +208,7 @@ def test_reductions(op, dtype, shape, seed, data):
         elif signed:
             attributes["axes"] = signed
     assume(x.size)  # ONNX Runtime refuses some reductions of nothing
-    check(op, inputs, must=bool(np.maximum(np.abs(x.astype(np.float64)), 1).prod() < 1 << 31), **attributes)
+    check(op, inputs, must=bool(np.log2(np.maximum(np.abs(x.astype(np.float64)), 1)).sum() < 30), **attributes)
 
 
 @FAST
@@ -219,7 +219,8 @@ def test_gather(dtype, shape, seed, data):
     size = shape[axis]
     indices = np.array(data.draw(st.lists(st.integers(-size, size - 1), max_size=5)) if size else [], np.int64)
     form = data.draw(st.sampled_from([indices, indices[None], indices[:1].reshape(()) if indices.size else indices]))
-    check("Gather", [tensor(dtype, shape, seed), form], must=True, axis=axis)
+    blocks = dtype is object and np.prod(shape[axis % len(shape) + 1 :], dtype=int) != 1
+    check("Gather", [tensor(dtype, shape, seed), form], must=not blocks, axis=axis)
 
 
 def test_index_out_of_range_is_refused():
@@ -243,7 +244,12 @@ def test_slice(dtype, shape, seed, data):
     steps = data.draw(st.lists(st.sampled_from([1, 2, 3, -1, -2]), min_size=count, max_size=count))
     signed = [axis - len(shape) if data.draw(st.booleans()) else axis for axis in axes]
     inputs = [tensor(dtype, shape, seed), *(np.array(item, np.int64) for item in (starts, ends, signed, steps))]
-    check("Slice", inputs[: data.draw(st.sampled_from([4, 5]))], must=True)
+    given = inputs[: data.draw(st.sampled_from([4, 5]))]
+    check(
+        "Slice",
+        given,
+        must=len(given) == 4 or not any(s < 0 and e >= (1 << 31) - 1 for s, e in zip(steps, ends, strict=True)),
+    )
 
 
 def test_slice_by_attributes():
