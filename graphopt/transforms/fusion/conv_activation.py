@@ -17,6 +17,7 @@ from graphopt.ir import Attribute, AttributeKind, DType, Graph, Node
 from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import Match, NoMatch, Reassociates, Replacement, Rewriter, Rule, any_, op, rest, rewrite
 from graphopt.transforms.canonicalize.clips import clip_bounds
+from graphopt.transforms.fusion.linear import is_dequantized
 
 __all__ = ["FuseConvActivation"]
 
@@ -60,6 +61,8 @@ def fuse_conv_activation(m: Match, rw: Rewriter) -> Replacement:
     dtype = m["x"].dtype
     if dtype is not DType.FLOAT:
         return NoMatch("the element type is %s, expected float32", dtype)
+    if is_dequantized(m["x"]) or is_dequantized(m["w"]):
+        return NoMatch("runtimes make one integer operator of DequantizeLinear, Conv and what follows")
     params = _parameters(m.root)
     if isinstance(params, NoMatch):
         return params

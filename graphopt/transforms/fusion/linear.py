@@ -25,7 +25,17 @@ import numpy.typing as npt
 from graphopt.ir import Array, Constant, DType, Node, Value
 from graphopt.rewriting import NoMatch, Rewriter
 
-__all__ = ["Float64", "Linear", "add_to_bias", "as_float64", "per_channel", "read_linear", "round_to", "scale_channels"]
+__all__ = [
+    "Float64",
+    "Linear",
+    "add_to_bias",
+    "as_float64",
+    "is_dequantized",
+    "per_channel",
+    "read_linear",
+    "round_to",
+    "scale_channels",
+]
 
 Float64 = npt.NDArray[np.float64]
 _FLOATS = frozenset({DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE})
@@ -169,6 +179,11 @@ def per_channel(constant: Array, linear: Linear) -> Float64 | NoMatch:
 def as_float64(value: Value) -> Float64:
     """The numbers of a constant in float64."""
     return _constant(value).numpy().astype(np.float64)
+
+
+def is_dequantized(value: Value) -> bool:
+    """Whether a value stands for integers: fusions would hide that from a runtime that computes with them."""
+    return value.producer is not None and value.producer.op_type == "DequantizeLinear"
 
 
 def round_to(numbers: Float64, dtype: DType) -> Array | NoMatch:

@@ -15,6 +15,7 @@ from graphopt.numerics import Numerics, Reassociates
 from graphopt.passes import RewritePass
 from graphopt.rewriting import Match, NoMatch, Replacement, RewritePattern, Rewriter, Rule, any_, op, rewrite
 from graphopt.transforms.broadcasting import keeps_shape
+from graphopt.transforms.fusion.linear import is_dequantized
 
 __all__ = ["FuseMatmulAdd"]
 
@@ -35,6 +36,8 @@ def fuse_matmul_add(m: Match, rw: Rewriter) -> Replacement:
         return NoMatch("factors are %s and %s, expected matrices", a.type, b.type)
     if not {a.dtype, b.dtype, c.dtype} <= _DTYPES or c.dtype != a.dtype:
         return NoMatch("no Gemm for %s", a.dtype)
+    if is_dequantized(a) or is_dequantized(b):
+        return NoMatch("runtimes make one integer operator of DequantizeLinear and MatMul")
     return _with_addend(a, b, c, (left[0], right[1]), {}, m, rw)
 
 

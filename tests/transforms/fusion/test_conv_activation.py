@@ -100,3 +100,9 @@ def test_an_output_between_stays():
 def test_other_types_stay(dtype):
     proto = model("t = Conv(x, z) y = Relu(t)", f"{dtype}[1,3,5] x, {dtype}[4,3,2] z", f"{dtype}[1,4,4] y")
     assert {} == transform(proto, FuseConvActivation(), target=TARGET).applied
+
+
+def test_quantized_convolutions_stay():
+    constants = CONSTANTS | {"q": np.ones((4, 3, 3, 2), np.int8)}
+    proto = model("d = DequantizeLinear(q, p) t = Conv(x, d) y = Relu(t)", X, initializers=constants)
+    assert {} == transform(proto, FuseConvActivation(), target=TARGET).applied

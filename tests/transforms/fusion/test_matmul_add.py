@@ -105,3 +105,13 @@ def test_a_shared_transpose_is_read_no_more():
 
 def test_the_order_of_axes_that_stay_in_place():
     assert_untouched(model("t = Transpose<perm=[0,1]>(x) y = Gemm(t, w)", initializers=W), STEP)
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_dequantized_factors_stay(position):
+    """Runtimes make one integer operator of what stands there, which a Gemm would hide."""
+    factors = ["x", "w"]
+    factors[position] = "d"
+    body = f"d = DequantizeLinear({'xw'[position]}q, s) t = MatMul({', '.join(factors)}) y = Add(t, c)"
+    constants = W | {"s": np.array(0.1, np.float32), "wq": np.ones((3, 4), np.int8)}
+    assert_untouched(model(body, "float[2,3] x, int8[2,3] xq, float[4] c", initializers=constants), STEP)
