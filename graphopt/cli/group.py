@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from graphopt.errors import GraphoptError
+from graphopt.errors import GraphoptError, VerificationError
 
 __all__ = ["COMMANDS", "CommandGroup"]
 
@@ -30,6 +30,8 @@ COMMANDS = {
     "list": ("List what is there: passes, rules, pipelines, backends, plugins or hooks.", "listing:list_"),
 }
 
+_WRONG = 1
+_BAD_INPUT = 2
 _INTERRUPTED = 130
 _BUG = 70
 
@@ -106,17 +108,18 @@ class CommandGroup(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):
             return _say("interrupted", _INTERRUPTED)
         except typer.TyperException as err:
-            return _say(_usage(err), getattr(err, "exit_code", 2))
+            return _say(_usage(err), getattr(err, "exit_code", _BAD_INPUT))
         except GraphoptError as err:
             if debug:
                 raise
-            return _say("; ".join([str(err), *getattr(err, "__notes__", ())]), 2)
+            code = _WRONG if isinstance(err, VerificationError) else _BAD_INPUT
+            return _say("; ".join([str(err), *getattr(err, "__notes__", ())]), code)
         except OSError as err:
             if debug:
                 raise
-            return _say(f"{err.filename or 'the system'}: {err.strerror or err}", 2)
+            return _say(f"{err.filename or 'the system'}: {err.strerror or err}", _BAD_INPUT)
         except MemoryError:
-            return _say("out of memory; nothing was written", 2)
+            return _say("out of memory; nothing was written", _BAD_INPUT)
         except Exception as err:  # the last place before the user: any other error is a bug of ours
             if debug:
                 raise

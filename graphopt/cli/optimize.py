@@ -7,12 +7,14 @@ from pathlib import Path
 
 from graphopt import compiler
 from graphopt.backends.onnx.atomic import check_output
+from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
 from graphopt.cli.explaining import Explainer
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet, UsageError
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.errors import PipelineError
+from graphopt.ir import Model
 from graphopt.passes import (
     Instrumentation,
     PassStatistics,
@@ -20,6 +22,7 @@ from graphopt.passes import (
     Pipeline,
     PipelineFile,
     PrintIR,
+    Reproducer,
     parse_overrides,
     read_pipeline_file,
     suggestion,
@@ -61,7 +64,7 @@ def optimize(
     if output is not None:
         check_output(output, force=force)  # before the work, not after it
     plugins = builtin_plugins(no_plugin or ())
-    file = None if pipeline is None else read_pipeline_file(pipeline)
+    file = None if pipeline is None else _read(pipeline)
     chosen = _pipeline(plugins, level, passes, file)
     _see_that_known(plugins, disable or ())
     explainer = None if explain is None else Explainer(explain, _rules(plugins))
@@ -70,6 +73,8 @@ def optimize(
         watchers.append(PrintIR("all" if print_ir_after_all else "change", folder=print_ir_dir))
     if pass_statistics:
         watchers += [PassStatistics(), PeakMemory()]
+    if reproducer is not None:
+        watchers.append(Reproducer(reproducer, _save_again))
     if inputs is None and file is not None:
         inputs = file.inputs_path
     with progress(f"optimizing {model}", wanted=not (quiet or as_json)) as tell:
@@ -118,6 +123,26 @@ def _pipeline(
     if file is None:
         return passes
     return file.build(plugins.passes, level or asked.LEVEL)
+
+
+def _read(path: Path) -> PipelineFile:
+    """A pipeline file; what it states and the check cannot follow is an error, not something to pass over."""
+    file = read_pipeline_file(path)
+    stated = {
+        "check.rtol": file.check.rtol,
+        "check.atol": file.check.atol,
+        "check.samples": file.check.samples,
+        "inputs.shapes": file.inputs.shapes,
+        "inputs.dims": file.inputs.dims,
+    }
+    for name, value in stated.items():
+        if value:
+            raise PipelineError(f"pipeline file {str(path)!r}: graphopt optimize can't follow {name}; take it out")
+    return file
+
+
+def _save_again(model: Model, path: Path) -> None:
+    save(model, path, force=True)
 
 
 def _rules(plugins: PluginManager) -> set[str]:

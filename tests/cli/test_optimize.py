@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
 
+from graphopt import hookimpl
+from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import app
 from graphopt.data import digits_model
+from graphopt.errors import VerificationError
+from graphopt.ir import Value
+from graphopt.passes import Pass, RewritePass
+from graphopt.plugin_manager import PluginManager
+from graphopt.rewriting import Match, Rewriter, any_, op, rewrite
 
 runner = CliRunner()
 MODEL = str(digits_model())
@@ -83,6 +92,19 @@ def test_level_passes_and_file_say_what_to_run(tmp_path: Path) -> None:
     assert ("deduplicate-constants{min_outer_bytes=7}", "onnx") == (found["pipeline"], found["target"])
     found = optimized("--pipeline", str(file), "--set", "deduplicate-constants.min_outer_bytes=8")
     assert "deduplicate-constants{min_outer_bytes=8}" == found["pipeline"]
+
+
+def test_file_says_whether_to_check_and_with_what(tmp_path: Path) -> None:
+    """``[check]`` and ``[inputs]`` hold; what the check can't follow is refused."""
+    file = tmp_path / "pipeline.toml"
+    file.write_text("[check]\nenabled = false\n")
+    assert optimized("--pipeline", str(file), "--level", "O1", check=True)["verdict"] is None
+    np.savez(tmp_path / "in.npz", image=np.zeros((2, 1, 8, 8), np.float32))
+    file.write_text('level = "O1"\n[inputs]\nfile = "in.npz"\n')
+    verdict = optimized("--pipeline", str(file), check=True)["verdict"]
+    assert ["user"] == [sample["kind"] for sample in verdict["samples"]]
+    file.write_text("[check]\nrtol = 0.5\n")
+    assert "can't follow check.rtol" in refused(MODEL, "--pipeline", str(file))
 
 
 def test_disabled_passes_and_rules_do_not_run() -> None:
@@ -174,3 +196,74 @@ def test_external_data_is_written_beside(tmp_path: Path) -> None:
     files = optimized("-o", str(path), "--external-data")["files"]
     assert {path.name, f"{path.name}.data"} == {Path(file).name for file in files}
     assert len(onnx.load(path).graph.initializer) > 0
+
+
+def test_a_failing_pass_is_named_and_can_be_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line names the pass and those before it; the folder has the model as it was, and the command."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no such luck")
+
+    monkeypatch.setattr("graphopt.transforms.shape_folding.FoldShapes.run", broken)
+    line = refused(MODEL, "--passes", "constants-to-initializers,fold-shapes", "--reproducer", str(tmp_path / "again"))
+    assert "pass 'fold-shapes': ZeroDivisionError: no such luck; passes already run: constants-to-initializers" in line
+    assert {"model.onnx", "pipeline.txt", "replay.txt", "versions.json"} == {
+        path.name for path in (tmp_path / "again").iterdir()
+    }
+    assert "--passes fold-shapes" in (tmp_path / "again" / "replay.txt").read_text()
+    onnx.checker.check_model(tmp_path / "again" / "model.onnx")
+
+
+def test_a_result_that_fails_its_check_is_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written."""
+
+    def wrong(*_: object, **__: object) -> None:
+        raise VerificationError("the result differs from the original: output 'logits'")
+
+    monkeypatch.setattr("graphopt.compiler.optimize", wrong)
+    shown = runner.invoke(app, ["optimize", MODEL, "-o", str(tmp_path / "out.onnx")])
+    assert (1, "") == (shown.exit_code, shown.stdout)
+    assert "graphopt: the result differs from the original: output 'logits'\n" == shown.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+@rewrite(op.Identity(any_("x")))
+def negate_identity(m: Match, rw: Rewriter) -> Value:
+    """Wrong on purpose."""
+    return rw.new("Neg", m["x"])
+
+
+class NegateIdentity(RewritePass):
+    """Wrong on purpose."""
+
+    name = "negate-identity"
+    rules = (negate_identity,)
+
+
+class WrongPlugin:
+    """Brings a wrong pass."""
+
+    @hookimpl
+    def graphopt_passes(self) -> list[type[Pass]]:
+        """The pass."""
+        return [NegateIdentity]
+
+
+def test_a_wrong_rewrite_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check finds it, the report says so, and what is saved is right."""
+
+    def plugins(blocked: Sequence[str] = ()) -> PluginManager:
+        found = builtin_plugins(blocked)
+        found.register(WrongPlugin(), name="wrong")
+        return found
+
+    monkeypatch.setattr("graphopt.cli.optimize.builtin_plugins", plugins)
+    path = tmp_path / "out.onnx"
+    report = optimized("--passes", "eliminate-dead-code,negate-identity", "-o", str(path), check=True)
+    assert "ok" == report["verdict"]["status"]
+    assert ["negate-identity" in site for site in report["skipped"]] == [True]
+    assert "Neg" not in {node.op_type for node in onnx.load(path).graph.node}
+    shown = runner.invoke(app, ["optimize", MODEL, "--passes", "negate-identity"])
+    assert 0 == shown.exit_code
+    assert "left out: " in shown.stdout
+    assert "negate-identity" in shown.stdout
