@@ -141,8 +141,16 @@ def _op_class(op: str, kernel: Callable[..., object]) -> type[OpRun]:
         found = kernel(*inputs, **attributes)
         return found if isinstance(found, tuple) else (found,)
 
-    members: dict[str, Any] = {"op_domain": domain, "_run": run}
+    # Without a schema of its own the evaluator would take that of an ONNX operator of the same name.
+    members: dict[str, Any] = {"op_domain": domain, "op_schema": _schema(domain, name), "_run": run}
     return type(name, (OpRun,), members)
+
+
+def _schema(domain: str, name: str) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(name, domain)
+    except onnx.defs.SchemaError:
+        return None
 
 
 def _one_line(err: BaseException) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -37,9 +38,13 @@ def load_inputs(
     """
     name = os.fspath(path)
     try:
-        with np.load(name, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as err:
+        with open(name, "rb") as file:  # opened here, because numpy leaves a file open that is no archive
+            stored = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            with stored:
+                arrays = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as err:
         reason = err.strerror if isinstance(err, OSError) and err.strerror else " ".join(str(err).split())
         raise ExecutionError(
             f"inputs {name!r} cannot be read: {reason}; expected an .npz file as numpy.savez writes it, without objects"
