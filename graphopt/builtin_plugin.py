@@ -58,11 +58,11 @@ _BACKENDS: Final[Mapping[str, str]] = {
 #: ``O0`` does nothing, ``O1`` what is exact, ``O2`` also what rounds in another order, ``O3`` also operators of the target's own.
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
-    "O1": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,remove-unused-functions,remove-unused-opsets",
-    "O2": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,remove-unused-functions,"
-    "remove-unused-opsets",
-    "O3": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,exact,fuse,exact,fuse-conv-activation,"
-    "eliminate-dead-code,remove-unused-functions,remove-unused-opsets",
+    "O1": "prepare,exact,tidy",
+    "O2": "inline-functions,prepare,exact,fuse,exact,tidy",
+    "O3": "inline-functions,prepare,exact,fuse,exact,fuse-conv-activation,eliminate-dead-code,tidy",
+    "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants",
+    "tidy": "remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
