@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from graphopt import compiler
@@ -13,7 +13,7 @@ from graphopt.cli import optimize_options as asked
 from graphopt.cli.explaining import Explainer
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet, UsageError
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.errors import PipelineError
+from graphopt.errors import PipelineError, PluginError
 from graphopt.ir import Model
 from graphopt.passes import (
     Instrumentation,
@@ -28,7 +28,7 @@ from graphopt.passes import (
     suggestion,
 )
 from graphopt.plugin_manager import PluginManager
-from graphopt.report.optimize_view import optimize_view, pass_totals, refusal_table
+from graphopt.report.optimize_view import optimize_view, pass_totals, refusal_table, section_view
 
 __all__ = ["optimize"]
 
@@ -101,11 +101,15 @@ def optimize(
         if output is not None:
             saved = result.save(output, external_data=external_data, force=force)
             files = [output.with_name(path.name) if path.parent == output.resolve().parent else path for path in saved]
+    plain = result.report.to_dict() | {"files": [str(path) for path in files]}
+    sections = _sections(plugins, plain)
     if as_json:
         more = {} if explainer is None else {"explained": explainer.refusals}
-        write_json(result.report.to_dict() | {"files": files} | more)
+        write_json(plain | ({"sections": sections} if sections else {}) | more)
     elif not quiet:
         show(optimize_view(result.report, by_time=time_passes, statistics=pass_statistics, files=files))
+        for title, text in sections.items():
+            show(section_view(title, text))
         if explainer is not None:
             applied = sum(record.stats.get(explainer.rule, 0) for record in pass_totals(result.report.passes))
             show(refusal_table(explainer.rule, explainer.refusals, applied=applied, dropped=explainer.dropped))
@@ -143,6 +147,22 @@ def _read(path: Path) -> PipelineFile:
 
 def _save_again(model: Model, path: Path) -> None:
     save(model, path, force=True)
+
+
+def _sections(plugins: PluginManager, report: Mapping[str, object]) -> dict[str, str]:
+    """What plugins add to the report, by title."""
+    found: dict[str, str] = {}
+    for plugin, section in plugins.report_sections():
+        try:
+            text = section.make(report)
+        except Exception as err:  # the border to a stranger's code
+            raise PluginError(
+                f"plugin {plugin!r} failed in its report section {section.title!r}: {type(err).__name__}: {err}; "
+                f"leave it out with --no-plugin {plugin}"
+            ) from err
+        if text is not None:
+            found[section.title] = text
+    return found
 
 
 def _rules(plugins: PluginManager) -> set[str]:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from graphopt.errors import PluginError
+
+if TYPE_CHECKING:
+    from graphopt.plugin_manager import PluginManager
+
 __all__ = ["plugin_commands"]
+
+
+def _manager() -> PluginManager:
+    from graphopt.plugin_manager import PluginManager  # only when a plugin is installed: help must start fast
+
+    return PluginManager()
 
 
 def plugin_commands(*, taken: Collection[str]) -> list[Any]:
@@ -22,12 +33,9 @@ def plugin_commands(*, taken: Collection[str]) -> list[Any]:
     """
     if not entry_points(group="graphopt"):
         return []
-    from graphopt.errors import PluginError  # as below
-    from graphopt.plugin_manager import PluginManager  # only when a plugin is installed: help must start fast
-
     app = typer.Typer(add_completion=False)
     app.callback()(lambda: None)  # one command alone would otherwise become the application itself
-    PluginManager().extend_cli(app)
+    _manager().extend_cli(app)
     group = typer.main.get_command(app)
     found = list(getattr(group, "commands", {}).values())
     for command in found:

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from graphopt.cli.explaining import Refusal
     from graphopt.compiler import OptimizeReport
 
-__all__ = ["optimize_view", "pass_table", "pass_totals", "refusal_table", "statistics_table", "time_table"]
+__all__ = [
+    "optimize_view",
+    "pass_table",
+    "pass_totals",
+    "refusal_table",
+    "section_view",
+    "statistics_table",
+    "time_table",
+]
 
 _OPS_SHOWN = 12
 
@@ -97,6 +105,11 @@ def refusal_table(rule: str, refusals: Sequence[Refusal], *, applied: int, dropp
     if dropped:
         parts.append(Text(f"and {dropped:,} more"))
     return Group(*parts)
+
+
+def section_view(title: str, text: str) -> RenderableType:
+    """A section that a plugin adds."""
+    return Group("", Text(title, style="bold"), Text(text))
 
 
 def pass_totals(records: Iterable[PassRecord]) -> list[PassRecord]:
