@@ -1,7 +1,8 @@
 """Joins Conv and the activation after it into ``graphopt::ConvActivation``, for targets whose backend has such an operator.
 
 ``Relu|Sigmoid|Tanh|LeakyRelu|HardSigmoid|Clip(Conv(x, w, b)) -> ConvActivation(x, w, b)`` with the attributes of Conv, ``activation``
-(the operator) and ``activation_params`` (Clip: minimum and maximum; LeakyRelu: alpha; HardSigmoid: alpha and beta). float32 only.
+(the operator) and ``activation_params`` (Clip: minimum and maximum; LeakyRelu: alpha; HardSigmoid: alpha and beta). float32 and constant
+weights only.
 Numerics: re-associates (a fused kernel may round otherwise).
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from graphopt.ir import Attribute, AttributeKind, DType, Graph, Node
 from graphopt.passes import PassContext, PassResult, RewritePass
-from graphopt.rewriting import Match, NoMatch, Reassociates, Replacement, Rewriter, Rule, any_, op, rest, rewrite
+from graphopt.rewriting import Match, NoMatch, Reassociates, Replacement, Rewriter, Rule, any_, const, op, rest, rewrite
 from graphopt.transforms.canonicalize.clips import clip_bounds
 from graphopt.transforms.fusion.linear import is_dequantized
 
@@ -50,7 +51,7 @@ def _parameters(activation: Node) -> tuple[float, ...] | NoMatch:
 
 @rewrite(
     op["Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "Clip"](
-        op.Conv(any_("x"), any_("w"), any_("b", optional=True), name="conv"), rest("bounds")
+        op.Conv(any_("x"), const("w"), any_("b", optional=True), name="conv"), rest("bounds")
     ),
     numerics=Reassociates(),
     min_opset=6,
@@ -61,7 +62,7 @@ def fuse_conv_activation(m: Match, rw: Rewriter) -> Replacement:
     dtype = m["x"].dtype
     if dtype is not DType.FLOAT:
         return NoMatch("the element type is %s, expected float32", dtype)
-    if is_dequantized(m["x"]) or is_dequantized(m["w"]):
+    if is_dequantized(m["x"]):
         return NoMatch("runtimes make one integer operator of DequantizeLinear, Conv and what follows")
     params = _parameters(m.root)
     if isinstance(params, NoMatch):

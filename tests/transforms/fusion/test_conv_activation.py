@@ -98,11 +98,21 @@ def test_an_output_between_stays():
 
 @pytest.mark.parametrize("dtype", ["float16", "double"])
 def test_other_types_stay(dtype):
-    proto = model("t = Conv(x, z) y = Relu(t)", f"{dtype}[1,3,5] x, {dtype}[4,3,2] z", f"{dtype}[1,4,4] y")
+    weights = {"w": np.ones((4, 3, 2), dtype)}
+    proto = model("t = Conv(x, w) y = Relu(t)", f"{dtype}[1,3,5] x", f"{dtype}[1,4,4] y", initializers=weights)
     assert {} == transform(proto, FuseConvActivation(), target=TARGET).applied
 
 
-def test_quantized_convolutions_stay():
+@pytest.mark.parametrize("conv", ["Conv(x, d)", "Conv(d, w)"])
+def test_quantized_convolutions_stay(conv):
     constants = CONSTANTS | {"q": np.ones((4, 3, 3, 2), np.int8)}
-    proto = model("d = DequantizeLinear(q, p) t = Conv(x, d) y = Relu(t)", X, initializers=constants)
+    kind = "q" if conv == "Conv(x, d)" else "xq"
+    proto = model(
+        f"d = DequantizeLinear({kind}, p) t = {conv} y = Relu(t)", f"{X}, int8[1,3,6,7] xq", initializers=constants
+    )
+    assert {} == transform(proto, FuseConvActivation(), target=TARGET).applied
+
+
+def test_computed_weights_stay():
+    proto = model("t = Conv(x, v) y = Relu(t)", f"{X}, float[4,3,3,2] v")
     assert {} == transform(proto, FuseConvActivation(), target=TARGET).applied
