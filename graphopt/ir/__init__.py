@@ -9,7 +9,7 @@ from graphopt.ir.attributes import Attribute, AttributeKind, AttributeValue, mak
 from graphopt.ir.builder import GraphBuilder, Operand
 from graphopt.ir.clone import clone_graph, clone_model, inline_graph
 from graphopt.ir.collector import collector_paused
-from graphopt.ir.constant import Array, ArrayData, Constant, FileData, SparseData, TensorData, pack_bytes, unpack_bytes
+from graphopt.ir.constant import Array, ArrayData, Constant, SparseData, TensorData, pack_bytes, unpack_bytes
 from graphopt.ir.dims import Dim, SymbolicDim, dim_max, dim_min, dim_product
 from graphopt.ir.graph import Graph, NodeList, replace_all_uses
 from graphopt.ir.lineage import Lineage
@@ -30,6 +30,7 @@ from graphopt.ir.schema import (
     newest_opset,
     register_schema,
 )
+from graphopt.ir.storage import BytesInFile, BytesInMemory, ByteSource, StoredData
 from graphopt.ir.structural import fingerprint, structural_equal, structural_hash
 from graphopt.ir.types import (
     DType,
@@ -53,10 +54,12 @@ __all__ = [
     "AttributeKind",
     "AttributeSpec",
     "AttributeValue",
+    "ByteSource",
+    "BytesInFile",
+    "BytesInMemory",
     "Constant",
     "DType",
     "Dim",
-    "FileData",
     "Function",
     "FunctionKey",
     "Graph",
@@ -79,6 +82,7 @@ __all__ = [
     "Shape",
     "SparseData",
     "SparseTensorType",
+    "StoredData",
     "SymbolicDim",
     "TensorData",
     "TensorType",

@@ -1,8 +1,8 @@
 """Constant tensors that are read only when somebody asks for their numbers.
 
-A :class:`Constant` has a type at once and its bytes later, from one of several storages: a numpy array, a part of a file
-(:class:`FileData`), or whatever a frontend brings (bytes that stay in a protobuf, say) as long as it follows :class:`TensorData`.
-Bytes are little-endian and packed as the ONNX specification of ``TensorProto.raw_data`` says; equal bytes mean equal constants.
+A :class:`Constant` has a type at once and its bytes later, from one of several storages: a numpy array, a part of a file or of bytes
+(:class:`graphopt.ir.StoredData`), or whatever a frontend brings (a protobuf, say) as long as it follows :class:`TensorData`. Bytes are
+little-endian and packed as the ONNX specification of ``TensorProto.raw_data`` says; equal bytes mean equal constants.
 """
 
 from __future__ import annotations
@@ -10,20 +10,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import mmap
-import os
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from graphopt.errors import ModelError
 from graphopt.ir.types import DType, TensorType
 
-__all__ = ["ArrayData", "Constant", "FileData", "SparseData", "TensorData", "pack_bytes", "unpack_bytes"]
+__all__ = ["ArrayData", "Constant", "SparseData", "TensorData", "pack_bytes", "unpack_bytes"]
 
 Array = npt.NDArray[np.generic]
 _CHUNK = 1 << 20
@@ -82,75 +77,6 @@ class ArrayData:
         flat = self._array.reshape(-1).view(np.uint8)
         for start in range(0, flat.size, _CHUNK):
             yield flat[start : start + _CHUNK].data
-
-
-@lru_cache(maxsize=64)
-def _mapping(path: str, stamp: tuple[int, int, int]) -> mmap.mmap:
-    del stamp  # part of the key only: a file that was replaced is mapped anew
-    with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _stamp(path: str) -> tuple[int, int, int]:
-    state = os.stat(path)
-    return state.st_ino, state.st_size, state.st_mtime_ns
-
-
-class FileData:
-    """Numbers in a part of a file, mapped into memory on first use; a stranger's file is opened by its frontend's rules.
-
-    Args:
-        path: the file.
-        offset: first byte.
-        length: bytes, must be what ``dtype`` and ``shape`` need.
-        dtype: element type.
-        shape: size of each axis.
-    """
-
-    __slots__ = ("dtype", "length", "offset", "path", "shape")
-
-    def __init__(self, path: Path, offset: int, length: int, dtype: DType, shape: tuple[int, ...]) -> None:
-        self.path = path
-        self.offset = offset
-        self.length = length
-        self.dtype = dtype
-        self.shape = shape
-
-    def numpy(self) -> Array:
-        """A read-only view of the mapped file; a copy for packed types."""
-        if self.length == 0:
-            return np.zeros(self.shape, self.dtype.numpy)
-        path = str(self.path)
-        try:
-            mapping = _mapping(path, _stamp(path))
-        except OSError as err:
-            raise ModelError(f"external data {path!r} cannot be read: {err.strerror}; put the file back") from err
-        if self.offset + self.length > len(mapping):
-            end = self.offset + self.length
-            raise ModelError(
-                f"external data {path!r} has {len(mapping)} bytes, expected at least {end}; put the whole file back"
-            )
-        raw = np.frombuffer(mapping, np.uint8, self.length, self.offset)
-        return unpack_bytes(raw, self.dtype, self.shape)
-
-    def chunks(self) -> Iterator[bytes | memoryview]:
-        """The bytes of the file, read piece by piece and not kept in memory."""
-        try:
-            with open(self.path, "rb", buffering=0) as file:
-                file.seek(self.offset)
-                left = self.length
-                while left:
-                    piece = file.read(min(left, _CHUNK))
-                    if not piece:
-                        raise ModelError(
-                            f"external data {str(self.path)!r} ends {left} bytes early; put the whole file back"
-                        )
-                    left -= len(piece)
-                    yield piece
-        except OSError as err:
-            raise ModelError(
-                f"external data {str(self.path)!r} cannot be read: {err.strerror}; put the file back"
-            ) from err
 
 
 class SparseData:

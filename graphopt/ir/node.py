@@ -263,7 +263,9 @@ class Node:
         outputs = cast("list[Value]", self.outputs)
         value = outputs[index]
         if value.is_used:
-            raise ValueError(f"output {value.name!r} of node {self.name!r} ({self.op}) can't be removed: it is still used")
+            raise ValueError(
+                f"output {value.name!r} of node {self.name!r} ({self.op}) can't be removed: it is still used"
+            )
         del outputs[index]
         value.producer = None
         for place, behind in enumerate(outputs):

@@ -11,7 +11,6 @@ from graphopt.analysis.cost import cost_of_graph, parameter_count
 from graphopt.ir import (
     Constant,
     Dim,
-    FileData,
     Function,
     Graph,
     Model,
@@ -21,7 +20,7 @@ from graphopt.ir import (
     find_schema,
     symbols_of,
 )
-from graphopt.serde.storage import BytesInFile, StoredData
+from graphopt.ir.storage import BytesInFile, StoredData
 
 __all__ = ["FunctionSummary", "ModelSummary", "ValueSummary", "summarize"]
 
@@ -162,9 +161,7 @@ def _external_files(constants: Iterable[Constant], source: str) -> dict[str, int
     found: Counter[Path] = Counter()
     for constant in constants:
         data = constant.data
-        if isinstance(data, FileData):
-            found[Path(data.path)] += data.length
-        elif isinstance(data, StoredData) and isinstance(data.source, BytesInFile):
+        if isinstance(data, StoredData) and isinstance(data.source, BytesInFile):
             found[data.source.path] += data.length
     return {str(path.name): size for path, size in found.items() if own is None or path.resolve() != own.resolve()}
 

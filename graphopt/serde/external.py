@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from graphopt.errors import ModelError, UnsafePathError
 from graphopt.ir import DType
-from graphopt.serde.storage import BytesInFile
+from graphopt.ir.storage import BytesInFile
 
 if TYPE_CHECKING:
     from graphopt.serde.tensors import TensorStorage

@@ -17,8 +17,8 @@ from onnx import SparseTensorProto, TensorProto
 
 from graphopt.errors import ModelError
 from graphopt.ir import Array, Constant, DType, SparseData, TensorData, pack_bytes, unpack_bytes
+from graphopt.ir.storage import BytesInFile, ByteSource, StoredData
 from graphopt.serde.external import find_external_data
-from graphopt.serde.storage import BytesInFile, ByteSource, StoredData
 from graphopt.serde.types import MAX_ELEMENTS, dtype_from_proto
 
 __all__ = [

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from graphopt.serde.storage import BytesInMemory, ByteSource
+from graphopt.ir.storage import BytesInMemory, ByteSource
 
 __all__ = [
     "MARK_BYTES",

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.errors import ModelError
 from graphopt.ir import (
     ArrayData,
+    BytesInFile,
     Constant,
     DType,
-    FileData,
     SparseData,
+    StoredData,
     TensorData,
     TensorType,
     pack_bytes,
@@ -48,7 +48,7 @@ def test_storages_with_equal_numbers_are_equal(dtype, tmp_path):
     raw = pack_bytes(array, dtype)
     (tmp_path / "weights").write_bytes(b"xyz" + raw + b"tail")
     in_memory = Constant(array.copy())
-    on_disk = Constant(FileData(tmp_path / "weights", 3, len(raw), dtype, (3, 7)))
+    on_disk = Constant(StoredData(BytesInFile(tmp_path / "weights"), 3, len(raw), dtype, (3, 7)))
     transposed = Constant(np.asfortranarray(array))
     assert isinstance(on_disk.data, TensorData)
     assert in_memory.type == on_disk.type == TensorType(dtype, (3, 7))
@@ -134,38 +134,10 @@ def test_serial_is_of_the_object():
     assert a.serial != b.serial
 
 
-def test_file_is_read_on_demand_only(tmp_path):
-    constant = Constant(FileData(tmp_path / "missing", 0, 4, DType.FLOAT, (1,)))
-    assert constant.type == TensorType(DType.FLOAT, (1,))
-    with pytest.raises(ModelError, match="cannot be read"):
-        constant.numpy()
-    with pytest.raises(ModelError, match="cannot be read"):
-        constant.digest()
-
-
-def test_short_file_is_refused(tmp_path):
-    (tmp_path / "short").write_bytes(b"\0" * 7)
-    constant = Constant(FileData(tmp_path / "short", 4, 4, DType.FLOAT, (1,)))
-    with pytest.raises(ModelError, match="has 7 bytes, expected at least 8"):
-        constant.numpy()
-    with pytest.raises(ModelError, match="ends 1 bytes early"):
-        constant.digest()
-
-
-def test_file_that_was_replaced_is_read_anew(tmp_path):
-    path = tmp_path / "weights"
-    path.write_bytes(np.float32(1).tobytes())
-    assert FileData(path, 0, 4, DType.FLOAT, ()).numpy() == 1
-    other = tmp_path / "other"
-    other.write_bytes(np.float32(2).tobytes())
-    other.replace(path)
-    assert FileData(path, 0, 4, DType.FLOAT, ()).numpy() == 2
-
-
 def test_file_view_does_not_copy(tmp_path):
     path = tmp_path / "weights"
     path.write_bytes(np.arange(8, dtype=np.float32).tobytes())
-    view = FileData(path, 8, 16, DType.FLOAT, (2, 2)).numpy()
+    view = StoredData(BytesInFile(path), 8, 16, DType.FLOAT, (2, 2)).numpy()
     assert view.tolist() == [[2, 3], [4, 5]]
     assert not view.flags.owndata
     assert not view.flags.writeable

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from graphopt.ir import (
+    BytesInFile,
     Constant,
     DType,
-    FileData,
     GraphBuilder,
     Lineage,
     Model,
     Node,
     Quantization,
+    StoredData,
     TensorType,
     Value,
     clone_model,
@@ -191,7 +192,10 @@ def test_shared_and_separate_equal_constants_differ_in_number_only():
 
 def test_fingerprint_and_equality_of_copies_read_no_large_constant(tmp_path):
     b = GraphBuilder()
-    missing = Constant(FileData(tmp_path / "missing", 0, 4 << 20, DType.FLOAT, (1 << 20,)))
+    with open(tmp_path / "weights", "wb") as file:
+        file.truncate(4 << 20)
+    missing = Constant(StoredData(BytesInFile(tmp_path / "weights"), 0, 4 << 20, DType.FLOAT, (1 << 20,)))
+    (tmp_path / "weights").write_bytes(b"")  # reading it would be an error from now on
     b.output(b.Neg(b.constant(missing)), "y")
     model = b.build()
     copy = clone_model(model)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, helper, numpy_helper
 
-from graphopt.serde.storage import BytesInMemory
+from graphopt.ir.storage import BytesInMemory
 from graphopt.serde.wire import SplicedTensor, WireError, cut_tensors, fields, splice_tensors, varint
 from tests.serde.file_models import rich_model, simple_model
 

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from graphopt.ir import Constant, DType, FileData, GraphBuilder
+from graphopt.ir import BytesInFile, Constant, DType, GraphBuilder, StoredData
 from graphopt.passes import PassContext
 from graphopt.transforms.deduplicate import DeduplicateConstants
 from tests.transforms.whole_graph import optimize, parse
@@ -122,7 +122,7 @@ def test_weights_in_files_are_read_only_where_two_could_be_equal(tmp_path, monke
     b = GraphBuilder(opset=18)
     total = b.input("x", DType.UINT8, [1 << 14])
     for index in range(3):
-        data = FileData(path, index << 14, 1 << 14, DType.UINT8, (1 << 14,))
+        data = StoredData(BytesInFile(path), index << 14, 1 << 14, DType.UINT8, (1 << 14,))
         total = b.op("BitwiseXor", total, b.graph.add_constant(Constant(data), f"w{index}"))
     b.output(total, "y")
     model = b.build()

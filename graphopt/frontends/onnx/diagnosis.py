@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphopt.serde.storage import ByteSource
+from graphopt.ir.storage import ByteSource
 from graphopt.serde.wire import WireError, fields
 
 __all__ = ["why_unreadable"]

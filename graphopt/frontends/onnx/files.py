@@ -12,8 +12,8 @@ from graphopt.errors import ModelError
 from graphopt.frontends.onnx.diagnosis import why_unreadable
 from graphopt.frontends.onnx.text import TEXT_SUFFIXES, parse_text
 from graphopt.ir import Model
+from graphopt.ir.storage import BytesInFile, BytesInMemory, ByteSource
 from graphopt.serde import TensorStorage, lift_model
-from graphopt.serde.storage import BytesInFile, BytesInMemory, ByteSource
 from graphopt.serde.wire import cut_tensors
 
 __all__ = ["lift_bytes", "lift_file"]

@@ -17,7 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from graphopt.errors import ModelError
-from graphopt.ir import Array, DType, unpack_bytes
+from graphopt.ir.constant import Array, unpack_bytes
+from graphopt.ir.types import DType
 
 __all__ = ["ByteSource", "BytesInFile", "BytesInMemory", "StoredData"]
 
