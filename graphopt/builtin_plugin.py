@@ -62,7 +62,7 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "O2": "inline-functions,prepare,exact,fuse,exact,tidy",
     "O3": "inline-functions,prepare,exact,fuse,exact,fuse-conv-activation,eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants",
-    "tidy": "remove-unused-functions,remove-unused-opsets",
+    "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
