@@ -23,7 +23,7 @@ def refreshed(block: Block) -> str:
     written = []
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
-        _, printed = output_of(command.split("  # ")[0])
+        _, printed = output_of(command.split("  # ")[0], inside=False)
         shown = "\n".join(line.rstrip() for line in printed.strip("\n").splitlines())
         cut = "..." in [line.strip() for line in expected.splitlines()]
         written.append(f"$ {command}\n" + (expected if cut or not expected.strip() else f"{shown}\n"))
