@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -25,13 +26,15 @@ from graphopt.verify.hints import ModelHints, model_hints
 from graphopt.verify.interface import Interface, interface_changes
 from graphopt.verify.noise import Moves, measure_noise, moves_between
 from graphopt.verify.opening import CheckOptions, Opener, OrtOpener, ReferenceOpener
-from graphopt.verify.tolerance import Noise
+from graphopt.verify.tolerance import Noise, kind_of
 from graphopt.verify.user_inputs import check_inputs, load_inputs
 from graphopt.verify.verdict import SampleVerdict, Verdict
 
 __all__ = ["Expectation", "expect"]
 
 logger = logging.getLogger(__name__)
+
+_SEVERAL: Final = 4
 
 
 class _InputsError(ExecutionError):
@@ -227,7 +230,7 @@ class Expectation:
                 "failed", "; ".join(reasons), samples=verdicts, interface=tuple(changes), failing_feeds=feeds
             )
         doubt = self._doubt(verdicts)
-        return Verdict("inconclusive" if doubt else "ok", doubt, samples=verdicts)
+        return Verdict("inconclusive" if doubt else "ok", doubt, samples=verdicts, notes=self._insensitive())
 
     def _doubt(self, verdicts: Sequence[SampleVerdict]) -> str:
         """Why a check that found nothing wrong does not prove anything; empty if it does."""
@@ -241,6 +244,14 @@ class Expectation:
             if not any(_is_empty(value) or is_informative({name: value}) for value in values):
                 return f"output {name!r} of the original is NaN or infinite on all inputs that were tried; bring better ones"
         return ""
+
+    def _insensitive(self) -> tuple[str, ...]:
+        """Outputs that are one number throughout, as with weights that are all equal: many a wrong rewrite would not show there."""
+        return tuple(
+            f"output {name!r} of the original is the same number throughout, which shows little"
+            for name in self.samples[0].outputs
+            if self.samples[0].feeds and all(_is_uniform(sample.outputs[name]) for sample in self.samples)
+        )
 
     def noise(self) -> list[dict[str, Noise]]:
         """For each sample, how much each tensor of the outputs moves when only rounding changes; measured when first asked."""
@@ -264,6 +275,12 @@ def _run_one(runner: Runner, feeds: Feeds) -> Outputs | str:
         return runner.run(feeds)
     except ExecutionError as err:
         return str(err)
+
+
+def _is_uniform(value: Datum) -> bool:
+    if not isinstance(value, np.ndarray) or value.size < _SEVERAL or kind_of(value.dtype) != "float":
+        return False
+    return bool(np.all(value == value.reshape(-1)[0]))
 
 
 def _is_empty(value: Datum) -> bool:

@@ -45,6 +45,7 @@ class Verdict:
         reason: in a line; empty when all is well.
         numerics: what was allowed.
         samples: what each set of inputs showed.
+        notes: what makes the verdict weaker than it looks, one text each.
         interface: how inputs and outputs differ, one text each; any of them means ``failed``.
         runtime: what ran the models.
         seconds: how long it took.
@@ -55,6 +56,7 @@ class Verdict:
     reason: str = ""
     numerics: str = "exact"
     samples: tuple[SampleVerdict, ...] = ()
+    notes: tuple[str, ...] = ()
     interface: tuple[str, ...] = ()
     runtime: str = "ONNX Runtime"
     seconds: float = 0.0
@@ -90,12 +92,13 @@ class Verdict:
         random = [output.name for output in self.worst if output.status == "skipped"]
         if random:
             many += f"; random, so compared by type only: {', '.join(random)}"
+        weak = f"; {'; '.join(self.notes)}" if self.notes else ""
         if all(output.identical or output.status == "skipped" for output in self.worst):
-            return f"ok: same bits on {many}"
+            return f"ok: same bits on {many}{weak}"
         certain = [output for sample in self.samples for output in sample.outputs if output.status == "ok"]
         worst = max(certain or self.worst, key=_badness)
         note = f" ({worst.note})" if worst.note else ""
-        return f"ok: same numbers on {many}, largest difference {worst.max_rel:.2g} of output {worst.name!r}{note}"
+        return f"ok: same numbers on {many}, largest relative difference {worst.max_rel:.2g} in output {worst.name!r}{note}{weak}"
 
     def to_json(self) -> dict[str, object]:
         """The verdict as what ``json.dumps`` takes."""
@@ -106,6 +109,7 @@ class Verdict:
             "numerics": self.numerics,
             "runtime": self.runtime,
             "seconds": round(self.seconds, 3),
+            "notes": list(self.notes),
             "interface": list(self.interface),
             "samples": [
                 {

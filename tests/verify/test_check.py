@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_folding_passes_where_re_association_is_declared():
     verdict = check_equivalence(convolution(folded=False), convolution(folded=True), numerics=Reassociates())
     assert verdict.ok
     assert not verdict.bit_exact
-    assert "ok: same numbers on 4 sets of inputs, largest difference" in verdict.summary
+    assert "ok: same numbers on 4 sets of inputs, largest relative difference" in verdict.summary
 
 
 @pytest.mark.parametrize("epsilon", [1e-3, 1e-4])
@@ -279,3 +280,18 @@ def test_models_without_inputs_are_checked():
     body = "g () => (float[2] y) {{ y = Constant<value_floats = [1.0, {}]>() }}"
     assert check(body.format("2.0"), body.format("2.0"), Exact()).ok
     assert "failed" == check(body.format("2.0"), body.format("3.0"), Exact()).status
+
+
+def test_outputs_that_are_one_number_throughout_are_noted():
+    body = "g (float[n, 4] x) => (float[n, 4] y) { t = Sub(x, x) y = Softmax(t) }"
+    verdict = check(body, body)
+    assert verdict.ok
+    assert ("output 'y' of the original is the same number throughout, which shows little",) == verdict.notes
+    assert verdict.notes[0] in verdict.summary
+
+
+def test_verdicts_travel_between_processes():
+    verdict = check("g (float[n] x) => (float[n] y) { y = Neg(x) }", "g (float[n] x) => (float[n] y) { y = Abs(x) }")
+    copy = pickle.loads(pickle.dumps(verdict))
+    assert (verdict, verdict.summary) == (copy, copy.summary)
+    assert ["x"] == list(copy.failing_feeds)
