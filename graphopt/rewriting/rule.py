@@ -169,6 +169,7 @@ def rewrite(
         PatternError: if the pattern names an operator, attribute or number of inputs that no schema has.
 
     Example:
+        >>> from graphopt.rewriting import any_, op
         >>> @rewrite(op.Neg(op.Neg(any_("x"))))
         ... def eliminate_double_neg(m, rw):
         ...     return m["x"]
