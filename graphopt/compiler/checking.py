@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from graphopt.backends.onnx.files import save
+from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import OptimizeReport
 from graphopt.errors import ExecutionError, GraphoptError, VerificationError
 from graphopt.ir import Model
@@ -26,26 +25,11 @@ if TYPE_CHECKING:
     from graphopt.compiler.optimizing import Compilation
     from graphopt.verify import Expectation
 
-__all__ = ["CheckRequest", "Checker", "check_result"]
+__all__ = ["Checker", "check_result"]
 
 logger = logging.getLogger(__name__)
 
 _BINARY_SUFFIXES = (".onnx", ".ort", ".pb", ".model", "")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckRequest:
-    """How a result is to be checked.
-
-    Attributes:
-        inputs: an ``.npz`` file or arrays by name; drawn when ``None``.
-        seed: of drawn inputs.
-        reproducer: folder for what shows a failure again, ``None`` for none.
-    """
-
-    inputs: str | os.PathLike[str] | Mapping[str, object] | None = None
-    seed: int = 0
-    reproducer: Path | None = None
 
 
 class Checker:

@@ -6,14 +6,18 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
+from graphopt.errors import VerificationError
 from graphopt.ir import Model
+from graphopt.numerics import Numerics
 from graphopt.passes import Instrumentation, Pipeline, PipelineReport
+from graphopt.passes.dumps import Reproducer
 from graphopt.passes.verify_each import VerifyEach
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import EVERYWHERE, Applications, Explain, Site
@@ -132,7 +136,7 @@ def optimize(
         instrumentations: who watches the pipeline.
         progress: told what is going on, in a few words.
         bisect_limit: stop after this many rewrites.
-        verify_each: check the invariants of the IR after each pass, and what each pass declares.
+        verify_each: check the invariants of the IR after each pass, what each pass declares, and (with ``check``) its numbers.
         explain: told of each candidate at which a rule did not apply.
         reproducer: folder for what is needed to replay a failed check or pass.
         plugins: where passes, frontends and backends come from; built-in and installed ones by default.
@@ -156,30 +160,75 @@ def optimize(
     passes = set(environment.plugins.passes)
     rules = frozenset((name, EVERYWHERE) for name in disabled if name not in passes)
     chosen = environment.pipeline(pipeline, level, options, [name for name in disabled if name in passes])
-    watchers = [*instrumentations]
-    if verify_each:
-        watchers.append(VerifyEach())
     work = Compilation(
-        source, environment, chosen, target, watchers, explain, progress or _nobody, seed, rules, bisect_limit
+        source,
+        environment,
+        chosen,
+        target,
+        tuple(instrumentations),
+        explain,
+        progress or _nobody,
+        seed,
+        rules,
+        bisect_limit,
     )
-    model = work.lift()
-    report = OptimizeReport(
-        source=model.source or type(source).__name__,
-        level="" if pipeline is not None else level,
-        target=target,
-        pipeline=chosen.to_text(),
-        numerics=chosen.declared_numerics,
-        ops_before=count_ops(model),
-        bytes_before=model.constant_bytes,
-        seconds=work.seconds,
-    )
-    made = work.run(model)
+    again = None if reproducer is None else Path(reproducer)
+    with ExitStack() as stack:
+        work.instrumentations = (
+            *instrumentations,
+            *_checks_of_each_pass(work, stack, CheckRequest(inputs, seed), wanted=verify_each, run=check),
+            *_reproducer_of_passes(instrumentations, again),
+        )
+        model = work.lift()
+        report = OptimizeReport(
+            source=model.source or type(source).__name__,
+            level="" if pipeline is not None else level,
+            target=target,
+            pipeline=chosen.to_text(),
+            numerics=chosen.declared_numerics,
+            ops_before=count_ops(model),
+            bytes_before=model.constant_bytes,
+            seconds=work.seconds,
+        )
+        made = work.run(model)
     report.passes = made.records
     if check:
-        from graphopt.compiler.checking import CheckRequest, check_result  # lazily: imports the runtimes
+        from graphopt.compiler.checking import check_result  # lazily: most of it is needed for a check only
 
-        request = CheckRequest(inputs, seed, None if reproducer is None else Path(reproducer))
-        model = check_result(work, model, made, report, request)
+        model = check_result(work, model, made, report, CheckRequest(inputs, seed, again))
     report.ops_after = count_ops(model)
     report.bytes_after = model.constant_bytes
     return Optimized(model, report, environment.backend(target))
+
+
+def _checks_of_each_pass(
+    work: Compilation, stack: ExitStack, request: CheckRequest, *, wanted: bool, run: bool
+) -> list[Instrumentation]:
+    """What ``verify_each`` asks for: invariants, what passes declare, and numbers if models may be run."""
+    if not wanted:
+        return []
+    if not run:
+        return [VerifyEach()]
+    from graphopt.compiler.checking import Checker  # lazily, as above
+
+    checker = stack.enter_context(Checker(work, request))
+
+    def numbers(model: Model, numerics: Numerics) -> None:
+        verdict = checker.check(work.environment.legalized(model, work.target), numerics)
+        if verdict.status == "failed":
+            raise VerificationError(f"the model differs from the original: {verdict.reason}")
+
+    return [VerifyEach(numbers)]
+
+
+def _reproducer_of_passes(given: Sequence[Instrumentation], folder: Path | None) -> list[Instrumentation]:
+    """Writes what replays a failed pass, unless the caller brought such a watcher."""
+    if folder is None or any(isinstance(item, Reproducer) for item in given):
+        return []
+
+    def save_again(model: Model, path: Path) -> None:
+        from graphopt.backends.onnx.files import save  # lazily: imports onnx
+
+        save(model, path, force=True)
+
+    return [Reproducer(folder, save_again)]

@@ -271,3 +271,18 @@ def test_a_session_runs_what_optimize_gives(environment: Environment):
     for source in (TWO_ABS, result, result.model, result.proto):
         with graphopt.Session(source) as session:
             assert session.run({"x": x})["y"].tolist() == [2.0, 3.0]  # type: ignore[union-attr]
+
+
+def test_verify_each_names_the_pass_that_changes_numbers(environment: Environment):
+    """Numbers are checked after each pass, and the error says after which one they were wrong."""
+    with pytest.raises(PassError, match="pass 'wrong': changes the numbers, declared exact"):
+        optimize(TWO_ABS, pipeline="wrong", plugins=with_passes(Wrong), verify_each=True)
+    assert optimize(digits_model(), plugins=environment.plugins, verify_each=True).report.skipped == []
+
+
+def test_a_failing_pass_leaves_what_replays_it(tmp_path: Path):
+    """The model before the pass, and the pipeline."""
+    with pytest.raises(PassError):
+        optimize(TWO_ABS, pipeline="broken", plugins=with_passes(Broken), reproducer=tmp_path / "again", check=False)
+    assert (tmp_path / "again" / "model.onnx").exists()
+    assert (tmp_path / "again" / "pipeline.txt").read_text().strip() == "broken"
