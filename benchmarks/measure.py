@@ -168,6 +168,7 @@ def save_record(name: str, results: object, *, settings: Mapping[str, object], p
     record = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "machine": machine(),
         "versions": versions(),
         "settings": dict(settings),
@@ -175,6 +176,17 @@ def save_record(name: str, results: object, *, settings: Mapping[str, object], p
     }
     path.write_text(json.dumps(record, indent=1, default=_plain) + "\n", encoding="utf-8")
     return path
+
+
+def _commit() -> str:
+    """Return the commit of the working tree, "+" behind it when files differ from it; empty outside of git."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
 
 
 def _plain(value: object) -> object:
