@@ -23,6 +23,7 @@ TWO = "float[2,3] x, float[2,3] z"
         ),
         ("a = Concat<axis=0>(x, z) y = Concat<axis=0>(a, a)", ["Concat", "Concat"], {}),
         ("a = Concat<axis=0>(x, z) y = Concat<axis=1>(a, a)", ["Concat", "Concat"], {}),
+        ("a = Concat<axis=0>(x, z) b = Concat<axis=0>(z, x) y = Concat<axis=1>(a, b)", ["Concat"] * 3, {}),
         ("a = Concat<axis=1>(x, e) y = Exp(a)", ["Exp"], {"flatten-concat": 1}),
         ("y = Concat<axis=1>(x, e, z, e)", ["Concat"], {"flatten-concat": 1}),
         ("a = Concat<axis=1>(e, e) y = Exp(a)", ["Exp"], {"flatten-concat": 1}),

@@ -107,6 +107,8 @@ def test_others_that_change_nothing_go(body, shape, ops):
         ("a = Unsqueeze(x, one) b = Reshape(a, s34)", "2,6", ["Reshape"]),
         # a zero refers to the tensor between
         ("a = Reshape(x, s34) b = Reshape(a, s00)", "2,6", ["Reshape"]),
+        ("a = Reshape(x, s34) b = Reshape(a, s02m)", "2,6", ["Reshape"]),
+        ("a = Reshape(x, s34) b = Reshape(a, s02m)", "*", ["Reshape"]),
         ("a = Transpose(x) b = Reshape(a, s0m) c = Reshape(b, s0m)", "N,4", ["Transpose"]),
         # Squeeze and Unsqueeze
         ("a = Unsqueeze(x, one) b = Squeeze(a, one)", "N,M", []),
@@ -125,7 +127,7 @@ def test_others_that_change_nothing_go(body, shape, ops):
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_chains_merge(body, shape, ops, n):
     """Also for N=0: a -1 must not appear beside a size that may be zero."""
-    constants = ints(s12=[12], s34=[3, -1], s00=[0, 0], s0m=[0, -1], zero=[0], one=[1], last=[-1])
+    constants = ints(s12=[12], s34=[3, -1], s00=[0, 0], s0m=[0, -1], s02m=[0, 2, -1], zero=[0], one=[1], last=[-1])
     refuses_empty = "s0m" in body  # ONNX Runtime finds no size for -1 then
     names = [word.rstrip(")") for word in body.replace("(", " ").replace(",", " ").split()]
     last = names[names.index("=", len(names) - names[::-1].index("=") - 1) - 1]

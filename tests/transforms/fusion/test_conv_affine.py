@@ -159,6 +159,7 @@ def test_factors_before_conv(body, shape, conv):
         ("Div(c, x)", "2,6,7", normal(6, 1)),
         ("Mul(x, c)", "2,1,7", normal(6, 1)),  # broadcasts the input
         ("Mul(x, c)", "6,7", normal(1, 6, 1)),
+        ("Mul(x, c)", "6,6", normal(1, 6, 1)),
         ("Mul(x, c)", "2,C,7", normal(6, 1)),
         ("Mul(x, c)", "2,6,7", normal(7)),
         ("Mul(x, c)", "2,6,7", np.full((), np.nan, np.float32)),
