@@ -2,7 +2,8 @@
 
 The whole-model run sees no large weights (types need shapes, not numbers) and does not believe intermediate ``value_info``: what a file
 says of inner values is often left over from before its inputs were made dynamic. It is used only for outputs of operators that nobody
-has inference for. Numerics: none; shapes are what ONNX infers, symbols included.
+has inference for. Nor does it see defaults that callers may override, or nodes that ONNX's inference is known to read otherwise than
+runtimes do. Numerics: none; shapes are what ONNX infers, symbols included.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto, TypeProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from graphopt.ir import DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
 from graphopt.serde import attribute_to_proto, constant_to_proto, emit_model, type_from_proto, type_to_proto
@@ -45,6 +46,45 @@ def _schema(domain: str, op_type: str, opset: int) -> onnx.defs.OpSchema | None:
     return found
 
 
+def _is_misread(node: Node) -> bool:
+    """Whether C++ inference takes a node otherwise than runtimes do.
+
+    Before opset 11 it finds only axes of Squeeze and Unsqueeze that are sorted and not negative. From opset 13 on it takes an empty list
+    of axes as none, where runtimes squeeze all.
+    """
+    if node.op not in ("Squeeze", "Unsqueeze"):
+        return False
+    opset = node.opset or 0
+    if opset < 13:
+        axes = node.ints_attr("axes") or ()
+        return opset < 11 and (min(axes, default=0) < 0 or list(axes) != sorted(axes))
+    axes_input = node.input_at(1)
+    axes_array = None if axes_input is None else axes_input.array()
+    return node.op == "Squeeze" and axes_array is not None and axes_array.size == 0
+
+
+def _hide_misread_nodes(model: Model, proto: ModelProto) -> None:
+    """Give nodes that inference would misread a name that it does not know."""
+    hidden = {
+        value.name
+        for graph in model.graphs()
+        for node in graph.nodes
+        if node.op in ("Squeeze", "Unsqueeze") and _is_misread(node)
+        for value in node.outputs
+    }
+    if not hidden:
+        return
+    todo = [proto.graph.node, *(function.node for function in proto.functions)]
+    while todo:
+        for node in todo.pop():
+            if node.op_type in ("Squeeze", "Unsqueeze") and not hidden.isdisjoint(node.output):
+                node.op_type = f"{node.op_type}.unread"
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    todo.append(attribute.g.node)
+                todo.extend(inner.node for inner in attribute.graphs)
+
+
 class OnnxTypes:
     """Finds types by ONNX's shape inference; implements :class:`graphopt.passes.ModelTypes`."""
 
@@ -57,8 +97,14 @@ class OnnxTypes:
     def infer_model(self, model: Model) -> int:
         """Set the types of values, subgraphs included. What can't be inferred keeps its stated element type and rank only."""
         proto = emit_model(model, lineage=False, place=_placed)
+        defaults = {value.name for value in model.graph.initializers() if value.is_input and not value.is_constant}
+        if defaults:  # a caller may give other numbers, of other sizes
+            kept = [item for item in proto.graph.initializer if item.name not in defaults]
+            del proto.graph.initializer[:]
+            proto.graph.initializer.extend(kept)
         known_ops = {function.key[:2] for function in model.functions.values()}
         self._forget_statements(proto.graph, model, known_ops)
+        _hide_misread_nodes(model, proto)
         if proto.ByteSize() > _MAX_MESSAGE:
             logger.warning("the model is too large for type inference; types stay as the file states them")
             return 0
@@ -81,6 +127,9 @@ class OnnxTypes:
             for attribute in node.attribute:
                 for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else []:
                     self._forget_statements(inner, model, functions)
+                    for given in inner.input:  # their node gives them, for a loop perhaps another shape each time
+                        if given.type.HasField("tensor_type"):
+                            given.type.tensor_type.ClearField("shape")
         infos = [info for info in graph.value_info if info.name in kept]
         del graph.value_info[:]
         graph.value_info.extend(infos)
@@ -144,7 +193,7 @@ class OnnxTypes:
         nothing: list[Type | None] = [None] * len(node.outputs)
         version = node.opset
         owner = node.graph.owner if node.graph is not None else None
-        if version is None or owner is None or node.subgraphs or node.has_references:
+        if version is None or owner is None or node.subgraphs or node.has_references or _is_misread(node):
             return nothing
         schema = _schema(node.domain, node.op_type, version)
         if schema is None or not schema.has_type_and_shape_inference_function:
