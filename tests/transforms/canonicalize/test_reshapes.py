@@ -253,3 +253,21 @@ def test_any_chain_keeps_its_result(drawn):
     expected = run(proto, feeds)
     outcome = transform(proto, STEP)
     assert_same_bits(expected, run(outcome.after, feeds))
+
+
+@pytest.mark.parametrize(
+    ("body", "ops"),
+    [
+        ("t = Squeeze(x, e)", ["Squeeze", "Exp"]),
+        ("s = Squeeze(x, e) t = Unsqueeze(s, e)", ["Squeeze", "Unsqueeze", "Exp"]),
+        ("s = Squeeze(x, e) t = Squeeze(s, e)", ["Squeeze", "Squeeze", "Exp"]),
+        ("t = Unsqueeze(x, e)", ["Exp"]),
+    ],
+)
+def test_an_empty_list_of_axes_to_squeeze_stays(body, ops):
+    """It means no axis to the specification and all of size 1 to ONNX Runtime."""
+    proto = model(f"{body} y = Exp(t)", "float[1,3] x", initializers=ints(e=[]))
+    outcome = transform(proto, STEP)
+    assert ops == outcome.ops
+    feeds = feeds_for(proto)
+    assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
