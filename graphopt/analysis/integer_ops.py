@@ -168,7 +168,7 @@ def _squeeze(node: Node, _output: int, inputs: Inputs) -> Integers | None:
         return None
     stated = node.ints_attr("axes") is not None or node.input_at(1) is not None
     axes = axes_of(node, inputs) if stated else tuple(axis for axis, size in enumerate(data.shape) if size == 1)
-    if axes is None:
+    if not axes and (axes is None or stated):  # an empty list: none to the specification, all to ONNX Runtime
         return None
     places = {axis + data.rank if axis < 0 else axis for axis in axes}
     if any(not 0 <= place < data.rank or data.shape[place] != 1 for place in places):

@@ -63,7 +63,7 @@ class EliminateReshape(RewritePattern):
         if have is None:
             return NoMatch("the rank of %r is not known", x.name)
         if node.op in ("Squeeze", "Unsqueeze"):  # each of them changes the rank or nothing
-            if wanted is not None and len(wanted) == len(have):
+            if wanted is not None and len(wanted) == len(have) and ints_operand(node, "axes", 1) != ():
                 return x
         elif node.op == "Flatten":
             if len(have) == 2 and node.attr("axis", 1) in (1, -1):
@@ -133,7 +133,7 @@ class MergeReshapes(RewritePattern):
     def _undoes(outer: Node, inner: Node) -> bool:
         """Whether a Squeeze and an Unsqueeze name the same axes of the same (larger) rank."""
         first, second = ints_operand(inner, "axes", 1), ints_operand(outer, "axes", 1)
-        if not isinstance(first, tuple) or not isinstance(second, tuple) or len(first) != len(second):
+        if not isinstance(first, tuple) or not isinstance(second, tuple) or len(first) != len(second) or not first:
             return False
         if set(first) == set(second):
             return True
@@ -147,8 +147,8 @@ class MergeReshapes(RewritePattern):
     def _all_axes(outer: Node, inner: Node) -> tuple[int, ...] | None:
         """Axes of one Squeeze or Unsqueeze that does what two do."""
         first, second = ints_operand(inner, "axes", 1), ints_operand(outer, "axes", 1)
-        if not isinstance(first, tuple) or not isinstance(second, tuple):
-            return None
+        if not isinstance(first, tuple) or not isinstance(second, tuple) or not first or not second:
+            return None  # no axes in a list: none to the specification, all to ONNX Runtime
         if outer.op == "Squeeze":  # inner axes count in x, outer ones in what is left of it
             x, middle = inner.inputs[0], inner.output
             before = normalize_axes(first, x.rank if x is not None else None)

@@ -139,6 +139,8 @@ def _squeeze(node: Node, inputs: Inputs, limit: int) -> Results:
     if x is None:
         return None
     stated = _integers(node, inputs, 1, "axes")
+    if stated is not None and not stated:
+        return None  # none of them to the specification, all of them to ONNX Runtime
     axes = _axes(stated, x.ndim) if stated is not None else [a for a, size in enumerate(x.shape) if size == 1]
     if axes is None or any(x.shape[axis] != 1 for axis in axes):
         return None
