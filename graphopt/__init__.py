@@ -24,20 +24,36 @@ if TYPE_CHECKING:
     from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
     from graphopt.errors import GraphoptError as GraphoptError
     from graphopt.hookspecs import hookimpl as hookimpl
+    from graphopt.ir import GraphBuilder as GraphBuilder
+    from graphopt.passes import PassManager as PassManager
     from graphopt.passes import Pipeline as Pipeline
+    from graphopt.passes import RewritePass as RewritePass
+    from graphopt.rewriting import NoMatch as NoMatch
+    from graphopt.rewriting import any_ as any_
+    from graphopt.rewriting import const as const
+    from graphopt.rewriting import op as op
+    from graphopt.rewriting import rewrite as rewrite
 
 #: What each public name is imported from, when somebody first asks for it: ``import graphopt`` itself imports nothing.
 _PUBLIC = {
+    "GraphBuilder": "graphopt.ir",
     "GraphoptError": "graphopt.errors",
+    "NoMatch": "graphopt.rewriting",
     "OptimizeReport": "graphopt.compiler",
     "Optimized": "graphopt.compiler",
+    "PassManager": "graphopt.passes",
     "Pipeline": "graphopt.passes",
+    "RewritePass": "graphopt.passes",
     "Session": "graphopt.compiler",
+    "any_": "graphopt.rewriting",
     "compare": "graphopt.compiler",
+    "const": "graphopt.rewriting",
     "hookimpl": "graphopt.hookspecs",
     "lift": "graphopt.compiler",
     "lower": "graphopt.compiler",
+    "op": "graphopt.rewriting",
     "optimize": "graphopt.compiler",
+    "rewrite": "graphopt.rewriting",
     "to_graphsurgeon": "graphopt.compiler",
 }
 

@@ -82,4 +82,4 @@ def test_the_smallest_plugin_is_small():
         folder / "src/graphopt_double_neg/__init__.py",
         folder / "tests/test_double_neg.py",
     ]
-    assert [11, 22, 10] >= [len(path.read_text(encoding="utf-8").splitlines()) for path in files]
+    assert [11, 21, 9] >= [len(path.read_text(encoding="utf-8").splitlines()) for path in files]

@@ -1,7 +1,6 @@
 from graphopt_double_neg import EliminateDoubleNeg
 
-from graphopt.ir import GraphBuilder
-from graphopt.passes import PassManager
+from graphopt import GraphBuilder, PassManager
 
 
 def test_double_negation_goes():

@@ -1,8 +1,6 @@
 """Rewrite Neg(Neg(x)) to x: the smallest graphopt plugin."""
 
-from graphopt import hookimpl
-from graphopt.passes import RewritePass
-from graphopt.rewriting import any_, op, rewrite
+from graphopt import RewritePass, any_, hookimpl, op, rewrite
 
 
 @rewrite(op.Neg(op.Neg(any_("x"))))
