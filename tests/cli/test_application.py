@@ -15,7 +15,7 @@ from graphopt.cli import app
 from graphopt.cli.group import COMMANDS
 from graphopt.data import digits_model
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 MODEL = str(digits_model())
 GRAPHOPT = [sys.executable, "-m", "graphopt"]
 

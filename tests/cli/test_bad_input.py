@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from graphopt.cli import app
 from graphopt.data import digits_model
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 GOOD = digits_model().read_bytes()
 COMMANDS = (["optimize", "-o"], ["inspect"], ["run"], ["bench"])
 

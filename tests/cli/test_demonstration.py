@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from graphopt.cli import app
 from graphopt.data import digits_model
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 
 
 def test_demo_reports_before_and_after(tmp_path: Path) -> None:

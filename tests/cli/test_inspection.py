@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from graphopt.cli import app
 from graphopt.data import digits_model
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 
 
 def inspected(*arguments: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from graphopt.cli import app
 from graphopt.plugin_manager import KINDS
 from graphopt.report.listing_view import listing_view
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -22,7 +22,7 @@ from graphopt.passes import Pass, RewritePass
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import Match, Rewriter, any_, op, rewrite
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 MODEL = str(digits_model())
 
 

@@ -16,7 +16,7 @@ from graphopt.cli.group import CommandGroup
 from graphopt.data import digits_model
 from graphopt.plugin_manager import PluginManager, ReportSection
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 MODEL = str(digits_model())
 
 

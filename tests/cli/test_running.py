@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from graphopt.cli import app
 from graphopt.data import digits_model, digits_test
 
-runner = CliRunner()
+runner = CliRunner(env={"COLUMNS": "160"})
 MODEL = str(digits_model())
 
 
