@@ -29,6 +29,7 @@ class SimplifyIf(Pass):
     """Put the branch that a constant condition chooses in place of its If. Exact; idempotent; nested ones in one run."""
 
     name: ClassVar[str] = "simplify-if"
+    idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
@@ -58,7 +59,7 @@ class _Simplifier:
         self._graph = graph
         self._ctx = ctx
         self._name = pass_name
-        self._names: Counter[str] | None = None
+        self._names: Counter[str] = Counter()
         self.rewriter = Rewriter(ctx.types)
 
     def run(self, op: str, expand: Callable[[_Simplifier, Node], Sequence[Value] | None]) -> PassResult:
@@ -84,6 +85,7 @@ class _Simplifier:
     def splice(self, body: Graph, anchor: Node) -> list[Value]:
         """Move the contents of a subgraph right before the node that holds it; the values that the subgraph gave out."""
         graph = cast(Graph, anchor.graph)
+        self._count_names()
         outputs = list(body.outputs)
         for index in reversed(range(len(outputs))):
             body.remove_output(index)
@@ -101,24 +103,24 @@ class _Simplifier:
 
     def forget(self, body: Graph) -> None:
         """The names of a subgraph that is going away are free."""
-        self._known_names.subtract(_names(body))
+        self._count_names()
+        self._names.subtract(_names(body))
 
     def _settle_value(self, value: Value) -> None:
         if value.name and self._count(value.name) > 1:
             self._rename(value)
 
-    @property
-    def _known_names(self) -> Counter[str]:
-        if self._names is None:
-            self._names = Counter(_names(self._graph))
-        return self._names
+    def _count_names(self) -> None:
+        """Count all names, once, while everything is still in its place."""
+        if not self._names:
+            self._names.update(_names(self._graph))
 
     def _count(self, name: str) -> int:
         """How many values and nodes have a name."""
-        return self._known_names[name]
+        return self._names[name]
 
     def _rename(self, item: Value | Node) -> None:
-        self._known_names[item.name] -= 1
+        self._names[item.name] -= 1
         item.lineage = item.lineage
         item.name = self.rewriter.graph.fresh_name(item.name)
 

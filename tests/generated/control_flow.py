@@ -136,7 +136,7 @@ def scan(scope: Scope) -> object:
     computed = [name for name in body.own if name not in inputs]
     outputs = [_body_value(body, body.dtype(name), of=computed) for name in inputs[: len(states)]]
     outputs.append(_pick_output(body))
-    named = [name for name in outputs if name is not None]
+    named = [name for name in outputs if name is not None and name not in inputs]  # ONNX Runtime gives back garbage for these
     if len(named) < len(outputs) or len(set(named)) < len(named):
         return None
     return scope.node("Scan", [*states, x], outputs=len(named), body=body.graph("body", infos, _infos(body, named)), num_scan_inputs=1)

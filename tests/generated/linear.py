@@ -65,7 +65,7 @@ def _activation(scope: Scope, y: str) -> object:
 def matmul(scope: Scope) -> object:
     """MatMul with a constant or computed factor, then Add or the like."""
     rng = scope.world.rng
-    a = scope.pick(lambda x: _is_float(x) and x.ndim > 0)
+    a = scope.pick(lambda x: _is_float(x) and x.ndim > 0 and x.size > 0)
     if a is None:
         return None
     like = scope.arrays[a]
@@ -77,7 +77,7 @@ def matmul(scope: Scope) -> object:
 def gemm(scope: Scope) -> object:
     """Gemm, transposed any way, with every addend there may be; Transpose before it now and then."""
     rng = scope.world.rng
-    a = scope.pick(lambda x: _is_float(x) and x.ndim == 2)
+    a = scope.pick(lambda x: _is_float(x) and x.ndim == 2 and x.size > 0)
     if a is None:
         return None
     like = scope.arrays[a]

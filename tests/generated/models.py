@@ -177,11 +177,11 @@ def _feeds(scope: Scope, inputs: list[_Input], overridable: list[_Input]) -> lis
     rng, wild = scope.world.rng, scope.world.wild
     first = {item.name: item.array for item in inputs}
     feeds = [first]
-    reduces = any(node.op_type.startswith(("Reduce", "Arg")) for node in scope.nodes)
+    reduces = any(node.op_type.startswith(("Reduce", "Arg", "MatMul", "Gemm", "Softmax", "LogSoftmax")) for node in scope.nodes)
     for attempt in range(4):
         sizes = {name: rng.choice((0, 1, 1, 2, 3, 4, 5)) for name in (*_SYMBOLS, *[f"s{size}" for size in range(6)])}
         resize = attempt > 0
-        if reduces:  # of no elements, ONNX Runtime gives back other shapes than it says
+        if reduces:  # of no elements, ONNX Runtime gives back other shapes than it says, or memory that it never wrote
             sizes = {name: size or 1 for name, size in sizes.items()}
         drawn = {item.name: item.drawn(rng, sizes if resize else {}, wild=wild, resize=resize, low=int(reduces)) for item in inputs}
         for item in overridable:
