@@ -27,6 +27,7 @@ class EliminateDeadCode(Pass):
     """
 
     name: ClassVar[str] = "eliminate-dead-code"
+    idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:

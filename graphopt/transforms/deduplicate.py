@@ -33,6 +33,7 @@ class DeduplicateConstants(Pass):
     """
 
     name: ClassVar[str] = "deduplicate-constants"
+    idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
     min_outer_bytes: int = 1024
 

@@ -45,6 +45,7 @@ class FoldConstants(Pass):
     """
 
     name: ClassVar[str] = "fold-constants"
+    idempotent: ClassVar[bool] = True
     max_growth: Annotated[int, msgspec.Meta(ge=0)] = 1024
     max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1 << 28
     float_math: bool = True
