@@ -85,6 +85,19 @@ def _hide_misread_nodes(model: Model, proto: ModelProto) -> None:
                 todo.extend(inner.node for inner in attribute.graphs)
 
 
+def _forget_unsteady_state(node: NodeProto, body: GraphProto) -> None:
+    """Forget the stated shape of what a loop carries, unless the body states that it gives back what it is given."""
+    if node.op_type not in ("Loop", "Scan"):
+        return
+    scanned = sum(attribute.i for attribute in node.attribute if attribute.name == "num_scan_inputs")
+    first = 2 if node.op_type == "Loop" else 0
+    carried = body.input[first : len(body.input) - scanned]
+    given_back = body.output[1:] if node.op_type == "Loop" else body.output
+    for value, next_value in zip(carried, given_back, strict=False):
+        if value.type != next_value.type and value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+
+
 class OnnxTypes:
     """Finds types by ONNX's shape inference; implements :class:`graphopt.passes.ModelTypes`."""
 
@@ -126,10 +139,8 @@ class OnnxTypes:
                 kept.update(node.output)
             for attribute in node.attribute:
                 for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else []:
+                    _forget_unsteady_state(node, inner)
                     self._forget_statements(inner, model, functions)
-                    for given in inner.input:  # their node gives them, for a loop perhaps another shape each time
-                        if given.type.HasField("tensor_type"):
-                            given.type.tensor_type.ClearField("shape")
         infos = [info for info in graph.value_info if info.name in kept]
         del graph.value_info[:]
         graph.value_info.extend(infos)
