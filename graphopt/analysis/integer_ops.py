@@ -22,6 +22,8 @@ _LIMITS = {
     DType.UINT16: (0, (1 << 16) - 1),
     DType.UINT32: (0, (1 << 32) - 1),
 }
+#: No axis is taken to be longer; in 8 or 16 bits a size may wrap around.
+_MOST_OF_A_SIZE = (1 << 31) - 1
 
 
 def _at(inputs: Inputs, index: int) -> Integers | None:
@@ -38,7 +40,7 @@ def axes_of(node: Node, inputs: Inputs, position: int = 1) -> tuple[int, ...] | 
 
 
 def _fits(result: Integers | None, node: Node) -> Integers | None:
-    """Numbers that overflow their type are not known; an expression over sizes is taken to fit in 64 bits."""
+    """Numbers that overflow their type are not known; an expression over sizes is taken to fit in 64 bits, a size in 32."""
     if result is None:
         return None
     dtype = node.output.dtype
@@ -46,7 +48,10 @@ def _fits(result: Integers | None, node: Node) -> Integers | None:
     narrow = dtype is not None and dtype is not DType.INT64
     kept: list[Dim] = []
     for item in result.elements:
-        known = low <= item <= high if isinstance(item, int) else not narrow or _is_plain(item)
+        if isinstance(item, int):
+            known = low <= item <= high
+        else:
+            known = not narrow or (high >= _MOST_OF_A_SIZE and _is_plain(item))
         kept.append(item if known else None)
     return Integers(result.shape, tuple(kept))
 

@@ -127,7 +127,7 @@ class _Keys:
         if node not in self._insides:
             parts: list[Hashable] = []
             places: dict[Value, Hashable] = {}
-            whole = all(self._describe(graph, places, parts) for graph in node.subgraphs)
+            whole = all(self._describe(graph, places, parts) for graph in _subgraphs_by_name(node))
             self._insides[node] = tuple(parts) if whole else None
         return self._insides[node]
 
@@ -144,7 +144,7 @@ class _Keys:
             inputs = [None if value is None else places.get(value, self._content(value)) for value in node.inputs]
             attributes = self._attributes(node) if node.attributes else ()
             parts.append((node.op, node.overload, tuple(inputs), _outputs_there(node), attributes))
-            for inner in node.subgraphs:
+            for inner in _subgraphs_by_name(node):
                 if not self._describe(inner, places, parts):
                     return False
             for value in node.outputs:
@@ -174,6 +174,15 @@ class _Keys:
             if spec is None or spec.default is None or content != _plain_content(spec.default):
                 found.append((name, attribute.kind, content))
         return tuple(found)
+
+
+def _subgraphs_by_name(node: Node) -> list[Graph]:
+    """The subgraphs in the order of the names of their attributes: files state them in any order."""
+    found: list[Graph] = []
+    for _, attribute in sorted(node.attributes.items()):
+        items = attribute.value if isinstance(attribute.value, tuple) else (attribute.value,)
+        found += [item for item in items if isinstance(item, Graph)]
+    return found
 
 
 def _outputs_there(node: Node) -> Hashable:

@@ -57,6 +57,8 @@ class DropNeutralOperand(RewritePattern):
             array = operand.const.numpy()
             if not is_filled_with(array, number) or not self._keeps_bits(node.op, array):
                 continue
+            if node.op == "Pow" and (x.dtype is None or not x.dtype.is_float):
+                return NoMatch("%s goes through floating point", x.type)
             if not keeps_shape(x.shape, array.shape):
                 return NoMatch("%s may grow to %s", x.type, operand.type)
             if (node.opset or 0) < 7:
