@@ -22,6 +22,7 @@ _LIMITS = {
     DType.UINT16: (0, (1 << 16) - 1),
     DType.UINT32: (0, (1 << 32) - 1),
 }
+_EXACT_IN_DOUBLE = 1 << 53
 #: No axis is taken to be longer; in 8 or 16 bits a size may wrap around.
 _MOST_OF_A_SIZE = (1 << 31) - 1
 
@@ -323,6 +324,8 @@ def _reduce(function: Callable[[Dim, Dim], Dim], start: Dim) -> Evaluator:
             return None
         if not stated and node.attr("noop_with_empty_axes") == 1:
             return None
+        if sum(abs(item) for item in data.elements if isinstance(item, int)) > _EXACT_IN_DOUBLE:
+            return None  # ONNX Runtime computes some of these as doubles
         total = start if start is not None else data.elements[0]
         for item in data.elements if start is not None else data.elements[1:]:
             total = function(total, item)

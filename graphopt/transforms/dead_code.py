@@ -15,8 +15,9 @@ from graphopt.passes import Pass, PassContext, PassResult
 
 __all__ = ["EliminateDeadCode", "RemoveUnusedFunctions"]
 
-#: Operators whose number of outputs is part of what they mean: the training form of BatchNormalization, the cache of Attention.
-_COUNT_HAS_MEANING = frozenset({"Attention", "BatchNormalization"})
+#: Operators whose number of outputs is part of what they mean: the training form of BatchNormalization, the cache of Attention. ONNX
+#: Runtime's MaxPool has one kernel with and one without indices, which take NaN and negative infinity otherwise.
+_COUNT_HAS_MEANING = frozenset({"Attention", "BatchNormalization", "MaxPool"})
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def generate(seed: int) -> Generated:
     world = World(rng, opset=rng.choice((7, 8, 9, 10, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 19, 20, 21, 21, 22, 23, 24)), wild=rng.random() < 0.5)
     scope = Scope(world)
     inputs = [_input(scope, index) for index in range(rng.randint(1, 3))]
+    world.static = all(item.dims is not None and all(isinstance(dim, int) for dim in item.dims) for item in inputs)
     grow(scope, rng.choice((3, 5, 8, 12, 18)), nested=rng.random() < 0.35, favourite=rng.choice(_FAMILIES))
     return _assemble(scope, inputs)
 
@@ -170,7 +171,7 @@ def _state(scope: Scope, infos: object) -> None:
         return
     for name in scope.own:
         if name not in scope.initializers and rng.random() < 0.4:
-            infos.append(scope.info(name, shaped=rng.random() < 0.8))  # type: ignore[attr-defined]
+            infos.append(scope.info(name, shaped=rng.random() < 0.3))  # type: ignore[attr-defined]
 
 
 def _feeds(scope: Scope, inputs: list[_Input], overridable: list[_Input]) -> list[dict[str, Array]]:

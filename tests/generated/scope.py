@@ -74,6 +74,7 @@ class World:
         rng: the only source of chance.
         opset: of the default domain.
         wild: whether numbers are extreme.
+        static: whether all sizes of all inputs are stated.
         functions: model-local functions, by name.
         tried: how many nodes were tried out.
     """
@@ -81,6 +82,7 @@ class World:
     rng: random.Random
     opset: int
     wild: bool
+    static: bool = False
     functions: dict[str, FunctionProto] = field(default_factory=dict)
     tried: int = 0
 
@@ -125,7 +127,9 @@ class Scope:
         initializers: the constants so far.
         is_function: whether it is a function body, which has no initializers.
         own: names of values that are defined here.
-        steady: names of values that are the same for each size of the inputs.
+        prefix: of the names that are made up here.
+        references: outputs of nodes whose attribute is to refer to one of the function, with that reference.
+        reserved: names that are taken, values or not.
     """
 
     world: World

@@ -129,7 +129,7 @@ def _use(scope: Scope, target: str, x: str) -> object:
     y = x if rng.random() < 0.6 else scope.pick(_anything)
     match rng.randrange(6):
         case 0 | 1 | 2:
-            literal = 1 if scope.world.opset >= 14 and rng.random() < 0.1 else None
+            literal = 1 if scope.world.static and scope.world.opset >= 14 and rng.random() < 0.1 else None
             return scope.one("Reshape", [y, target], allowzero=literal)
         case 3:
             return scope.one("Expand", [y, target])

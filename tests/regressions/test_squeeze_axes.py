@@ -50,3 +50,10 @@ def test_empty_axes_of_a_squeeze_of_a_shape():
         "main (float[6] x) => (int64 y) <int64[0] none = {}> { s = Shape(x) t = Squeeze(s, none) y = Add(t, t) }"
     )
     assert_kept(model, {"x": X.reshape(6)})
+
+
+def test_empty_axes_from_a_constant_node():
+    model = parse(
+        "main (float[3,1,2] x) => (float[A,B] y) { none = Constant<value = int64[0] {}>() a = Squeeze(x, none) y = Squeeze(a, none) }"
+    )
+    assert_kept(model, {"x": X})

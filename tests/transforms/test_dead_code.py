@@ -120,7 +120,7 @@ def test_constant_of_a_subgraph_goes():
     ("text", "count"),
     [
         ("y, mask = Dropout (x)", 1),
-        ("y, i = MaxPool <kernel_shape = [1]> (x3)", 1),
+        ("y, i = MaxPool <kernel_shape = [1]> (x3)", 0),  # another kernel of ONNX Runtime, with another answer for NaN
         ("y, m, d = LayerNormalization <axis = -1> (x, s)", 2),
         ("y, i, j, k = Unique (x)", 3),
         ("y, i = TopK (x, one)", 0),

@@ -15,7 +15,7 @@ from functools import lru_cache
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
-from graphopt.ir import DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
+from graphopt.ir import Constant, DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
 from graphopt.serde import attribute_to_proto, constant_to_proto, emit_model, type_from_proto, type_to_proto
 
 __all__ = ["OnnxTypes"]
@@ -58,9 +58,19 @@ def _is_misread(node: Node) -> bool:
     if opset < 13:
         axes = node.ints_attr("axes") or ()
         return opset < 11 and (min(axes, default=0) < 0 or list(axes) != sorted(axes))
-    axes_input = node.input_at(1)
-    axes_array = None if axes_input is None else axes_input.array()
-    return node.op == "Squeeze" and axes_array is not None and axes_array.size == 0
+    return node.op == "Squeeze" and _has_no_elements(node.input_at(1))
+
+
+def _has_no_elements(value: Value | None) -> bool:
+    """Whether a value is an empty constant, or the output of a Constant node that gives one."""
+    if value is None:
+        return False
+    if value.producer is None:
+        return value.is_constant and value.const is not None and value.const.size == 0
+    stated = [attribute.value for attribute in value.producer.attributes.values()]
+    return value.producer.op == "Constant" and any(
+        item.size == 0 if isinstance(item, Constant) else item == () for item in stated
+    )
 
 
 def _hide_misread_nodes(model: Model, proto: ModelProto) -> None:
@@ -108,7 +118,7 @@ class OnnxTypes:
     # -- a whole model --------------------------------------------------------------------------------------------------------
 
     def infer_model(self, model: Model) -> int:
-        """Set the types of values, subgraphs included. What can't be inferred keeps its stated element type and rank only."""
+        """Set the types of values, subgraphs included. What can't be inferred keeps its element type only."""
         proto = emit_model(model, lineage=False, place=_placed)
         defaults = {value.name for value in model.graph.initializers() if value.is_input and not value.is_constant}
         if defaults:  # a caller may give other numbers, of other sizes
@@ -183,7 +193,7 @@ class OnnxTypes:
         if isinstance(old, TensorType):
             if found is None or (isinstance(found, TensorType) and found.shape is None):
                 dtype = found.dtype if isinstance(found, TensorType) and found.dtype else old.dtype
-                found = TensorType(dtype, None if old.shape is None else (None,) * len(old.shape))
+                found = TensorType(dtype, None)  # a stated rank may be that of the inputs at export, as with Squeeze of all
             elif isinstance(found, TensorType) and found.dtype is DType.UNDEFINED:
                 found = TensorType(old.dtype, found.shape)
         if found is None or found == old:
