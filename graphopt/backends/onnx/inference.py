@@ -129,13 +129,13 @@ class OnnxTypes:
         self._forget_statements(proto.graph, model, known_ops)
         _hide_misread_nodes(model, proto)
         if proto.ByteSize() > _MAX_MESSAGE:
-            logger.warning("the model is too large for type inference; types stay as the file states them")
-            return 0
+            logger.warning("the model is too large for type inference; shapes of inner values are not known")
+            return self._read_graph(model.graph, proto.graph)
         try:
             inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
         except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as err:
-            logger.warning("type inference failed, types stay as the file states them: %s", err)
-            return 0
+            logger.warning("type inference failed, shapes of inner values are not known: %s", err)
+            return self._read_graph(model.graph, proto.graph)
         return self._read_graph(model.graph, inferred.graph)
 
     def _forget_statements(self, graph: GraphProto, model: Model, functions: set[tuple[str, str]]) -> None:
