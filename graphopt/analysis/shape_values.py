@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from graphopt.analysis.integer_ops import EVALUATORS
 from graphopt.analysis.integers import MAX_ELEMENTS, Integers
-from graphopt.ir import Dim, DType, Node, SymbolicDim, Value
+from graphopt.ir import Dim, DType, Node, SymbolicDim, Type, Value
 
 __all__ = ["Integers", "ShapeValues"]
 
@@ -35,11 +35,17 @@ class _TooDeepError(Exception):
 class ShapeValues:
     """Answers what is known of integer tensors and of sizes."""
 
-    __slots__ = ("_dims", "_known")
+    __slots__ = ("_dims", "_epoch", "_known")
 
     def __init__(self) -> None:
-        self._known: dict[Value, Integers | None] = {}
-        self._dims: dict[Value, tuple[Dim, ...]] = {}
+        self._known: dict[Value, tuple[Integers | None, int]] = {}
+        self._dims: dict[Value, tuple[Type | None, tuple[Dim, ...]]] = {}
+        self._epoch = 0
+
+    def at(self, epoch: int) -> ShapeValues:
+        """This, with answers of earlier epochs worked out again unless they are all numbers: types may be better known now."""
+        self._epoch = epoch
+        return self
 
     def of(self, value: Value) -> Integers | None:
         """The elements of a small integer tensor, ``None`` when it is none or nothing is known."""
@@ -53,19 +59,21 @@ class ShapeValues:
         shape = value.shape
         if shape is None:
             return None
-        found = self._dims.get(value)
-        if found is None or len(found) != len(shape):
-            found = tuple(SymbolicDim(f"{value.name}#{axis}") if dim is None else dim for axis, dim in enumerate(shape))
-            self._dims[value] = found
+        kept = self._dims.get(value)
+        if kept is not None and kept[0] is value.type:
+            return kept[1]
+        found = tuple(SymbolicDim(f"{value.name}#{axis}") if dim is None else dim for axis, dim in enumerate(shape))
+        self._dims[value] = value.type, found
         return found
 
     def _evaluate(self, value: Value, depth: int) -> Integers | None:
-        if value in self._known:
-            return self._known[value]
+        kept = self._known.get(value)
+        if kept is not None and (kept[1] == self._epoch or (kept[0] is not None and kept[0].numbers is not None)):
+            return kept[0]
         if depth > _MAX_DEPTH:
             raise _TooDeepError
         found = self._from_constant(value) if value.producer is None else self._from_node(value, value.producer, depth)
-        self._known[value] = found
+        self._known[value] = found, self._epoch
         return found
 
     @staticmethod

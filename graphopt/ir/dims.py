@@ -12,6 +12,9 @@ from typing import Union
 
 __all__ = ["Dim", "SymbolicDim", "dim_max", "dim_min", "dim_product"]
 
+#: How ONNX's shape inference begins the names of sizes that it can't name.
+GENERATED_PREFIX = "unk__"
+
 Dim = Union[int, "SymbolicDim", None]
 #: What arithmetic takes and gives: a number or an expression, never unknown.
 KnownDim = Union[int, "SymbolicDim"]
@@ -83,6 +86,12 @@ class SymbolicDim:
             if coef == 1 and len(mono) == 1 and isinstance(mono[0], str):
                 return mono[0]
         return None
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether this is a symbol that inference made up for a size that it can't name (``unk__7``)."""
+        name = self.name
+        return name is not None and name.startswith(GENERATED_PREFIX)
 
     @property
     def terms(self) -> tuple[tuple[Monomial, int], ...]:

@@ -125,6 +125,7 @@ class Pass(abc.ABC):
         numerics: what it does to numbers.
         per_function: whether it runs on the body of each function too.
         needs_types: whether the manager infers types of the whole model before it, unless they are known already.
+        keeps_types: whether values are as well known after it as before; else types are inferred again when it changed something.
         idempotent: whether it does all it can in one run, so that a second one right after it would change nothing.
     """
 
@@ -132,6 +133,7 @@ class Pass(abc.ABC):
     numerics: ClassVar[Numerics] = Exact()
     per_function: ClassVar[bool] = True
     needs_types: ClassVar[bool] = True
+    keeps_types: ClassVar[bool] = False
     idempotent: ClassVar[bool] = False
 
     @abc.abstractmethod

@@ -148,6 +148,8 @@ class _Run:
             try:
                 with collector_paused():
                     result = self.apply(item)
+                if result.changed and not item.keeps_types:
+                    ctx.typed = None
                 self.account(item, result, record)
             finally:
                 record.ms = 1e3 * (time.perf_counter() - start)

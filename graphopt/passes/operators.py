@@ -75,6 +75,7 @@ class LowerOperators(Pass):
 
     name: ClassVar[str] = "lower-operators"
     needs_types: ClassVar[bool] = False
+    keeps_types: ClassVar[bool] = True
     rules: tuple[Rule, ...] = field(default=(), repr=False)  # not an option: rules have no text form
 
     @property

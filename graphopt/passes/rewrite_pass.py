@@ -22,6 +22,7 @@ class RewritePass(Pass):
     """
 
     idempotent: ClassVar[bool] = True
+    keeps_types: ClassVar[bool] = True
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     def active_rules(self) -> tuple[Rule, ...]:

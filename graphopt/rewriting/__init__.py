@@ -8,10 +8,11 @@ from __future__ import annotations
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
 from graphopt.rewriting.applications import EVERYWHERE, Application, Applications, Site
 from graphopt.rewriting.driver import DriverResult, Explain, RuleIndex, rewrite_graph
+from graphopt.rewriting.learned_types import TypeInference, join_types
 from graphopt.rewriting.match import Match
 from graphopt.rewriting.nomatch import NoMatch
 from graphopt.rewriting.pattern import Pattern, any_, const, one_of, op, rest
-from graphopt.rewriting.rewriter import Rewriter, TypeInference
+from graphopt.rewriting.rewriter import Rewriter
 from graphopt.rewriting.rule import IN_PLACE, Replacement, RewritePattern, RewriteRule, Rule, rewrite
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "TypeInference",
     "any_",
     "const",
+    "join_types",
     "one_of",
     "op",
     "rest",

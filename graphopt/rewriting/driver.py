@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from graphopt.errors import PassError
 from graphopt.ir import Graph, Listener, Node, Value
 from graphopt.rewriting.applications import Applications
+from graphopt.rewriting.learned_types import TypeInference
 from graphopt.rewriting.nomatch import NoMatch
-from graphopt.rewriting.rewriter import Rewriter, TypeInference
+from graphopt.rewriting.rewriter import Rewriter
 from graphopt.rewriting.rule import InPlace, Rule
 
 __all__ = ["DriverResult", "RuleIndex", "rewrite_graph"]
@@ -118,6 +119,13 @@ class _Worklist(Listener):
         if value.producer is not None:
             self.push(value.producer)
         if len(value._uses) == 1:  # may have become the single use that a pattern wants
+            for user, _position in value._uses:
+                self._push_upwards(user)
+
+    def type_learned(self, value: Value) -> None:
+        if value.producer is not None:
+            self._push_upwards(value.producer)
+        else:
             for user, _position in value._uses:
                 self._push_upwards(user)
 
@@ -233,6 +241,8 @@ def _try(
     except Exception as err:
         what = f"{type(err).__name__}: {err}"
         raise PassError(f"rule {rule.name!r} failed at node {node.name!r} ({node.op}): {what}") from err
+    for learned in rewriter.take_learned():
+        work.type_learned(learned)
     applications.record(rule.name, site)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("%s applied at %s", rule.name, site)

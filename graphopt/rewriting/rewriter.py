@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -16,29 +15,21 @@ from graphopt.ir import (
     Array,
     Attribute,
     Constant,
-    DType,
     Graph,
     Lineage,
     Node,
     TensorData,
-    TensorType,
     Type,
     Value,
     coerce_attributes,
     find_schema,
 )
+from graphopt.rewriting.learned_types import TypeInference, is_complete, join_types, learn_types
 
-__all__ = ["Rewriter", "TypeInference"]
+__all__ = ["Rewriter"]
 
 #: Above any version of any domain.
 _NEWEST = 1 << 20
-
-
-class TypeInference(Protocol):
-    """Finds the types of a node's outputs from those of its inputs."""
-
-    def infer_node(self, node: Node) -> Sequence[Type | None]:
-        """One type for each output, ``None`` where nothing can be said; never raises for a node it does not know."""
 
 
 class Rewriter:
@@ -52,6 +43,7 @@ class Rewriter:
         events: how often each kind of edit happened.
         matched: the nodes that the rule's pattern matched, whose lineage goes to what replaces them.
         memo: kept for the run of a pass; rules may store what they worked out, under keys of their own.
+        type_epoch: grows whenever the type of a value became better known, which may make old answers in ``memo`` poor.
     """
 
     def __init__(self, inference: TypeInference | None = None) -> None:
@@ -66,6 +58,9 @@ class Rewriter:
         self.matched: Sequence[Node] = ()
         self.events: Counter[str] = Counter()
         self.memo: dict[object, object] = {}
+        self.type_epoch = 0
+        self._retype: list[Node] = []
+        self._learned: list[Value] = []
 
     # -- around an application, called by the driver ----------------------------------------------------------------------------
 
@@ -197,6 +192,7 @@ class Rewriter:
     def set_attribute(self, node: Node, name: str, value: object) -> None:
         """State an attribute of a node in place (``None`` removes it)."""
         node.set_attribute(name, value)
+        self._retype.append(node)
         self._note("changed")
         self._commit(node)
 
@@ -206,6 +202,7 @@ class Rewriter:
         if index >= len(node.inputs):
             node.resize_inputs(index + 1)
         node.replace_input(index, value)
+        self._retype.append(node)
         self._note("changed")
         self._commit(node)
         if old is not None:
@@ -218,8 +215,11 @@ class Rewriter:
         """
         if old is new:
             return
-        if new.type is None or (not new.is_input and _knows_more(old.type, new.type)):
-            new.type = old.type
+        if not new.is_input or new.type is None:
+            joined = join_types(new.type, old.type)
+            if joined is not new.type:
+                new.type = joined
+                self._learned.append(new)
         new.lineage = Lineage.merge((new.lineage, old.lineage))
         fresh = new.producer is not None and not new.name
         if fresh:
@@ -227,8 +227,11 @@ class Rewriter:
             new.declared, new.doc, new.metadata, new.annotation = old.declared, old.doc, old.metadata, old.annotation
             if new.quantization is None:
                 new.quantization = old.quantization
-        for node, index in list(old._uses):
+        users = list(old._uses)
+        for node, index in users:
             node.replace_input(index, new)
+        if new.const is not None:  # whose numbers may tell its users' shapes
+            self._retype.extend([node for node, _index in users])
         if old.graph_outputs:
             self._replace_graph_output(old, new, fresh=fresh)
         self._note("replaced")
@@ -265,6 +268,14 @@ class Rewriter:
         self._erase(node)
         return True
 
+    def take_learned(self) -> list[Value]:
+        """The values whose types became better known since this was last asked; rules may apply at their users now."""
+        learned = self._learned
+        if learned:
+            self._learned = []
+            self.type_epoch += 1
+        return learned
+
     # -- finishing ------------------------------------------------------------------------------------------------------------
 
     def finish(self, root: Node, replacements: Sequence[Value | None]) -> None:
@@ -299,7 +310,12 @@ class Rewriter:
                     value.name = self._fresh_name(f"{node.name or node.op_type}_output")
             if any(value.type is None for value in node.outputs):
                 self._infer(node)
+            elif not all(is_complete(value.type) for value in node.outputs):
+                self._retype.append(node)
         self._fresh = []
+        if self._retype and self._inference is not None:
+            self._learned.extend(learn_types(self._inference, self._retype))
+        self._retype = []
 
     def _infer(self, node: Node) -> None:
         for value in node.inputs:
@@ -360,22 +376,3 @@ class Rewriter:
     def _commit(self, node: Node) -> None:
         if node not in self._fresh:
             self._committed = True
-
-
-def _knows_more(a: Type | None, b: Type | None) -> bool:
-    """Whether type ``a`` says more than type ``b``."""
-    if a is None or b is None:
-        return b is None and a is not None
-    if not isinstance(a, TensorType) or not isinstance(b, TensorType):
-        return False
-    if b.dtype == DType.UNDEFINED:
-        return True
-    if a.shape is None or b.shape is None:
-        return b.shape is None and a.shape is not None
-    if len(a.shape) != len(b.shape):
-        return False
-    return _certainty(a.shape) > _certainty(b.shape)
-
-
-def _certainty(shape: Sequence[object]) -> int:
-    return sum(2 if isinstance(dim, int) else 1 if dim is not None else 0 for dim in shape)

@@ -65,6 +65,7 @@ class ConstantsToInitializers(Pass):
     """
 
     name: ClassVar[str] = "constants-to-initializers"
+    keeps_types: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
@@ -92,6 +93,7 @@ class InitializersToConstants(Pass):
     """
 
     name: ClassVar[str] = "initializers-to-constants"
+    keeps_types: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:

@@ -35,6 +35,7 @@ class EliminateCommonSubexpressions(Pass):
     """Compute once what several nodes compute alike. Exact; reads constants below 512 bytes; idempotent."""
 
     name: ClassVar[str] = "eliminate-common-subexpressions"
+    keeps_types: ClassVar[bool] = True
     idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 

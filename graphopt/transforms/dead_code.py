@@ -28,6 +28,7 @@ class EliminateDeadCode(Pass):
     """
 
     name: ClassVar[str] = "eliminate-dead-code"
+    keeps_types: ClassVar[bool] = True
     idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 
@@ -123,6 +124,7 @@ class RemoveUnusedFunctions(Pass):
     """Remove functions that neither the graph nor a function that it needs calls. Exact; idempotent."""
 
     name: ClassVar[str] = "remove-unused-functions"
+    keeps_types: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
     per_function: ClassVar[bool] = False
 

@@ -33,6 +33,7 @@ class DeduplicateConstants(Pass):
     """
 
     name: ClassVar[str] = "deduplicate-constants"
+    keeps_types: ClassVar[bool] = True
     idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
     min_outer_bytes: int = 1024

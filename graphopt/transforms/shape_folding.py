@@ -25,7 +25,7 @@ _MEMO = "shape-values"
 
 
 def _values(rw: Rewriter) -> ShapeValues:
-    return cast(ShapeValues, rw.memo.setdefault(_MEMO, ShapeValues()))
+    return cast(ShapeValues, rw.memo.setdefault(_MEMO, ShapeValues())).at(rw.type_epoch)
 
 
 def _constant(rw: Rewriter, numbers: tuple[int, ...], like: Value, shape: tuple[int, ...]) -> Value:

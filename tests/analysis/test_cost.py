@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -174,19 +172,3 @@ def test_parameters_are_weights_not_shapes() -> None:
     constant.set_attribute("value", Constant(np.zeros(2, np.float16)))
     graph.append(constant)
     assert 12 + 5 + 2 == parameter_count(model)
-
-
-def test_cost_grows_with_the_graph_and_not_faster() -> None:
-    """A chain whose nodes each have a symbol of their own takes time in proportion to its length."""
-
-    def seconds(count: int) -> float:
-        last = F("x", SymbolicDim("n"))
-        graph = Graph("g", [last])
-        for index in range(count):
-            last = graph.append(Node("Relu", [last], [F(f"v{index}", SymbolicDim(f"s{index}"))])).output
-        start = time.perf_counter()
-        cost_of_graph(graph)
-        return time.perf_counter() - start
-
-    seconds(100)
-    assert seconds(16_000) < 16 * max(seconds(2_000), 0.01)

@@ -147,11 +147,15 @@ def test_groups_nest():
 
 def test_types_are_inferred_once_before_the_first_pass_that_needs_them():
     types = Types()
-    report = PassManager([Fixpoint((DropOne(), NEG)), SimplifyAbs()]).run(
-        chain("Relu", "Neg"), PassContext(types=types)
-    )
+    report = PassManager([Fixpoint((NEG,)), SimplifyAbs()]).run(chain("Relu", "Neg"), PassContext(types=types))
     assert 1 == types.models
     assert report.types_ms > 0
+
+
+def test_types_are_inferred_again_after_an_edit_that_did_not_keep_them():
+    types = Types()
+    PassManager([NEG, DropOne(), SimplifyAbs()]).run(chain("Relu", "Neg"), PassContext(types=types))
+    assert 2 == types.models
 
 
 def test_types_are_not_inferred_for_passes_that_need_none():

@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 #: Constants up to this many bytes are shown to inference: it follows shapes, not weights.
 _SHOWN_BYTES = 2048
 _MAX_MESSAGE = (1 << 31) - 1
-#: How C++ inference names sizes that it can't name; in answers about one node they mean nothing outside it.
-_GENERATED = "unk__"
+#: Operators that C++ inference reads otherwise than runtimes do, in some forms.
+_MISREAD = frozenset({"Slice", "Squeeze", "Unsqueeze"})
+_LARGEST_STEP = 1 << 30
 
 
 def _placed(value: Value) -> TensorProto:
@@ -50,27 +51,32 @@ def _is_misread(node: Node) -> bool:
     """Whether C++ inference takes a node otherwise than runtimes do.
 
     Before opset 11 it finds only axes of Squeeze and Unsqueeze that are sorted and not negative. From opset 13 on it takes an empty list
-    of axes as none, where runtimes squeeze all.
+    of axes as none, where runtimes squeeze all. It cuts steps of Slice to 32 bits, and never comes back from a loop in steps of 0.
     """
-    if node.op not in ("Squeeze", "Unsqueeze"):
+    if node.op not in _MISREAD:
         return False
     opset = node.opset or 0
+    if node.op == "Slice":
+        return any(step is None or abs(step) > _LARGEST_STEP for step in _integers_in(node.input_at(4)))
     if opset < 13:
         axes = node.ints_attr("axes") or ()
         return opset < 11 and (min(axes, default=0) < 0 or list(axes) != sorted(axes))
-    return node.op == "Squeeze" and _has_no_elements(node.input_at(1))
+    return node.op == "Squeeze" and node.input_at(1) is not None and not _integers_in(node.input_at(1))
 
 
-def _has_no_elements(value: Value | None) -> bool:
-    """Whether a value is an empty constant, or the output of a Constant node that gives one."""
+def _integers_in(value: Value | None) -> Sequence[int | None]:
+    """The numbers of a small constant, also of one that a Constant node gives; ``[None]`` for what is not known."""
     if value is None:
-        return False
-    if value.producer is None:
-        return value.is_constant and value.const is not None and value.const.size == 0
-    stated = [attribute.value for attribute in value.producer.attributes.values()]
-    return value.producer.op == "Constant" and any(
-        item.size == 0 if isinstance(item, Constant) else item == () for item in stated
-    )
+        return []
+    constant = value.const if value.is_constant else None
+    if value.producer is not None and value.producer.op == "Constant":
+        for attribute in value.producer.attributes.values():
+            if isinstance(attribute.value, tuple) and not attribute.ref:
+                return [item if isinstance(item, int) else None for item in attribute.value]
+            constant = attribute.value if isinstance(attribute.value, Constant) else None
+    if constant is None or constant.is_sparse or not constant.dtype.is_integer or constant.nbytes > _SHOWN_BYTES:
+        return [None]
+    return [int(item) for item in constant.numpy().reshape(-1)]
 
 
 def _hide_misread_nodes(model: Model, proto: ModelProto) -> None:
@@ -79,7 +85,7 @@ def _hide_misread_nodes(model: Model, proto: ModelProto) -> None:
         value.name
         for graph in model.graphs()
         for node in graph.nodes
-        if node.op in ("Squeeze", "Unsqueeze") and _is_misread(node)
+        if node.op in _MISREAD and _is_misread(node)
         for value in node.outputs
     }
     if not hidden:
@@ -87,7 +93,7 @@ def _hide_misread_nodes(model: Model, proto: ModelProto) -> None:
     todo = [proto.graph.node, *(function.node for function in proto.functions)]
     while todo:
         for node in todo.pop():
-            if node.op_type in ("Squeeze", "Unsqueeze") and not hidden.isdisjoint(node.output):
+            if node.op_type in _MISREAD and not hidden.isdisjoint(node.output):
                 node.op_type = f"{node.op_type}.unread"
             for attribute in node.attribute:
                 if attribute.HasField("g"):
@@ -193,7 +199,9 @@ class OnnxTypes:
         if isinstance(old, TensorType):
             if found is None or (isinstance(found, TensorType) and found.shape is None):
                 dtype = found.dtype if isinstance(found, TensorType) and found.dtype else old.dtype
-                found = TensorType(dtype, None)  # a stated rank may be that of the inputs at export, as with Squeeze of all
+                found = TensorType(
+                    dtype, None
+                )  # a stated rank may be that of the inputs at export, as with Squeeze of all
             elif isinstance(found, TensorType) and found.dtype is DType.UNDEFINED:
                 found = TensorType(old.dtype, found.shape)
         if found is None or found == old:
@@ -256,9 +264,7 @@ class OnnxTypes:
     def _local_type(self, proto: TypeProto) -> Type | None:
         found = self._read_type(proto)
         if isinstance(found, TensorType) and found.shape is not None:
-            generated = [
-                isinstance(dim, SymbolicDim) and (dim.name or "").startswith(_GENERATED) for dim in found.shape
-            ]
+            generated = [isinstance(dim, SymbolicDim) and dim.is_generated for dim in found.shape]
             if any(generated):
                 dims = zip(found.shape, generated, strict=True)
                 return TensorType(found.dtype, tuple(None if made else dim for dim, made in dims))

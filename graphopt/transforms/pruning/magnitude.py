@@ -60,6 +60,7 @@ class PruneMagnitude(Pass):
     """
 
     name: ClassVar[str] = "prune-magnitude"
+    keeps_types: ClassVar[bool] = True
     numerics: ClassVar[Numerics] = Lossy()
     needs_types: ClassVar[bool] = False
     sparsity: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5

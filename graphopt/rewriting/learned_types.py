@@ -1,0 +1,101 @@
+"""Types learned after edits: a node whose inputs or attributes became better known may say more about its outputs, and so on downwards.
+
+A wave goes on only while it learns something, and what is learned is never less than what was known, so all waves of a run together
+cost a few inferences a node.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from graphopt.ir import Dim, DType, Node, SymbolicDim, TensorType, Type, Value
+
+__all__ = ["TypeInference", "is_complete", "join_types", "learn_types"]
+
+
+class TypeInference(Protocol):
+    """Finds the types of a node's outputs from those of its inputs."""
+
+    def infer_node(self, node: Node) -> Sequence[Type | None]:
+        """One type for each output, ``None`` where nothing can be said; never raises for a node it does not know."""
+
+
+def is_complete(known: Type | None) -> bool:
+    """Whether each size of a tensor has a number or a name of the model; other types say all there is to say."""
+    if known is None:
+        return False
+    if not isinstance(known, TensorType):
+        return True
+    if known.dtype == DType.UNDEFINED or known.shape is None:
+        return False
+    return not any(dim is None or (isinstance(dim, SymbolicDim) and dim.is_generated) for dim in known.shape)
+
+
+def join_types(known: Type | None, found: Type | None) -> Type | None:
+    """A type that says what both say; where they contradict each other, what was known.
+
+    Args:
+        known: what was known before.
+        found: what was found now.
+
+    Example:
+        >>> str(join_types(TensorType(DType.FLOAT, (None, 3)), TensorType(DType.FLOAT, (2, None))))
+        'float[2, 3]'
+    """
+    if known is None or found is None:
+        return found if known is None else known
+    if not isinstance(known, TensorType) or not isinstance(found, TensorType):
+        return known
+    dtype = found.dtype if known.dtype == DType.UNDEFINED else known.dtype
+    if known.dtype not in (found.dtype, DType.UNDEFINED) and found.dtype != DType.UNDEFINED:
+        return known
+    if known.shape is None or found.shape is None:
+        shape = found.shape if known.shape is None else known.shape
+    elif len(known.shape) != len(found.shape):
+        return known
+    else:
+        shape = tuple(map(_better, known.shape, found.shape))
+    return known if dtype == known.dtype and shape == known.shape else TensorType(dtype, shape)
+
+
+def _better(known: Dim, found: Dim) -> Dim:
+    if known is None or (isinstance(found, int) and not isinstance(known, int)):
+        return found
+    if (
+        isinstance(known, SymbolicDim)
+        and known.is_generated
+        and isinstance(found, SymbolicDim)
+        and not found.is_generated
+    ):
+        return found
+    return known
+
+
+def learn_types(inference: TypeInference, nodes: Iterable[Node]) -> list[Value]:
+    """The values that became better known when types were inferred anew from some nodes on, downwards.
+
+    Args:
+        inference: finds types.
+        nodes: what was edited.
+    """
+    learned: dict[Value, None] = {}
+    todo = deque(nodes)
+    waiting = set(todo)
+    while todo:
+        node = todo.popleft()
+        waiting.discard(node)
+        if node.graph is None or all(is_complete(value.type) for value in node.outputs):
+            continue
+        for value, found in zip(node.outputs, inference.infer_node(node), strict=False):
+            joined = join_types(value.type, found)
+            if joined is value.type:
+                continue
+            value.type = joined
+            learned[value] = None
+            for user, _position in value._uses:
+                if user not in waiting:
+                    waiting.add(user)
+                    todo.append(user)
+    return list(learned)
