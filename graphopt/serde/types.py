@@ -27,6 +27,8 @@ __all__ = ["MAX_ELEMENTS", "dtype_from_proto", "type_from_proto", "type_to_proto
 
 #: No tensor has more elements; larger numbers come from broken files.
 MAX_ELEMENTS = 1 << 62
+#: What exporters write for a size that has no name. By the letter of the specification these are names, and equal; they are not meant so.
+_NO_NAMES = frozenset({"?", "-1", "None", "none", "unk", "unknown"})
 _DTYPES = {int(dtype): dtype for dtype in DType}
 
 
@@ -86,9 +88,9 @@ def _shape(proto: TensorShapeProto, where: str) -> Shape:
     size = 1
     for dim in proto.dim:
         name = dim.dim_param
-        if name:
+        if name and name not in _NO_NAMES:
             dims.append(SymbolicDim(name if type(name) is str else checked_name(name, where)))
-        elif dim.HasField("dim_value"):
+        elif not name and dim.HasField("dim_value"):
             number = dim.dim_value
             if number < -1:
                 raise ModelError(f"{where}: dimension {len(dims)} is {number}, expected 0 or more; fix the model")

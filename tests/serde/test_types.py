@@ -85,3 +85,10 @@ def test_denotations_stay_where_they_fit():
     assert made.denotation == "IMAGE"
     assert made.tensor_type.shape.dim[1].denotation == "DATA_CHANNEL"
     assert type_to_proto(TensorType(DType.FLOAT, (1,)), like).tensor_type.shape.dim[0].denotation == ""
+
+
+@pytest.mark.parametrize("name", ["?", "None", "-1", "unknown"])
+def test_what_stands_for_no_name_makes_no_sizes_equal(name: str):
+    """Exporters write it for each size that they don't know: two of them say nothing of each other."""
+    proto = type_to_proto(TensorType(DType.FLOAT, (SymbolicDim(name), SymbolicDim(name))))
+    assert type_from_proto(proto) == TensorType(DType.FLOAT, (None, None))
