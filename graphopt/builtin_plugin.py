@@ -15,9 +15,11 @@ from graphopt.hookspecs import HOOK_API_VERSION, hookimpl
 from graphopt.passes import Lazy
 from graphopt.plugin_manager import PluginManager
 
-__all__ = ["GRAPHOPT_API_VERSION", "builtin_plugins"]
+__all__ = ["BUILTIN", "GRAPHOPT_API_VERSION", "builtin_plugins"]
 
 GRAPHOPT_API_VERSION: Final = HOOK_API_VERSION
+#: Name of this plugin.
+BUILTIN: Final = "builtin"
 
 #: Module and class of each pass, by name.
 _PASSES: Final[Mapping[str, str]] = {
@@ -109,7 +111,7 @@ def builtin_plugins(blocked: Sequence[str] = (), *, discover: bool = True) -> Pl
         True
     """
     plugins = PluginManager(blocked, discover=discover)
-    plugins.register(sys.modules[__name__], name="builtin", package=f"graphopt {_version()}")
+    plugins.register(sys.modules[__name__], name=BUILTIN, package=f"graphopt {_version()}")
     return plugins
 
 

@@ -77,7 +77,7 @@ def graphopt_op_schemas() -> Sequence[OperatorDefinition]:  # type: ignore[empty
 def graphopt_frontends() -> Mapping[str, object]:  # type: ignore[empty-body]
     """Sources of models: what turns them into the IR.
 
-    When: once, when the first model is read.
+    When: once, when the first model is read. Frontends of plugins are asked before the built-in ones, which take any path and bytes.
 
     Returns:
         A mapping from name to frontend or :class:`Lazy`.
@@ -88,7 +88,7 @@ def graphopt_frontends() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 @hookspec
 def graphopt_backends() -> Mapping[str, object]:  # type: ignore[empty-body]
-    """Runtimes and devices: what legalizes and emits the IR for them, and runs what was emitted.
+    """Runtimes and devices: what legalizes the IR for them and emits it.
 
     When: once, when the first target name is looked up.
 

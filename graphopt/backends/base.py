@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from graphopt.ir import Model, Node
 from graphopt.passes import PassContext
@@ -14,7 +14,7 @@ from graphopt.target import Target
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Artifact", "Backend"]
+__all__ = ["Artifact", "Backend", "SavingBackend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,24 @@ class Backend(Protocol):
 
     def supports(self, node: Node) -> str | None:
         """Why the runtime cannot run a node, ``None`` when it can (or when nobody knows)."""
+
+
+@runtime_checkable
+class SavingBackend(Protocol):
+    """A backend that writes files itself, so that weights are never in memory together. Of any other one, what it emits is written."""
+
+    def save(self, model: Model, path: Path, *, external_data: bool | None, force: bool) -> list[Path]:
+        """Write a legalized model.
+
+        Args:
+            model: it; not changed.
+            path: the main file.
+            external_data: whether weights go to a file beside it; ``None`` lets the size decide.
+            force: whether files that are there may be replaced.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OutputError: if the files exist, or cannot be written.
+        """

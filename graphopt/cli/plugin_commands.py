@@ -36,11 +36,14 @@ def plugin_commands(*, taken: Collection[str]) -> list[Any]:
     app = typer.Typer(add_completion=False)
     app.callback()(lambda: None)  # one command alone would otherwise become the application itself
     _manager().extend_cli(app)
-    group = typer.main.get_command(app)
-    found = list(getattr(group, "commands", {}).values())
-    for command in found:
-        if command.name in taken:
-            raise PluginError(
-                f"a plugin brings a command {command.name!r}, which graphopt has; see graphopt list plugins"
-            )
-    return found
+    modules: dict[str, str] = {}
+    for info in app.registered_commands:
+        module = getattr(info.callback, "__module__", "?")
+        name = info.name or getattr(info.callback, "__name__", "?").replace("_", "-")
+        if name in taken:
+            raise PluginError(f"command {name!r} of plugin module {module!r} is one of graphopt; rename it there")
+        if name in modules:
+            one, two = sorted((modules[name], module))
+            raise PluginError(f"command {name!r} is registered by both plugin modules {one!r} and {two!r}; rename one")
+        modules[name] = module
+    return list(getattr(typer.main.get_command(app), "commands", {}).values())

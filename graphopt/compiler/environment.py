@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from graphopt.backends.base import Backend
-from graphopt.builtin_plugin import builtin_plugins
+from graphopt.builtin_plugin import BUILTIN, builtin_plugins
 from graphopt.errors import ModelError, PipelineError
 from graphopt.frontends.base import Frontend
 from graphopt.ir import Model, clone_model
@@ -35,7 +35,7 @@ class Environment:
     # -- reading --------------------------------------------------------------------------------------------------------------
 
     def lift(self, source: object) -> Model:
-        """The IR of a model, by the first frontend that accepts the source.
+        """The IR of a model, by the first frontend that accepts the source; those of plugins are asked before the built-in ones.
 
         Raises:
             ModelError: if the model is broken, or no frontend reads such a thing.
@@ -43,11 +43,14 @@ class Environment:
         if isinstance(source, Model):
             return clone_model(source)
         self.plugins.load()  # operators of plugins are known before a model is read
-        for name in self.plugins.frontends:
-            frontend = cast("Frontend", self.plugins.frontends.find(name))
+        frontends = self.plugins.frontends
+        for name in sorted(frontends, key=lambda name: frontends.owner(name) == BUILTIN):  # the built-in one takes any path
+            if frontends.owner(name) != BUILTIN and frontends.missing(name):
+                continue
+            frontend = cast("Frontend", frontends.find(name))
             if frontend.accepts(source):
                 return frontend.lift(source)
-        known = ", ".join(self.plugins.frontends)
+        known = ", ".join(frontends)
         raise ModelError(f"a model can't be read from a {type(source).__name__}; frontends: {known}")
 
     # -- pipelines ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.errors import UnsupportedOpError
+from graphopt.backends.artifact_files import save_artifact
+from graphopt.backends.base import SavingBackend
+from graphopt.errors import OutputError, UnsupportedOpError
 from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics
 from graphopt.passes import PassRecord
@@ -129,11 +131,11 @@ class Optimized:
     def save(
         self, path: str | os.PathLike[str], *, external_data: bool | None = None, force: bool = False
     ) -> list[Path]:
-        """Write the model; it appears whole or not at all. Weights are streamed, not gathered.
+        """Write the model in the form of its target; it appears whole or not at all. Weights are streamed, not gathered.
 
         Args:
             path: the model file.
-            external_data: whether weights go to a file beside it; ``None`` lets the size decide.
+            external_data: whether weights go to a file beside it, where the target's format has that; ``None`` lets the size decide.
             force: whether files that are there may be replaced.
 
         Returns:
@@ -141,7 +143,13 @@ class Optimized:
 
         Raises:
             OutputError: if the files exist, or cannot be written.
+            UnsupportedOpError: if the target has no form for a node.
         """
-        from graphopt.backends.onnx.files import save  # lazily: imports onnx
-
-        return save(self.model, path, external_data=external_data, force=force)
+        backend = self._backend
+        if isinstance(backend, SavingBackend):
+            return backend.save(self.model, Path(path), external_data=external_data, force=force)
+        if external_data:
+            raise OutputError(
+                f"target {backend.name!r} writes one file, without external data; leave out external data (--external-data)"
+            )
+        return save_artifact(backend.emit(self.model), Path(path), force=force)

@@ -38,10 +38,8 @@ class _OnDisk:
             source.save(self.path)
         else:
             environment = Environment(plugins)
-            if isinstance(source, Model):
-                save(environment.legalized(source, "onnxruntime"), self.path)
-            else:
-                save(environment.lift(source), self.path)
+            model = source if isinstance(source, Model) else environment.lift(source)
+            save(environment.legalized(model, "onnxruntime"), self.path)
 
     def close(self) -> None:
         if self._folder is not None:

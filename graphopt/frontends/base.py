@@ -18,7 +18,10 @@ class Frontend(Protocol):
         """In kebab-case, unique."""
 
     def accepts(self, source: object) -> bool:
-        """Whether this frontend reads things like ``source``; looks at its type and name only, and opens nothing."""
+        """Whether this frontend reads things like ``source``; looks at its type and name only, and opens nothing.
+
+        A path may come as text or as a ``Path``.
+        """
 
     def lift(self, source: object) -> Model:
         """The IR of ``source``.

@@ -116,9 +116,10 @@ def _convert(pass_type: type[Pass], spec: OptionSpec, value: object) -> object:
             return msgspec.convert(attempt, spec.hint, strict=strict)
         except msgspec.ValidationError as err:
             first = first or err
-    raise PipelineError(
-        f"option {spec.name!r} of pass {pass_type.name!r} is {_shown(value)}, expected {spec.type} ({_reason(str(first))})"
-    ) from first
+    expected = f"expected {spec.type}"
+    reason = _reason(str(first))
+    more = "" if reason == expected else f" ({reason})"
+    raise PipelineError(f"option {spec.name!r} of pass {pass_type.name!r} is {_shown(value)}, {expected}{more}") from first
 
 
 def _shown(value: object) -> str:

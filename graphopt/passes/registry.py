@@ -41,6 +41,10 @@ class Lazy:
     install: str = ""
     make: bool = False
 
+    def __post_init__(self) -> None:
+        if isinstance(cast(object, self.requires), str):  # would be taken as a module for each letter
+            raise TypeError(f"requires is the text {self.requires!r}, expected a tuple of module names")
+
     @property
     def missing(self) -> str | None:
         """What is not installed and how to install it; ``None`` when nothing is missing."""

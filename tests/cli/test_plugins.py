@@ -13,7 +13,9 @@ from graphopt import hookimpl
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.application import app
 from graphopt.cli.group import CommandGroup
+from graphopt.cli.plugin_commands import plugin_commands
 from graphopt.data import digits_model
+from graphopt.errors import PluginError
 from graphopt.plugin_manager import PluginManager, ReportSection
 
 runner = CliRunner(env={"COLUMNS": "160"})
@@ -70,9 +72,24 @@ def test_command_that_is_taken_is_an_error_but_help_goes_on(with_command: Callab
     fresh = with_command("inspect")
     shown = runner.invoke(fresh, ["--help"])
     assert 0 == shown.exit_code
-    assert "a plugin brings a command 'inspect', which graphopt has" in shown.stderr
+    assert f"command 'inspect' of plugin module {__name__!r} is one of graphopt; rename it there" in shown.stderr
     assert "Show what a model is" in shown.stdout
     assert 2 == runner.invoke(with_command("inspect"), ["nothing"]).exit_code
+
+
+def test_command_of_two_plugins_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither silently takes the place of the other."""
+
+    def manager() -> PluginManager:
+        found = PluginManager(discover=False)
+        found.register(Vendor("hello"), name="one")
+        found.register(Vendor("hello"), name="two")
+        return found
+
+    monkeypatch.setattr("graphopt.cli.plugin_commands._manager", manager)
+    monkeypatch.setattr("graphopt.cli.plugin_commands.entry_points", lambda group: ["something"])
+    with pytest.raises(PluginError, match="command 'hello' is registered by both plugin modules"):
+        plugin_commands(taken=())
 
 
 class Sections:

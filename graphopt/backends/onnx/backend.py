@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from graphopt.backends.base import Artifact
+from graphopt.backends.onnx.files import save
 from graphopt.errors import UnsupportedOpError
 from graphopt.ir import Model, Node
 from graphopt.passes import PassContext
@@ -33,6 +36,10 @@ class OnnxBackend:
         """
         refuse_internal_ops(model)
         return Artifact("onnx", proto=emit_model(model))
+
+    def save(self, model: Model, path: Path, *, external_data: bool | None, force: bool) -> list[Path]:
+        """Write the model's file, weights streamed; see :func:`graphopt.backends.onnx.files.save`."""
+        return save(model, path, external_data=external_data, force=force)
 
     def supports(self, node: Node) -> str | None:
         """Any operator but those of the domain ``graphopt``."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from graphopt.backends.base import Artifact
 from graphopt.backends.onnx.backend import refuse_internal_ops
+from graphopt.backends.onnx.files import save
 from graphopt.ir import Model, Node, find_schema
 from graphopt.passes import PassContext
 from graphopt.serde import emit_model
@@ -40,6 +43,10 @@ class OnnxRuntimeBackend:
         """
         refuse_internal_ops(model)
         return Artifact("onnx", proto=emit_model(model))
+
+    def save(self, model: Model, path: Path, *, external_data: bool | None, force: bool) -> list[Path]:
+        """Write the model's file, weights streamed; see :func:`graphopt.backends.onnx.files.save`."""
+        return save(model, path, external_data=external_data, force=force)
 
     def supports(self, node: Node) -> str | None:
         """Operators up to the newest operator set that ONNX Runtime implements; whether it has each kernel is seen when it loads."""
