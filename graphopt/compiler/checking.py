@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from graphopt.backends.onnx.files import save
+from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import OptimizeReport
 from graphopt.errors import ExecutionError, GraphoptError, VerificationError
@@ -22,7 +23,6 @@ from graphopt.runtime.isolation import Worker, shared_worker
 from graphopt.verify import Verdict, repair
 
 if TYPE_CHECKING:
-    from graphopt.compiler.optimizing import Compilation
     from graphopt.verify import Expectation
 
 __all__ = ["Checker", "check_result"]
@@ -154,9 +154,11 @@ def _accept_inconclusive(verdict: Verdict, report: OptimizeReport, *, changed: b
     Raises:
         VerificationError: if a changed model was never seen to run.
     """
-    if verdict.samples or not changed:
-        same = "both models agree, but" if verdict.samples else "nothing was changed, and"
-        report.notes.append(f"the check says little: {same} {verdict.reason}")
+    if verdict.samples:
+        report.notes.append(f"the check says little: both models agree, but {verdict.reason}")
+        return
+    if not changed:
+        report.notes.append("the check could not run the model, but nothing was changed either")
         return
     raise VerificationError(
         f"the result can't be checked: {verdict.reason}; give inputs with --inputs, or write it unchecked with --no-check"

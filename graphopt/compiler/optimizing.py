@@ -4,101 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from graphopt.compiler.checking import Checker, check_result
+from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
-from graphopt.errors import VerificationError
+from graphopt.errors import PipelineError, VerificationError
 from graphopt.ir import Model
 from graphopt.numerics import Numerics
-from graphopt.passes import Instrumentation, Pipeline, PipelineReport
+from graphopt.passes import Instrumentation, Pipeline
 from graphopt.passes.dumps import Reproducer
 from graphopt.passes.verify_each import VerifyEach
 from graphopt.plugin_manager import PluginManager
-from graphopt.rewriting import EVERYWHERE, Applications, Explain, Site
-from graphopt.serde import collector_paused
+from graphopt.rewriting import EVERYWHERE, Explain
 
-__all__ = ["Compilation", "optimize"]
+__all__ = ["optimize"]
 
 logger = logging.getLogger(__name__)
-
-
-def _nobody(text: str) -> None:
-    """Takes progress when nobody asked for it."""
-
-
-@dataclass
-class Compilation:
-    """One way to optimize one source, which can be run again with fewer rewrites.
-
-    Attributes:
-        source: what to lift; lifted anew for each run.
-        environment: plugins.
-        pipeline: what to run.
-        target: name of the backend.
-        instrumentations: who watches the pipeline.
-        explain: told of rules that did not apply.
-        progress: told what is going on.
-        seed: of random numbers that passes draw.
-        skip: rewrites that are refused in every run.
-        limit: number of the last rewrite that is applied in any run, ``None`` for all.
-        seconds: time by phase.
-    """
-
-    source: object
-    environment: Environment
-    pipeline: Pipeline
-    target: str
-    instrumentations: Sequence[Instrumentation] = ()
-    explain: Explain | None = None
-    progress: Callable[[str], None] = _nobody
-    seed: int = 0
-    skip: frozenset[Site] = frozenset()
-    limit: int | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the time of a block to a phase."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
-
-    def lift(self) -> Model:
-        """The model as it was."""
-        self.progress("lift")
-        with self.timed("lift"):
-            return self.environment.lift(self.source)
-
-    def run(
-        self,
-        model: Model,
-        applications: Applications | None = None,
-        instrumentations: Sequence[Instrumentation] | None = None,
-    ) -> PipelineReport:
-        """Run the pipeline on a lifted model and legalize it, in place."""
-        backend = self.environment.backend(self.target)
-        allowed = Applications() if applications is None else applications
-        allowed.skip |= self.skip
-        if self.limit is not None:
-            allowed.limit = self.limit if allowed.limit is None else min(self.limit, allowed.limit)
-        ctx = self.environment.context(
-            backend, applications=allowed, explain=self.explain, progress=self.progress, seed=self.seed
-        )
-        watchers = self.instrumentations if instrumentations is None else instrumentations
-        with collector_paused():
-            with self.timed("passes"):
-                report = self.environment.run_pipeline(model, self.pipeline, ctx, watchers)
-            with self.timed("legalize"):
-                self.environment.legalize(model, backend, ctx)
-        return report
 
 
 def optimize(
@@ -146,7 +72,7 @@ def optimize(
 
     Raises:
         ModelError: if the model is broken.
-        PipelineError: if a level, pass or option is unknown.
+        PipelineError: if a level, pass or option is unknown, or the seed is negative.
         PassError: if a pass fails.
         VerificationError: if the result differs from the original even after rewrites at fault were left out.
 
@@ -156,6 +82,8 @@ def optimize(
         >>> result.report.nodes_after < result.report.nodes_before
         True
     """
+    if seed < 0:
+        raise PipelineError(f"the seed is {seed}, expected 0 or more; choose another one")
     environment = Environment(plugins)
     passes = set(environment.plugins.passes)
     rules = frozenset((name, EVERYWHERE) for name in disabled if name not in passes)
@@ -167,7 +95,7 @@ def optimize(
         target,
         tuple(instrumentations),
         explain,
-        progress or _nobody,
+        progress or (lambda text: None),
         seed,
         rules,
         bisect_limit,
@@ -193,8 +121,6 @@ def optimize(
         made = work.run(model)
     report.passes = made.records
     if check:
-        from graphopt.compiler.checking import check_result  # lazily: most of it is needed for a check only
-
         model = check_result(work, model, made, report, CheckRequest(inputs, seed, again))
     report.ops_after = count_ops(model)
     report.bytes_after = model.constant_bytes
@@ -209,8 +135,6 @@ def _checks_of_each_pass(
         return []
     if not run:
         return [VerifyEach()]
-    from graphopt.compiler.checking import Checker  # lazily, as above
-
     checker = stack.enter_context(Checker(work, request))
 
     def numbers(model: Model, numerics: Numerics) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from graphopt.backends.onnx.files import save
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.result import Optimized
+from graphopt.errors import ExecutionError
 from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.plugin_manager import PluginManager
@@ -143,6 +144,8 @@ def compare(
         >>> compare(digits_model(), digits_model()).bit_exact
         True
     """
+    if seed < 0 or samples < 1:
+        raise ExecutionError(f"seed is {seed} and samples is {samples}, expected 0 or more and 1 or more")
     numerics: Numerics = Reassociates(rtol) if rtol else Exact()
     options = CheckOptions(seed=seed, samples=samples)
     first, second = _OnDisk(a, plugins), _OnDisk(b, plugins)

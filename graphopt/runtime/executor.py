@@ -15,7 +15,7 @@ from onnx import ModelProto
 from graphopt.errors import ExecutionError, ModelError
 from graphopt.ir import Array, Model
 from graphopt.runtime.base import Outputs
-from graphopt.runtime.isolated_executor import DEFAULT_BYTES, refuse_large_values
+from graphopt.runtime.limits import DEFAULT_BYTES, refuse_large_values
 from graphopt.runtime.onnxruntime_runner import OrtRunner
 from graphopt.runtime.reference_runner import Kernels, ReferenceRunner
 from graphopt.serde import emit_model

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from google.protobuf.message import EncodeError
 from onnx import ModelProto
 
 from graphopt.errors import ExecutionError, ModelError
-from graphopt.ir import Array, Model, TensorType
+from graphopt.ir import Array, Model
 from graphopt.runtime.isolation import shared_worker
+from graphopt.runtime.limits import DEFAULT_BYTES, refuse_large_values
 from graphopt.serde import emit_model
 
-__all__ = ["DEFAULT_BYTES", "IsolatedExecutor", "refuse_large_values", "run_serialized"]
-
-#: A value that is known to be larger is not computed.
-DEFAULT_BYTES: Final = 1 << 30
+__all__ = ["IsolatedExecutor", "run_serialized"]
 
 
 class IsolatedExecutor:
@@ -52,21 +49,3 @@ def run_serialized(data: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
     from graphopt.runtime.executor import OrtExecutor  # lazily: imports ONNX Runtime, which the parent does without
 
     return OrtExecutor().run_proto(ModelProto.FromString(data), feeds)
-
-
-def refuse_large_values(model: Model, max_bytes: int) -> None:
-    """See that no value of a model is known to be larger than it may be.
-
-    Raises:
-        ExecutionError: naming the first one that is.
-    """
-    for graph in model.graphs():
-        for value in graph.values():
-            found = value.type
-            if not isinstance(found, TensorType):
-                continue
-            size = found.size
-            if isinstance(size, int) and found.dtype.storage_bytes(size) > max_bytes:
-                raise ExecutionError(
-                    f"value {value.name!r} is {found}, more than the {max_bytes} bytes that may be computed"
-                )

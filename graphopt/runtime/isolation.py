@@ -109,6 +109,9 @@ class Worker:
         self._memory = memory
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+        environment.setdefault(
+            "ORT_DISABLE_TELEMETRY", "1"
+        )  # our process: it reports nothing and leaves no file behind
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START],
             stdin=subprocess.PIPE,
