@@ -44,9 +44,8 @@ class Environment:
             return clone_model(source)
         self.plugins.load()  # operators of plugins are known before a model is read
         frontends = self.plugins.frontends
-        for name in sorted(
-            frontends, key=lambda name: frontends.owner(name) == BUILTIN
-        ):  # the built-in one takes any path
+        names = sorted(frontends, key=lambda name: frontends.owner(name) == BUILTIN)  # the built-in one takes any path
+        for name in names:
             if frontends.owner(name) != BUILTIN and frontends.missing(name):
                 continue
             frontend = cast("Frontend", frontends.find(name))

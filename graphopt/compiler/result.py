@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.backends.artifact_files import save_artifact
 from graphopt.backends.base import SavingBackend
 from graphopt.errors import OutputError, UnsupportedOpError
 from graphopt.ir import Model
@@ -152,4 +151,6 @@ class Optimized:
             raise OutputError(
                 f"target {backend.name!r} writes one file, without external data; leave out external data (--external-data)"
             )
+        from graphopt.backends.artifact_files import save_artifact  # lazily: imports onnx
+
         return save_artifact(backend.emit(self.model), Path(path), force=force)

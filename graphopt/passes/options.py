@@ -119,7 +119,8 @@ def _convert(pass_type: type[Pass], spec: OptionSpec, value: object) -> object:
     expected = f"expected {spec.type}"
     reason = _reason(str(first))
     more = "" if reason == expected else f" ({reason})"
-    raise PipelineError(f"option {spec.name!r} of pass {pass_type.name!r} is {_shown(value)}, {expected}{more}") from first
+    where = f"option {spec.name!r} of pass {pass_type.name!r}"
+    raise PipelineError(f"{where} is {_shown(value)}, {expected}{more}") from first
 
 
 def _shown(value: object) -> str:
