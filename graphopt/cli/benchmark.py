@@ -20,7 +20,7 @@ __all__ = ["bench"]
 
 def bench(
     models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Models with the same inputs.", show_default=False)
+        list[Path], typer.Argument(metavar="MODEL", help="Models with the same inputs.", show_default=False)
     ],
     inputs: InputFile = None,
     seed: Seed = 0,

@@ -15,6 +15,7 @@ from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.feeding import feeds_for
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, Quiet, Seed, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
+from graphopt.errors import OutputError
 from graphopt.report.value_summary import summarize_outputs, tensor_table
 from graphopt.runtime import OrtRunner, ReferenceRunner, Runner
 from graphopt.runtime.base import Feeds
@@ -82,6 +83,11 @@ def _save(path: Path, values: Feeds) -> None:
     """Write arrays by name; the file appears whole or not at all."""
     with tempfile.TemporaryDirectory(prefix="graphopt-") as folder:
         draft = Path(folder, "values.npz")
-        save_inputs(draft, values)
+        try:
+            save_inputs(draft, values)
+        except OSError as err:
+            raise OutputError(
+                f"{str(path)!r} cannot be written: {err.strerror or err} in the temporary folder {folder!r}; make room there"
+            ) from err
         with new_files([path]) as [file], draft.open("rb") as written:
             shutil.copyfileobj(written, file)

@@ -6,11 +6,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from graphopt.cli.process import prepare_process
 from graphopt.errors import GraphoptError, VerificationError
 
 __all__ = ["COMMANDS", "CommandGroup"]
@@ -36,6 +38,22 @@ _INTERRUPTED = 130
 _BUG = 70
 
 
+def _without_types_of_flags(params: list[Any]) -> list[Any]:
+    """Parameters as help shows them: that a flag is a ``<bool>`` tells nobody anything."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+class _Command(TyperCommand):
+    """A command whose help says no more than it must."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - types of a private module of typer
+        """All parameters."""
+        return _without_types_of_flags(super().get_params(ctx))
+
+
 class _DeferredCommand(TyperCommand):
     """A command with name and help whose implementation is imported when it runs."""
 
@@ -47,7 +65,7 @@ class _DeferredCommand(TyperCommand):
         module, _, function = self._place.partition(":")
         single = typer.Typer(add_completion=False, rich_markup_mode="rich")
         implementation = getattr(importlib.import_module(f"graphopt.cli.{module}"), function)
-        single.command(self.name, context_settings=dict(self.context_settings))(implementation)
+        single.command(self.name, cls=_Command, context_settings=dict(self.context_settings))(implementation)
         return typer.main.get_command(single).make_context(*args, **kwargs)
 
 
@@ -61,6 +79,10 @@ class CommandGroup(TyperGroup):
         for command in self.commands.values():
             command.context_settings = self.context_settings
         self._plugins_loaded = False
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - types of a private module of typer
+        """All parameters."""
+        return _without_types_of_flags(super().get_params(ctx))
 
     def list_commands(self, ctx: object) -> list[str]:
         """Names of all commands; asks plugins for theirs."""
@@ -96,6 +118,7 @@ class CommandGroup(TyperGroup):
         """Run a command line and exit with its code."""
         given = list(sys.argv[1:] if args is None else args)
         options["standalone_mode"] = False
+        prepare_process(given)
         sys.exit(self._run(given, options))
 
     def _run(self, args: list[str], options: dict[str, Any]) -> int:
@@ -108,7 +131,8 @@ class CommandGroup(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):
             return _say("interrupted", _INTERRUPTED)
         except typer.TyperException as err:
-            return _say(_usage(err), getattr(err, "exit_code", _BAD_INPUT))
+            code = getattr(err, "exit_code", _BAD_INPUT)
+            return _say(_usage(err), code) if err.format_message() else code  # no command: help was shown
         except GraphoptError as err:
             if debug:
                 raise
@@ -117,7 +141,7 @@ class CommandGroup(TyperGroup):
         except OSError as err:
             if debug:
                 raise
-            return _say(f"{err.filename or 'the system'}: {err.strerror or err}", _BAD_INPUT)
+            return _say(f"{err.filename or 'the output cannot be written'}: {err.strerror or err}", _BAD_INPUT)
         except MemoryError:
             return _say("out of memory; nothing was written", _BAD_INPUT)
         except Exception as err:  # the last place before the user: any other error is a bug of ours
@@ -127,27 +151,44 @@ class CommandGroup(TyperGroup):
             return _say(
                 f"{what} (this is a bug in graphopt; graphopt --debug {' '.join(args)} shows the traceback)", _BUG
             )
+        if code == _INTERRUPTED:
+            return _say("interrupted", _INTERRUPTED)
         return code if isinstance(code, int) else 0
 
 
 def _usage(err: typer.TyperException) -> str:
     """What is wrong with a command line, and where help is."""
     message = err.format_message() if hasattr(err, "format_message") else str(err)
+    message = message.replace(". Did you mean", "; did you mean")
     context = getattr(err, "ctx", None)
     where = f" {context.command_path.removeprefix('graphopt').strip()}".rstrip() if context is not None else ""
     message = message.rstrip(".")
-    return f"{message[:1].lower()}{message[1:]}; see graphopt{where} --help"
+    return f"{message[:1].lower()}{message[1:]}{'' if message.endswith('?') else ';'} see graphopt{where} --help"
 
 
 def _say(message: str, code: int) -> int:
     """One line on stderr."""
-    line = " ".join(message.split("\n"))
-    sys.stdout.flush()
-    sys.stderr.write(f"graphopt: {line}\n")
+    from graphopt.report.layout import printable  # only here: imports rich, which a command that ends well may not need
+
+    line = printable(" ".join(message.split("\n")))
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"graphopt: {line}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:  # nobody listens, or the disk is full: the exit code says it
+            _discard(stream)
     return code
 
 
 def _pipe_closed() -> int:
     """Whoever read the output has seen enough; keep the interpreter from complaining when it flushes."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout)
     return 0
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is still to be written to a stream go nowhere."""
+    with suppress(OSError, ValueError):  # a stream of a test has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -80,7 +80,7 @@ def optimize(
     with progress(f"optimizing {model}", wanted=not (quiet or as_json)) as tell:
         result = compiler.optimize(
             model,
-            level=level or asked.LEVEL,
+            level=asked.LEVEL if level is None else level,
             target=target or (file.target if file is not None else None) or asked.TARGET,
             pipeline=chosen,
             options=parse_overrides(settings or []),
@@ -126,7 +126,7 @@ def _pipeline(
         raise UsageError(f"{' and '.join(stated)} each say what to run; state one of them")
     if file is None:
         return passes
-    return file.build(plugins.passes, level or asked.LEVEL)
+    return file.build(plugins.passes, asked.LEVEL if level is None else level)
 
 
 def _read(path: Path) -> PipelineFile:

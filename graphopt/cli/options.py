@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+#: A size is an int64 in ONNX.
+_DIGITS = 18
+
+
 class UsageError(GraphoptError):
     """Options of a command line contradict each other or do not make sense."""
 
@@ -33,9 +37,10 @@ ModelPath: TypeAlias = Annotated[
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout instead of tables.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Write nothing but errors.")]
-Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed of generated inputs.")]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of generated inputs.")]
 OptionalSeed: TypeAlias = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Seed of generated inputs. Default: 0.", show_default=False)
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, help="Seed of generated inputs. Default: 0.", show_default=False),
 ]
 InputFile: TypeAlias = Annotated[
     Path | None,
@@ -66,7 +71,7 @@ def parse_sizes(texts: Sequence[str] | None) -> dict[str, int]:
     found: dict[str, int] = {}
     for text in texts or ():
         name, equals, size = text.rpartition("=")
-        if not equals or not name or not size.isdecimal():
+        if not equals or not name or not size.isdecimal() or len(size) > _DIGITS:
             raise UsageError(
                 f"--dim {text!r} is not understood; expected NAME=SIZE with a whole number, such as batch=1"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -28,13 +29,17 @@ class _Console(Console):
 
 def show(view: RenderableType) -> None:
     """Write tables or text to stdout."""
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+    stated = os.environ.get("COLUMNS", "")
+    wide = int(stated) if stated.isdecimal() and int(stated) else None if sys.stdout.isatty() else _WIDE
     _Console(file=sys.stdout, width=wide, highlight=False, soft_wrap=False, emoji=False).print(view)
 
 
 def write_json(result: object) -> None:
     """Write one JSON document to stdout."""
-    sys.stdout.write(json_text(result) + "\n")
+    text = json_text(result)
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":  # JSON can say all in ASCII
+        text = json.dumps(json.loads(text), indent=2)
+    sys.stdout.write(text + "\n")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ dims = { batch = 4 }
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,7 @@ class CheckConfig:
     enabled: bool = True
     rtol: _Tolerance | None = None
     atol: _Tolerance | None = None
-    seed: int = 0
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
@@ -132,9 +133,11 @@ def read_pipeline_file(path: Path) -> PipelineFile:
     """
     where = f"pipeline file {str(path)!r}"
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
+            raise PipelineError(f"{where} is no regular file; give the path of a TOML file")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
-        raise PipelineError(f"{where} can't be read: {err.strerror}") from err
+        raise PipelineError(f"{where} can't be read: {err.strerror or err}; check the path") from err
     except UnicodeDecodeError as err:
         raise PipelineError(f"{where} is not UTF-8 text: {err.reason} at byte {err.start}") from err
     except tomllib.TOMLDecodeError as err:

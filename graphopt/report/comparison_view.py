@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphopt.report.latency_view import LatencyRow, latency_table
-from graphopt.report.layout import columns
+from graphopt.report.layout import columns, printable
 from graphopt.verify.comparator import Difference
 from graphopt.verify.verdict import Verdict
 
@@ -22,9 +22,9 @@ def comparison_view(verdict: Verdict, latencies: Sequence[LatencyRow] = ()) -> R
         verdict: of the comparison.
         latencies: of both models, measured in turns; none when they were not measured.
     """
-    parts: list[RenderableType] = [Text(verdict.summary, style="green" if verdict.ok else "red")]
-    parts += [Text(line) for line in verdict.interface]
-    parts += [Text(f"{sample.kind} inputs: {sample.error}") for sample in verdict.samples if sample.error]
+    parts: list[RenderableType] = [Text(printable(verdict.summary), style="green" if verdict.ok else "red")]
+    parts += [Text(printable(line)) for line in verdict.interface]
+    parts += [Text(printable(f"{sample.kind} inputs: {sample.error}")) for sample in verdict.samples if sample.error]
     if verdict.worst:
         parts += ["", difference_table(verdict.worst)]
     if latencies:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["columns", "facts"]
+__all__ = ["columns", "facts", "printable"]
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """A text without characters that steer a terminal; names in a model are anybody's.
+
+    Example:
+        >>> print(printable("y" + chr(27) + "[31m").replace(chr(92), "/"))
+        y/x1b[31m
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def facts(rows: Mapping[str, str]) -> Table:
@@ -16,7 +29,7 @@ def facts(rows: Mapping[str, str]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in rows.items():
-        table.add_row(Text(name), Text(text))
+        table.add_row(Text(printable(name)), Text(printable(text)))
     return table
 
 
@@ -29,5 +42,5 @@ def columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
             Text(head.removesuffix(">")), justify="right" if right else "left", no_wrap=right, overflow="fold"
         )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphopt.passes import PassRecord
-from graphopt.report.layout import columns, facts
+from graphopt.report.layout import columns, facts, printable
 from graphopt.report.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def optimize_view(
     if changed:
         parts += ["", columns(("operator", "before>", "after>"), changed)]
     for note in (*(f"left out: {site}" for site in report.skipped), *report.notes):
-        parts += ["", Text(note, style="yellow")]
+        parts += ["", Text(printable(note), style="yellow")]
     if files:
         sizes = (f"{path} ({bytes_text(path.stat().st_size)})" for path in files)
         parts += ["", Text(f"saved: {', '.join(sizes)}")]

@@ -14,7 +14,7 @@ from graphopt.errors import ModelError
 from graphopt.ir import AttributeKind, FunctionKey, Model, Node, OpSchema, find_schema
 from graphopt.serde.text import checked_name
 
-__all__ = ["OperatorChecks", "check_functions", "check_model", "functions_by_key", "opsets_from_proto"]
+__all__ = ["OperatorChecks", "check_functions", "check_model", "functions_by_key", "node_place", "opsets_from_proto"]
 
 _STANDARD_DOMAINS = ("", "ai.onnx.ml")
 _FIRST_IR_VERSION_WITH_OPSETS = 3
@@ -170,8 +170,19 @@ class OperatorChecks:
         return find_schema(node.domain, node.op_type, version)
 
 
+def node_place(name: str, op: str, outputs: Iterable[str]) -> str:
+    """How an error names a node: by its name, or by what it makes.
+
+    Example:
+        >>> node_place("", "Relu", ["", "y"])
+        "the node of 'y' (Relu)"
+    """
+    made = "" if name else next(filter(None, outputs), "")
+    return f"the node of {made!r} ({op})" if made else f"node {name!r} ({op})"
+
+
 def _place(node: Node) -> str:
-    return f"node {node.name!r} ({node.op})"
+    return node_place(node.name, node.op, (value.name for value in node.outputs))
 
 
 def _range(least: int, most: int) -> str:

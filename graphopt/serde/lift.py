@@ -15,7 +15,14 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProt
 from graphopt.errors import ModelError
 from graphopt.ir import Attribute, AttributeKind, Function, FunctionKey, Graph, Model, Node, TensorType, Type, Value
 from graphopt.serde.attributes import attribute_from_proto
-from graphopt.serde.checks import OperatorChecks, check_functions, check_model, functions_by_key, opsets_from_proto
+from graphopt.serde.checks import (
+    OperatorChecks,
+    check_functions,
+    check_model,
+    functions_by_key,
+    node_place,
+    opsets_from_proto,
+)
 from graphopt.serde.collector import collector_paused
 from graphopt.serde.order import sort_model
 from graphopt.serde.origins import (
@@ -249,7 +256,7 @@ class _Lifter:
                 source = scope.get(used) or self._captured(used)
                 if source is None:
                     raise _UndefinedNameError(
-                        f"node {name!r} ({op_type}): input {used!r} is not defined by any input, initializer or node; "
+                        f"{node_place(name, op_type, proto.output)}: input {used!r} is not defined by any input, initializer or node; "
                         "fix the model"
                     )
                 inputs.append(source)
@@ -263,7 +270,7 @@ class _Lifter:
                     continue
                 if given in scope:
                     raise ModelError(
-                        f"node {name!r} ({op_type}): output {given!r} is defined twice; rename one of the two values"
+                        f"{node_place(name, op_type, proto.output)}: output {given!r} is defined twice; rename one of the two values"
                     )
                 scope[given] = value
                 if given in types:
@@ -290,7 +297,7 @@ class _Lifter:
 
     def _attributes(self, node: NodeProto) -> Mapping[str, Attribute]:
         found: dict[str, Attribute] = {}
-        where = f"node {node.name!r} ({node.op_type})"
+        where = node_place(node.name, node.op_type, node.output)
         for proto in node.attribute:
             name = proto.name
             if type(name) is not str:

@@ -7,8 +7,9 @@ original model, and what it refuses is dropped. What comes back has been run, so
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 #: Kinds of the samples, with which sizes: likely ones first, other ones next.
 _PLAN: Final[tuple[tuple[Kind, int], ...]] = (("normal", 0), ("uniform", 1), ("zeros", 0), ("large", 2))
 _VARIATIONS: Final = 24
+#: Elements that all generated inputs of one sample may have together: 4 GB while they are drawn as float64.
+_MOST_ELEMENTS: Final = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +213,21 @@ class _Finder:
         return single[:wanted]
 
     def _try(self, sizes: dict[str, int], kind: Kind, mode: str, stream: int) -> Sample | None:
-        feeds = self._draw(sizes, kind, mode, stream)
+        try:
+            feeds = self._draw(sizes, kind, mode, stream)
+        except MemoryError:
+            self.result.tried += 1
+            return self._refuse("generated inputs of this size do not fit into memory")
         return self._run(feeds, kind, sizes)
 
+    def _refuse(self, reason: str) -> None:
+        logger.debug("inputs refused: %s", reason)
+        self.result.refusals.append(reason)
+
     def _draw(self, sizes: dict[str, int], kind: Kind, mode: str, stream: int) -> dict[str, Datum]:
+        elements = sum(math.prod(shape) for shape in self._shapes(sizes) if shape)
+        if elements > _MOST_ELEMENTS:  # generating them could take the memory that others need
+            raise MemoryError
         rng = np.random.default_rng((self.seed, stream))
         return {
             hint.name: draw(
@@ -227,14 +241,19 @@ class _Finder:
             for hint in self.hints
         }
 
+    def _shapes(self, sizes: dict[str, int]) -> Iterator[Sequence[int] | None]:
+        for hint in self.hints:
+            if hint.name in self.symbols.shapes:
+                yield self.symbols.shape_of(hint.name, sizes)
+            elif isinstance(hint.type, TensorType) and hint.type.shape is not None:
+                yield [dim for dim in hint.type.shape if isinstance(dim, int)]
+
     def _run(self, feeds: dict[str, Datum], kind: str, sizes: Sizes) -> Sample | None:
         self.result.tried += 1
         try:
             return Sample(feeds, self.runner.run(feeds), kind, dict(sizes))
         except ExecutionError as err:
-            logger.debug("inputs refused: %s", err)
-            self.result.refusals.append(str(err))
-            return None
+            return self._refuse(str(err))
 
     def _overrides(self, sizes: dict[str, int], mode: str) -> list[Sample]:
         """The same with other numbers in place of defaults: they must not have been taken for constants."""

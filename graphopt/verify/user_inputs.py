@@ -5,12 +5,16 @@ Elements of a sequence are ``name/0``, ``name/1`` and so on; element types that 
 
 from __future__ import annotations
 
+import lzma
+import math
 import os
 import re
+import stat
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 
@@ -20,6 +24,19 @@ from graphopt.runtime.base import Datum, Feeds, ValueSpec
 
 __all__ = ["check_inputs", "load_inputs", "save_inputs"]
 
+#: What reading a damaged archive may raise, from the archive, its compression, and the headers in it.
+_UNREADABLE: Final = (
+    OSError,
+    ValueError,
+    RuntimeError,  # encrypted; NotImplementedError: an unknown compression
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _ITEM: Final = re.compile(r"(.+)/(\d+)$")
 
 
@@ -38,18 +55,45 @@ def load_inputs(
     """
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:  # opened here, because numpy leaves a file open that is no archive
-            stored = np.load(file, allow_pickle=False)
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
-            with stored:
-                arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as err:
+        if not stat.S_ISREG(os.stat(name).st_mode):  # reading a pipe or a device may never end
+            raise ValueError("it is no regular file")
+        arrays = _read_archive(name)
+    except MemoryError as err:
+        raise ExecutionError(f"inputs {name!r} do not fit into memory; give smaller ones") from err
+    except _UNREADABLE as err:
         reason = err.strerror if isinstance(err, OSError) and err.strerror else " ".join(str(err).split())
         raise ExecutionError(
             f"inputs {name!r} cannot be read: {reason}; expected an .npz file as numpy.savez writes it, without objects"
         ) from err
     return check_inputs(_join(arrays), inputs, overridable, where=f"inputs {name!r}")
+
+
+def _read_archive(name: str) -> dict[str, Array]:
+    """The arrays of an ``.npz`` file. An array is read only if the archive holds as many bytes as its header asks memory for."""
+    with open(name, "rb") as file:  # opened here, because numpy leaves a file open that is no archive
+        stored = np.load(file, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        with stored:
+            members = {info.filename.removesuffix(".npy"): info for info in stored.zip.infolist()}
+            for key in stored.files:
+                with stored.zip.open(members[key]) as member:
+                    size = _stated_bytes(member)
+                    if size is not None and size > members[key].file_size:
+                        raise ValueError(
+                            f"array {key!r} is to have {size} bytes, the archive has {members[key].file_size} for it"
+                        )
+            return {key: stored[key] for key in stored.files}
+
+
+def _stated_bytes(member: IO[bytes]) -> int | None:
+    """How large the header of an array says that it is; ``None`` if that is not simply its shape and type."""
+    version = np.lib.format.read_magic(member)
+    read = _HEADERS.get(version)
+    if read is None:
+        return None
+    shape, _, dtype = read(member)
+    return None if dtype.hasobject else math.prod(shape) * dtype.itemsize
 
 
 def _join(arrays: Mapping[str, Array]) -> dict[str, Datum]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -97,3 +98,16 @@ def test_a_wrong_file_gives_one_line(write, text, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(PipelineError, match="can't be read: No such file or directory"):
         read_pipeline_file(tmp_path / "none.toml")
+
+
+def test_a_pipe_is_refused_unread(tmp_path):
+    """Reading one may wait forever."""
+    os.mkfifo(tmp_path / "p.toml")
+    with pytest.raises(PipelineError, match=r"p.toml' is no regular file; give the path of a TOML file"):
+        read_pipeline_file(tmp_path / "p.toml")
+
+
+def test_a_negative_seed_is_refused(write):
+    """Random numbers have none."""
+    with pytest.raises(PipelineError, match=r"check.seed: expected int >= 0"):
+        read_pipeline_file(write("[check]\nseed = -1"))

@@ -201,3 +201,10 @@ def test_inputs_are_found_for_nearly_all_models_of_the_suite():
             if not find_samples(runner, model_hints(lift_model(case.model)), count=1, seconds=2).samples:
                 missed.append(case.name)
     assert len(missed) <= 20, missed
+
+
+def test_inputs_that_no_memory_holds_are_not_generated():
+    """A refusal with its reason, not an attempt to allocate terabytes."""
+    found = search(model("g (float[1000000,1000000] x) => (float[1000000,1000000] y) { y = Relu(x) }"))
+    assert ([], True) == (found.samples, found.tried > 0)
+    assert {"generated inputs of this size do not fit into memory"} == set(found.refusals)

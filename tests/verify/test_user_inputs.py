@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -116,3 +120,51 @@ def test_texts_sequences_and_optionals_survive_a_file(tmp_path):
 def test_maps_have_no_place_in_a_file(tmp_path):
     with pytest.raises(ExecutionError, match="input 'm' is a map"):
         save_inputs(tmp_path / "x.npz", {"m": {"a": 1.0}})
+
+
+def _archive(path: Path, header: bytes, *, flags: int = 0, method: int | None = None) -> Path:
+    """An archive with one member ``x.npy``, whose directory may claim encryption or another compression."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header)
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")
+    content[6] |= flags
+    content[entry + 8] |= flags
+    if method is not None:
+        content[8] = content[entry + 10] = method
+    path.write_bytes(content)
+    return path
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    found = io.BytesIO()
+    np.lib.format.write_array_header_1_0(found, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return found.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("header", "flags", "method", "reason"),
+    [
+        pytest.param(_header((10**9, 10**3)), 0, None, "is to have 4000000000000 bytes", id="more-than-there-is"),
+        pytest.param(_header((10**30,)), 0, None, "is to have", id="more-than-int64"),
+        pytest.param(b"\x93NUMPY\x01\x00\x10\x00{{{{[[[[((((garb  \n", 0, None, "", id="header-broken"),
+        pytest.param(b"hello", 0, None, "", id="no-array"),
+        pytest.param(_header((1,)) + bytes(4), 1, None, "encrypted", id="encrypted"),
+        pytest.param(_header((1,)) + bytes(4), 0, 99, "compression", id="unknown-compression"),
+    ],
+)
+def test_damaged_archives_are_one_error(
+    header: bytes, flags: int, method: int | None, reason: str, tmp_path: Path
+) -> None:
+    """Whatever is wrong inside, before memory is asked for."""
+    path = _archive(tmp_path / "x.npz", header, flags=flags, method=method)
+    with pytest.raises(ExecutionError, match=f"inputs .* cannot be read: .*{reason}"):
+        load_inputs(path, [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_is_refused_unread(tmp_path: Path) -> None:
+    """Reading one may wait forever."""
+    os.mkfifo(tmp_path / "x.npz")
+    with pytest.raises(ExecutionError, match="it is no regular file"):
+        load_inputs(tmp_path / "x.npz", [])

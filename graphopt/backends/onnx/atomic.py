@@ -25,6 +25,8 @@ def check_output(path: Path, *, force: bool) -> Path:
         OutputError: if something is there that may not be replaced, or the folder is missing.
     """
     real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise OutputError(f"{str(path)!r} is a link that leads to itself; choose another path")
     if real.is_dir():
         raise OutputError(f"{str(path)!r} is a folder, expected the path of a file; add a file name")
     if real.exists():
@@ -52,7 +54,7 @@ def new_files(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
     Raises:
         OutputError: if a file can't be made or written.
     """
-    drafts = [path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp") for path in paths]
+    drafts = [path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp") for path in paths]
     try:
         with closing_files() as files:
             for draft in drafts:

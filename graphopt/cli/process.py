@@ -1,0 +1,52 @@
+"""What the command line needs of its process before a command runs: streams that take any text, one form of warnings, no telemetry."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["prepare_process"]
+
+
+def prepare_process(args: Sequence[str]) -> None:
+    """Set up streams, warnings and environment of a process that runs one command line.
+
+    Args:
+        args: the command line; ``--quiet`` silences warnings, ``--debug`` shows more than them.
+    """
+    os.environ.setdefault(
+        "ORT_DISABLE_TELEMETRY", "1"
+    )  # ONNX Runtime would report runs, and leave a file in the temporary folder
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as above
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # names in a model may be anything, a terminal may know ASCII only
+    _show_warnings(wanted="--quiet" not in args and "-q" not in args)
+
+
+def _show_warnings(*, wanted: bool) -> None:
+    logger = logging.getLogger("graphopt")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _Warnings)]:
+        logger.removeHandler(handler)  # of an earlier command line of this process
+    logger.addHandler(_Warnings(wanted=wanted))
+
+
+class _Warnings(logging.Handler):
+    """Warnings of graphopt as single lines on stderr."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._wanted = wanted
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, unless somebody else shows log messages or nobody wants to see any."""
+        if self._wanted and not logging.getLogger().handlers:
+            sys.stderr.write(f"graphopt: warning: {' '.join(record.getMessage().split())}\n")
