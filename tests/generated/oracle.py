@@ -129,6 +129,7 @@ def _numbers(
     level: str, model: ModelProto, result: ModelProto, expected: Sequence[tuple[Mapping[str, Array], list[object]]], *, wild: bool
 ) -> list[str]:
     has_half = _has_half(model)
+    has_where = b"Where" in model.SerializeToString()  # ONNX Runtime's gives back a positive zero for a negative one
     try:
         runner = session(result.SerializeToString())
     except Exception as err:  # noqa: BLE001 - ONNX Runtime raises a class for each status
@@ -139,10 +140,25 @@ def _numbers(
         if found is None:
             return [f"{level}: the result does not run for {sizes}"]
         for info, a, b in zip(model.graph.output, wanted, found, strict=True):
-            reason = _difference(a, b, exact=level == "O1" and not has_half, judged=not wild and not _has_steps(model))
-            if reason:
+            reason = _difference(a, b, exact=level == "O1" and not has_half, signs=not has_where, judged=not wild and not _has_steps(model))
+            if reason and _is_certain(model, expected, item, info.name, a):
                 return [f"{level}: output {info.name!r} differs for {sizes}: {reason}"]
     return []
+
+
+def _is_certain(
+    model: ModelProto, expected: Sequence[tuple[Mapping[str, Array], list[object]]], feeds: Mapping[str, Array], name: str, first: object
+) -> bool:
+    """Whether the original gives the same again, after other inputs too: some kernels give back memory that they never wrote."""
+    place = [value.name for value in model.graph.output].index(name)
+    for others in ([], [item for item, _ in expected], [feeds] * 3):
+        runner = session(model.SerializeToString())
+        for item in others:
+            outputs_of(runner, item)
+        found = outputs_of(runner, feeds)
+        if found is None or _difference(first, found[place], exact=True, judged=True) is not None:
+            return False
+    return True
 
 
 def _has_steps(model: ModelProto) -> bool:
@@ -163,7 +179,7 @@ def _has_half(model: ModelProto) -> bool:
     return any(attribute.i in half or attribute.t.data_type in half for node in nodes for attribute in node.attribute)
 
 
-def _difference(a: object, b: object, *, exact: bool, judged: bool) -> str | None:
+def _difference(a: object, b: object, *, exact: bool, judged: bool, signs: bool = True) -> str | None:
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return None if type(a) is type(b) else f"{type(a)} became {type(b)}"
     if (a.dtype, a.shape) != (b.dtype, b.shape):
@@ -173,7 +189,7 @@ def _difference(a: object, b: object, *, exact: bool, judged: bool) -> str | Non
         return None if same or not (exact or judged) else f"{a.tolist()} became {b.tolist()}"
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     if exact:
-        equal = ((wide_a == wide_b) & (np.signbit(wide_a) == np.signbit(wide_b))) | (np.isnan(wide_a) & np.isnan(wide_b))
+        equal = ((wide_a == wide_b) & ((np.signbit(wide_a) == np.signbit(wide_b)) | (not signs))) | (np.isnan(wide_a) & np.isnan(wide_b))
         return None if equal.all() else f"{a.tolist()} became {b.tolist()}"
     if not judged or not np.isfinite(wide_a).all():
         return None

@@ -33,6 +33,7 @@ def session(data: bytes) -> ort.InferenceSession:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_prepacking", "1")  # kernels for packed weights round otherwise
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 

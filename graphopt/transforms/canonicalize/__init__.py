@@ -55,11 +55,12 @@ class Canonicalize(RewritePass):
 
 @dataclass(frozen=True)
 class CanonicalizeAlgebra(RewritePass):
-    """Remove added zeros and pooling of single elements, merge chains of float constants. Re-associates."""
+    """Remove added zeros, pooling and sums of single elements, merge chains of float constants. Re-associates."""
 
     name: ClassVar[str] = "canonicalize-algebra"
     rules: ClassVar[tuple[Rule, ...]] = (
         *neutral.ALGEBRA_RULES,
         *constant_chains.ALGEBRA_RULES,
         *pools.ALGEBRA_RULES,
+        *reductions.ALGEBRA_RULES,
     )
