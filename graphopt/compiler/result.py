@@ -105,6 +105,13 @@ class Optimized:
     Attributes:
         model: its IR, legalized for the target. Edits of it are not checked.
         report: what happened to it.
+
+    Example:
+        >>> import graphopt
+        >>> from graphopt.data import digits_model
+        >>> result = graphopt.optimize(digits_model(), check=False)
+        >>> len(result.model.graph.nodes) == len(result.proto.graph.node) == result.report.nodes_after
+        True
     """
 
     def __init__(self, model: Model, report: OptimizeReport, backend: Backend) -> None:

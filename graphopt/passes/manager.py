@@ -31,6 +31,14 @@ class PassManager:
     Args:
         items: a pipeline, or passes and groups.
         instrumentations: who watches, skips and checks.
+
+    Example:
+        >>> from graphopt.ir import GraphBuilder
+        >>> from graphopt.transforms.canonicalize import Canonicalize
+        >>> b = GraphBuilder(opset=17)
+        >>> _ = b.output(b.Neg(b.Neg(b.input("x"))), "y")
+        >>> dict(PassManager([Canonicalize()]).run(b.model).stats)
+        {'shorten-unary-chain': 1}
     """
 
     def __init__(self, items: Pipeline | Iterable[Item], instrumentations: Sequence[Instrumentation] = ()) -> None:

@@ -50,6 +50,15 @@ class Pipeline:
 
     Attributes:
         items: passes and repeated groups.
+
+    Example:
+        >>> from graphopt.builtin_plugin import builtin_plugins
+        >>> registry = builtin_plugins(discover=False).passes
+        >>> pipeline = Pipeline.from_text("fold-constants,prune-magnitude{sparsity=0.9}", registry)
+        >>> pipeline.without("fold-constants").to_text()
+        'prune-magnitude{sparsity=0.9}'
+        >>> print(pipeline.declared_numerics)
+        lossy (sqnr)
     """
 
     items: tuple[Item, ...] = ()

@@ -275,7 +275,12 @@ def _guard(value: Value, node: Node, root: Node) -> NoMatch | None:
 
 
 class OpBuilder:
-    """Makes operator patterns: ``op.Relu(x)``, ``op["Conv", "ConvTranspose"](x, w)``, ``op["com.microsoft::Gelu"](x)``."""
+    """Makes operator patterns: ``op.Relu(x)``, ``op["Conv", "ConvTranspose"](x, w)``, ``op["com.microsoft::Gelu"](x)``.
+
+    Example:
+        >>> print(op["Conv", "ConvTranspose"](any_("x"), const("w"), group=1))
+        Conv|ConvTranspose(x, const w, group=1)
+    """
 
     __slots__ = ()
 
@@ -318,12 +323,26 @@ op = OpBuilder()
 
 
 def any_(name: str, *, optional: bool = False) -> Any:
-    """Any value, bound to ``name``."""
+    """Any value, bound to ``name``.
+
+    Args:
+        name: for the rule; the same name twice means the same value twice.
+        optional: whether the input may be absent.
+
+    Example:
+        >>> print(op.Clip(any_("x"), any_("low", optional=True)))
+        Clip(x, low?)
+    """
     return Any(name, optional)
 
 
 def const(name: str, *, optional: bool = False, scalar: bool = False, equal_to: float | None = None) -> Const:
-    """A constant, bound to ``name``; see :class:`Const`."""
+    """A constant that no caller can change, bound to ``name``; see :class:`Const`.
+
+    Example:
+        >>> print(op.Add(any_("x"), const("three", equal_to=3), commute=True))
+        Add(x, const three=3)
+    """
     return Const(name, optional, scalar, equal_to)
 
 

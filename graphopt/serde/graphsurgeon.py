@@ -73,6 +73,13 @@ def to_graphsurgeon(model: Model) -> gs.Graph:
 
     Raises:
         ModelError: if graphsurgeon would lose something that the model computes with.
+
+    Example:
+        >>> from graphopt.ir import GraphBuilder
+        >>> b = GraphBuilder(opset=17)
+        >>> _ = b.output(b.Relu(b.input("x")), "y")
+        >>> [node.op for node in to_graphsurgeon(b.model).nodes]
+        ['Relu']
     """
     import onnx_graphsurgeon as gs  # lazily: only users of graphsurgeon need it
 
