@@ -101,6 +101,20 @@ def _hide_misread_nodes(model: Model, proto: ModelProto) -> None:
                 todo.extend(inner.node for inner in attribute.graphs)
 
 
+def _forget_negative_sizes(graph: GraphProto) -> None:
+    """Some exporters write -1 for a size that is not known; C++ inference calculates with it, and may abort the process."""
+    todo = [info.type for info in (*graph.input, *graph.output, *graph.value_info)]
+    while todo:
+        stated = todo.pop()
+        for dim in stated.tensor_type.shape.dim if stated.HasField("tensor_type") else ():
+            if dim.dim_value < 0:
+                dim.ClearField("dim_value")
+        if stated.HasField("sequence_type"):
+            todo.append(stated.sequence_type.elem_type)
+        elif stated.HasField("optional_type"):
+            todo.append(stated.optional_type.elem_type)
+
+
 def _forget_unsteady_state(node: NodeProto, body: GraphProto) -> None:
     """Forget the stated shape of what a loop carries, unless the body states that it gives back what it is given."""
     if node.op_type not in ("Loop", "Scan"):
@@ -146,6 +160,7 @@ class OnnxTypes:
 
     def _forget_statements(self, graph: GraphProto, model: Model, functions: set[tuple[str, str]]) -> None:
         """Keep statements only about what inference has no rule for."""
+        _forget_negative_sizes(graph)
         kept = set()
         for node in graph.node:
             domain = "" if node.domain == "ai.onnx" else node.domain
