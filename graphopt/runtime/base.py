@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Protocol, Self, TypeAlias, runtime_checkable
 from graphopt.errors import ExecutionError
 from graphopt.ir import Array, TensorType, Type
 
-__all__ = ["Datum", "Feeds", "Outputs", "Runner", "ValueSpec", "check_feeds"]
+__all__ = ["Datum", "Feeds", "LoadedModel", "Outputs", "Runner", "ValueSpec", "check_feeds"]
 
 #: One input or output: a tensor, a sequence (list), a map (dict), or an optional without a value (``None``).
 Datum: TypeAlias = "Array | list[Datum] | dict[object, object] | None"
@@ -73,6 +74,45 @@ class Runner(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class LoadedModel(abc.ABC):
+    """What runners have in common: the interface of the model, which they state when it is loaded, and the ``with`` statement."""
+
+    _inputs: Sequence[ValueSpec] = ()
+    _outputs: Sequence[ValueSpec] = ()
+    _overridable: Sequence[ValueSpec] = ()
+
+    @property
+    def inputs(self) -> Sequence[ValueSpec]:
+        """What must be fed, in the order of the model."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Sequence[ValueSpec]:
+        """What comes back, in the order of the model."""
+        return self._outputs
+
+    @property
+    def overridable(self) -> Sequence[ValueSpec]:
+        """Inputs that have a default and may be fed."""
+        return self._overridable
+
+    @abc.abstractmethod
+    def run(self, feeds: Feeds) -> Outputs:
+        """Outputs by name; see :class:`Runner`."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release the model. Running it afterwards is an error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def check_feeds(runner: Runner, feeds: Feeds) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 from onnx import ModelProto
 
-from graphopt.runtime.base import Feeds, Outputs, ValueSpec
+from graphopt.runtime.base import Feeds, LoadedModel, Outputs, ValueSpec
 from graphopt.runtime.isolation import Worker
 from graphopt.runtime.onnxruntime_runner import Level, ModelSource, OrtRunner
 
@@ -47,7 +46,7 @@ def _load(
     return OrtRunner(model, optimize=optimize, threads=threads, folder=folder, low_memory=low_memory)
 
 
-class IsolatedRunner:
+class IsolatedRunner(LoadedModel):
     """An :class:`OrtRunner` in a child process; made by :func:`load_isolated`."""
 
     def __init__(self, model: ModelSource, options: tuple[object, ...], timeout: float | None) -> None:
@@ -62,21 +61,6 @@ class IsolatedRunner:
             self._worker.close()
             raise
 
-    @property
-    def inputs(self) -> Sequence[ValueSpec]:
-        """What must be fed, in the order of the model."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Sequence[ValueSpec]:
-        """What comes back, in the order of the model."""
-        return self._outputs
-
-    @property
-    def overridable(self) -> Sequence[ValueSpec]:
-        """Inputs that have a default and may be fed."""
-        return self._overridable
-
     def run(self, feeds: Feeds) -> Outputs:
         """Outputs by name, as :meth:`OrtRunner.run` gives them.
 
@@ -88,11 +72,3 @@ class IsolatedRunner:
     def close(self) -> None:
         """End the child process."""
         self._worker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

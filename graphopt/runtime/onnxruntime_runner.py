@@ -10,8 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -21,7 +20,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from graphopt.errors import ExecutionError
 from graphopt.ir import TensorType
-from graphopt.runtime.base import Datum, Feeds, Outputs, ValueSpec, check_feeds
+from graphopt.runtime.base import Datum, Feeds, LoadedModel, Outputs, ValueSpec, check_feeds
 from graphopt.runtime.ort_values import NARROW, from_ort_value, parse_type, to_ort
 
 __all__ = ["Level", "ModelSource", "OrtRunner", "ort_errors"]
@@ -65,7 +64,7 @@ def _hint(text: str) -> str:
     return ""
 
 
-class OrtRunner:
+class OrtRunner(LoadedModel):
     """A model in ONNX Runtime.
 
     Args:
@@ -150,21 +149,6 @@ class OrtRunner:
             raise ExecutionError(f"the runner of {self.name} is closed; make a new one")
         return self._session
 
-    @property
-    def inputs(self) -> Sequence[ValueSpec]:
-        """What must be fed, in the order of the model."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Sequence[ValueSpec]:
-        """What comes back, in the order of the model."""
-        return self._outputs
-
-    @property
-    def overridable(self) -> Sequence[ValueSpec]:
-        """Inputs that have a default and may be fed."""
-        return self._overridable
-
     def run(self, feeds: Feeds) -> Outputs:
         """Outputs by name: arrays of ``DType.numpy``, lists for sequences, dicts for maps, ``None`` for an empty optional.
 
@@ -192,14 +176,6 @@ class OrtRunner:
     def close(self) -> None:
         """Release the session and its memory."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _options(level: str, threads: int | None, *, low_memory: bool) -> ort.SessionOptions:

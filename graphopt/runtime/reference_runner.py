@@ -9,8 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -20,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from graphopt.errors import ExecutionError, GraphoptError
-from graphopt.runtime.base import Datum, Feeds, Outputs, ValueSpec, check_feeds
+from graphopt.runtime.base import Datum, Feeds, LoadedModel, Outputs, ValueSpec, check_feeds
 from graphopt.serde import type_from_proto
 
 __all__ = ["Kernels", "ReferenceRunner"]
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 Kernels = Mapping[str, Callable[..., object]]
 
 
-class ReferenceRunner:
+class ReferenceRunner(LoadedModel):
     """A model in the reference evaluator.
 
     Args:
@@ -70,21 +69,6 @@ class ReferenceRunner:
         self._inputs = tuple(spec for spec in specs if spec.name not in given)
         self._overridable = tuple(spec for spec in specs if spec.name in given and proto.ir_version >= 4)
 
-    @property
-    def inputs(self) -> Sequence[ValueSpec]:
-        """What must be fed, in the order of the model."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Sequence[ValueSpec]:
-        """What comes back, in the order of the model."""
-        return self._outputs
-
-    @property
-    def overridable(self) -> Sequence[ValueSpec]:
-        """Inputs that have a default and may be fed."""
-        return self._overridable
-
     def run(self, feeds: Feeds) -> Outputs:
         """Outputs by name.
 
@@ -107,14 +91,6 @@ class ReferenceRunner:
     def close(self) -> None:
         """Release the model."""
         self._evaluator = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _read(model: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
