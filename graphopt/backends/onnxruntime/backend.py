@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from graphopt.backends.base import Artifact
-from graphopt.backends.onnx.backend import refuse_internal_ops
-from graphopt.backends.onnx.files import save
+from graphopt.backends.onnx.backend import OnnxBackend
 from graphopt.ir import Model, Node, find_schema
 from graphopt.passes import PassContext
-from graphopt.serde import emit_model
 from graphopt.target import Target
 
 __all__ = ["OnnxRuntimeBackend"]
@@ -19,7 +14,7 @@ _MAX_IR_VERSION = 13
 _MAX_OPSET = 26
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(OnnxBackend):
     """Emits ``ModelProto`` for ONNX Runtime on CPU."""
 
     name = "onnxruntime"
@@ -34,19 +29,6 @@ class OnnxRuntimeBackend:
     def legalize(self, model: Model, ctx: PassContext) -> str:
         """ONNX Runtime's fused operators in the place of graphopt's own."""
         return "legalize-onnxruntime"
-
-    def emit(self, model: Model) -> Artifact:
-        """The model's message.
-
-        Raises:
-            UnsupportedOpError: if an operator of the domain ``graphopt`` is left.
-        """
-        refuse_internal_ops(model)
-        return Artifact("onnx", proto=emit_model(model))
-
-    def save(self, model: Model, path: Path, *, external_data: bool | None, force: bool) -> list[Path]:
-        """Write the model's file, weights streamed; see :func:`graphopt.backends.onnx.files.save`."""
-        return save(model, path, external_data=external_data, force=force)
 
     def supports(self, node: Node) -> str | None:
         """Operators up to the newest operator set that ONNX Runtime implements; whether it has each kernel is seen when it loads."""

@@ -7,6 +7,7 @@ and subtracting a large number is how some models round) and where a factor is z
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import ml_dtypes
@@ -69,6 +70,25 @@ def _split(node: Node) -> tuple[Value, Value, int] | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Two nodes, each with one constant operand.
+
+    Attributes:
+        nodes: the inner and the outer one.
+        x: what the inner one is applied to.
+        constants: the constant operand of each.
+        positions: at which input of each it stands.
+        dtype: element type of both.
+    """
+
+    nodes: tuple[Node, Node]
+    x: Value
+    constants: tuple[Array, Array]
+    positions: tuple[int, int]
+    dtype: DType
+
+
 class MergeConstants(RewritePattern):
     """What the two families have in common: two nodes, each with one constant operand."""
 
@@ -98,18 +118,9 @@ class MergeConstants(RewritePattern):
             for value in (inner[1], outer[1])
         ):
             return NoMatch("a constant is shared and large")
-        return self.merge(node, inner_node, inner[0], (a.numpy(), b.numpy()), (inner[2], outer[2]), dtype, rw)
+        return self.merge(Chain((inner_node, node), inner[0], (a.numpy(), b.numpy()), (inner[2], outer[2]), dtype), rw)
 
-    def merge(
-        self,
-        outer: Node,
-        inner: Node,
-        x: Value,
-        constants: tuple[Array, Array],
-        positions: tuple[int, int],
-        dtype: DType,
-        rw: Rewriter,
-    ) -> Replacement:
+    def merge(self, chain: Chain, rw: Rewriter) -> Replacement:
         """The new node, or why not."""
         raise NotImplementedError
 
@@ -122,28 +133,19 @@ class MergeTerms(MergeConstants):
     numerics: ClassVar[Numerics] = Reassociates()
     integers: ClassVar[bool] = False
 
-    def merge(
-        self,
-        outer: Node,
-        inner: Node,
-        x: Value,
-        constants: tuple[Array, Array],
-        positions: tuple[int, int],
-        dtype: DType,
-        rw: Rewriter,
-    ) -> Replacement:
+    def merge(self, chain: Chain, rw: Rewriter) -> Replacement:
         """Both nodes as ``sign * x + term``."""
-        terms, signs = list(constants), [1, 1]
-        for index, node in enumerate((inner, outer)):
+        terms, signs = list(chain.constants), [1, 1]
+        for index, node in enumerate(chain.nodes):
             if node.op == "Sub":
-                if positions[index] == 1:
+                if chain.positions[index] == 1:
                     terms[index] = np.asarray(np.negative(terms[index]))
                 else:
                     signs[index] = -1
-        term = add_terms(terms[0], terms[1], dtype, subtract=signs[1] < 0)
+        term = add_terms(terms[0], terms[1], chain.dtype, subtract=signs[1] < 0)
         if isinstance(term, NoMatch):
             return term
-        return rw.new("Add", x, term) if signs[0] == signs[1] else rw.new("Sub", term, x)
+        return rw.new("Add", chain.x, term) if signs[0] == signs[1] else rw.new("Sub", term, chain.x)
 
 
 class MergeFactors(MergeConstants):
@@ -154,21 +156,13 @@ class MergeFactors(MergeConstants):
     numerics: ClassVar[Numerics] = Reassociates()
     integers: ClassVar[bool] = False
 
-    def merge(
-        self,
-        outer: Node,
-        inner: Node,
-        x: Value,
-        constants: tuple[Array, Array],
-        positions: tuple[int, int],
-        dtype: DType,
-        rw: Rewriter,
-    ) -> Replacement:
+    def merge(self, chain: Chain, rw: Rewriter) -> Replacement:
         """``x`` must be the dividend of each Div."""
-        if (inner.op == "Div" and positions[0] == 0) or (outer.op == "Div" and positions[1] == 0):
+        inner, outer = (node.op == "Div" for node in chain.nodes)
+        if (inner and chain.positions[0] == 0) or (outer and chain.positions[1] == 0):
             return NoMatch("a constant is divided by x")
-        factor = multiply_factors(*constants, dtype, inverse=(inner.op == "Div", outer.op == "Div"))
-        return factor if isinstance(factor, NoMatch) else rw.new("Mul", x, factor)
+        factor = multiply_factors(*chain.constants, chain.dtype, inverse=(inner, outer))
+        return factor if isinstance(factor, NoMatch) else rw.new("Mul", chain.x, factor)
 
 
 class MergeIntegerTerms(MergeTerms):
