@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from graphopt import compiler
@@ -25,7 +25,6 @@ from graphopt.passes import (
     Reproducer,
     parse_overrides,
     read_pipeline_file,
-    suggestion,
 )
 from graphopt.plugin_manager import PluginManager
 from graphopt.report.optimize_view import optimize_view, pass_totals, refusal_table, section_view
@@ -66,7 +65,6 @@ def optimize(
     plugins = builtin_plugins(no_plugin or ())
     file = None if pipeline is None else _read(pipeline)
     chosen = _pipeline(plugins, level, passes, file)
-    _see_that_known(plugins, disable or ())
     explainer = None if explain is None else Explainer(explain, _rules(plugins))
     watchers: list[Instrumentation] = []
     if print_ir_after_all or print_ir_after_change or print_ir_dir is not None:
@@ -167,13 +165,3 @@ def _sections(plugins: PluginManager, report: Mapping[str, object]) -> dict[str,
 
 def _rules(plugins: PluginManager) -> set[str]:
     return {str(row["name"]) for row in plugins.describe("rules")}
-
-
-def _see_that_known(plugins: PluginManager, names: Sequence[str]) -> None:
-    """A misspelled name would leave out nothing, unnoticed."""
-    for name in names:
-        if name not in plugins.passes and name not in (rules := _rules(plugins)):
-            hint = suggestion(name, [*plugins.passes, *rules]) or ";"
-            raise PipelineError(
-                f"there is no pass or rule {name!r} to leave out{hint} see graphopt list passes, graphopt list rules"
-            )

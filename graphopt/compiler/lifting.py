@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.environment import Environment
 from graphopt.errors import UnsupportedOpError
 from graphopt.ir import Model
@@ -51,6 +52,7 @@ def lower(model: Model, *, target: str = "onnxruntime", plugins: PluginManager |
         >>> lower(lift(digits_model())).graph.node[0].op_type
         'Constant'
     """
+    expect_type("model", model, Model, "IR; graphopt.lift makes it from a path or message")
     environment = Environment(plugins)
     artifact = environment.backend(target).emit(environment.legalized(model, target))
     if artifact.proto is None:
@@ -60,6 +62,7 @@ def lower(model: Model, *, target: str = "onnxruntime", plugins: PluginManager |
 
 def to_graphsurgeon(model: Model) -> onnx_graphsurgeon.Graph:
     """The model as an onnx-graphsurgeon graph, for scripts that are written with it."""
+    expect_type("model", model, Model, "IR; graphopt.lift makes it from a path or message")
     from graphopt.frontends.graphsurgeon import to_graphsurgeon as convert  # lazily: imports onnx_graphsurgeon
 
     return convert(model)

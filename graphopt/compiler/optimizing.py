@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from graphopt.compiler.arguments import check_arguments, check_disabled
 from graphopt.compiler.checking import Checker, check_result
 from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
-from graphopt.errors import PipelineError, VerificationError
+from graphopt.errors import VerificationError
 from graphopt.ir import Model
 from graphopt.numerics import Numerics
 from graphopt.passes import Instrumentation, Pipeline
@@ -72,9 +73,10 @@ def optimize(
 
     Raises:
         ModelError: if the model is broken.
-        PipelineError: if a level, pass or option is unknown, or the seed is negative.
+        PipelineError: if a level, pass, rule or option is unknown, or a number is negative.
         PassError: if a pass fails.
         VerificationError: if the result differs from the original even after rewrites at fault were left out.
+        TypeError: if an argument has a type that it can't have.
 
     Example:
         >>> from graphopt.data import digits_model
@@ -82,12 +84,21 @@ def optimize(
         >>> result.report.nodes_after < result.report.nodes_before
         True
     """
-    if seed < 0:
-        raise PipelineError(f"the seed is {seed}, expected 0 or more; choose another one")
+    check_arguments(
+        level=level,
+        target=target,
+        pipeline=pipeline,
+        options=options,
+        seed=seed,
+        disabled=disabled,
+        instrumentations=instrumentations,
+        bisect_limit=bisect_limit,
+        plugins=plugins,
+    )
     environment = Environment(plugins)
-    passes = set(environment.plugins.passes)
-    rules = frozenset((name, EVERYWHERE) for name in disabled if name not in passes)
-    chosen = environment.pipeline(pipeline, level, options, [name for name in disabled if name in passes])
+    refused = check_disabled(environment.plugins, disabled)
+    rules = frozenset((name, EVERYWHERE) for name in refused)
+    chosen = environment.pipeline(pipeline, level, options, [name for name in disabled if name not in refused])
     work = Compilation(
         source,
         environment,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from graphopt.backends.onnx.files import save
+from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.result import Optimized
 from graphopt.errors import ExecutionError
@@ -35,6 +36,13 @@ class _OnDisk:
             return
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
         self.path = os.path.join(self._folder.name, "model.onnx")
+        try:
+            self._write(source, plugins)
+        except BaseException:
+            self.close()
+            raise
+
+    def _write(self, source: object, plugins: PluginManager | None) -> None:
         if isinstance(source, Optimized):
             source.save(self.path)
         else:
@@ -45,6 +53,14 @@ class _OnDisk:
     def close(self) -> None:
         if self._folder is not None:
             self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Session:
@@ -137,20 +153,18 @@ def compare(
 
     Raises:
         ModelError: if a model is broken.
-        ExecutionError: if ``inputs`` are not what ``a`` takes.
+        ExecutionError: if ``inputs`` are not what ``a`` takes, or a number is too small.
 
     Example:
         >>> from graphopt.data import digits_model
         >>> compare(digits_model(), digits_model()).bit_exact
         True
     """
-    if seed < 0 or samples < 1:
-        raise ExecutionError(f"seed is {seed} and samples is {samples}, expected 0 or more and 1 or more")
+    for name, number, least in (("seed", seed, 0), ("samples", samples, 1), ("rtol", rtol, 0)):
+        expect_type(name, number, (int, float), "a number")
+        if not number >= least:
+            raise ExecutionError(f"{name} is {number}, expected {least} or more")
     numerics: Numerics = Reassociates(rtol) if rtol else Exact()
     options = CheckOptions(seed=seed, samples=samples)
-    first, second = _OnDisk(a, plugins), _OnDisk(b, plugins)
-    try:
+    with _OnDisk(a, plugins) as first, _OnDisk(b, plugins) as second:
         return check_equivalence(first.path, second.path, numerics=numerics, inputs=inputs, options=options)
-    finally:
-        first.close()
-        second.close()

@@ -63,6 +63,13 @@ class Pipeline:
 
     items: tuple[Item, ...] = ()
 
+    def __post_init__(self) -> None:
+        members: tuple[object, ...] = self.items  # whoever does not check types may have put anything there
+        for item in members:
+            if not isinstance(item, Item):
+                made = "; make one of it with ()" if isinstance(item, type) and issubclass(item, Pass) else ""
+                raise TypeError(f"a member of a pipeline is {item!r:.80}, expected a pass or Fixpoint{made}")
+
     @classmethod
     def of(cls, *items: Item) -> Pipeline:
         """A pipeline of passes that were made in Python."""

@@ -217,7 +217,8 @@ class _Finder:
             feeds = self._draw(sizes, kind, mode, stream)
         except MemoryError:
             self.result.tried += 1
-            return self._refuse("generated inputs of this size do not fit into memory")
+            self._refuse("generated inputs of this size do not fit into memory")
+            return None
         return self._run(feeds, kind, sizes)
 
     def _refuse(self, reason: str) -> None:
@@ -253,7 +254,8 @@ class _Finder:
         try:
             return Sample(feeds, self.runner.run(feeds), kind, dict(sizes))
         except ExecutionError as err:
-            return self._refuse(str(err))
+            self._refuse(str(err))
+            return None
 
     def _overrides(self, sizes: dict[str, int], mode: str) -> list[Sample]:
         """The same with other numbers in place of defaults: they must not have been taken for constants."""

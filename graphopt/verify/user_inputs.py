@@ -75,9 +75,11 @@ def _read_archive(name: str) -> dict[str, Array]:
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array")
         with stored:
-            members = {info.filename.removesuffix(".npy"): info for info in stored.zip.infolist()}
+            archive = stored.zip
+            assert archive is not None, "it was just opened"
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             for key in stored.files:
-                with stored.zip.open(members[key]) as member:
+                with archive.open(members[key]) as member:
                     size = _stated_bytes(member)
                     if size is not None and size > members[key].file_size:
                         raise ValueError(

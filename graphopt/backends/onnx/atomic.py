@@ -24,6 +24,8 @@ def check_output(path: Path, *, force: bool) -> Path:
     Raises:
         OutputError: if something is there that may not be replaced, or the folder is missing.
     """
+    if "\0" in str(path):
+        raise OutputError(f"{str(path)!r} has a null byte in it, which no path may have; choose another one")
     real = Path(os.path.realpath(path))
     if real.is_symlink():
         raise OutputError(f"{str(path)!r} is a link that leads to itself; choose another path")
