@@ -8,7 +8,7 @@ from __future__ import annotations
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
 from graphopt.rewriting.applications import EVERYWHERE, Application, Applications, Site
 from graphopt.rewriting.driver import DriverResult, Explain, RuleIndex, rewrite_graph
-from graphopt.rewriting.learned_types import TypeInference, join_types
+from graphopt.rewriting.learned_types import TypeInference, is_complete, join_types, learn_types
 from graphopt.rewriting.match import Match
 from graphopt.rewriting.nomatch import NoMatch
 from graphopt.rewriting.pattern import Pattern, any_, const, one_of, op, rest
@@ -39,7 +39,9 @@ __all__ = [
     "TypeInference",
     "any_",
     "const",
+    "is_complete",
     "join_types",
+    "learn_types",
     "one_of",
     "op",
     "rest",

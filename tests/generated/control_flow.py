@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from onnx import AttributeProto, TensorProto, ValueInfoProto, helper
+from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from graphopt.ir import Array
 from tests.generated.numbers import dtype_number
@@ -45,7 +47,9 @@ def _condition(scope: Scope) -> str | None:
     if x is None:
         return None
     total = scope.one("Size", [x])
-    return None if total is None else scope.one("Greater", [total, scope.constant(np.array(rng.choice((0, 3)), np.int64))])
+    return (
+        None if total is None else scope.one("Greater", [total, scope.constant(np.array(rng.choice((0, 3)), np.int64))])
+    )
 
 
 def if_(scope: Scope) -> object:
@@ -85,8 +89,12 @@ def _pick_output(branch: Scope) -> str | None:
 
 def loop(scope: Scope) -> object:
     """Loop of a few trips with up to two carried values and a scan output."""
-    world, rng = scope.world, scope.world.rng
-    trips = scope.constant(np.array(rng.choice((0, 1, 1, 2, 3)), np.int64).reshape(rng.choice(((), (1,))))) if rng.random() < 0.7 else None
+    rng = scope.world.rng
+    trips = (
+        scope.constant(np.array(rng.choice((0, 1, 1, 2, 3)), np.int64).reshape(rng.choice(((), (1,)))))
+        if rng.random() < 0.7
+        else None
+    )
     if trips is None:
         trips = scope.pick(lambda a: a.dtype == np.int64 and a.ndim == 0 and 0 <= int(a) <= 4)
     if trips is None:
@@ -102,21 +110,26 @@ def loop(scope: Scope) -> object:
         body.arrays[name] = array
         body.own.append(name)
     shaped = rng.random() < 0.4
-    infos = [body.info(name, shaped=True) for name in inputs[:2]] + [body.info(name, shaped=shaped) for name in inputs[2:]]
+    infos = [body.info(name, shaped=True) for name in inputs[:2]] + [
+        body.info(name, shaped=shaped) for name in inputs[2:]
+    ]
     inside = set(inputs)
     grow(body, rng.randint(1, 4), nested=False)
     own = [name for name in body.own if name not in inside] or None
     verdict = body.one("Identity", [go]) if rng.random() < 0.6 else body.constant(np.array(rng.random() < 0.6))
     outputs = [verdict]
-    for name in inputs[2:]:
-        outputs.append(name if rng.random() < 0.1 else _body_value(body, body.dtype(name), of=own))
+    outputs += [name if rng.random() < 0.1 else _body_value(body, body.dtype(name), of=own) for name in inputs[2:]]
     if runs and rng.random() < 0.6:  # what a loop that never runs gives depends on what ONNX Runtime knows of shapes
         outputs.append(_pick_output(body))
     named = [name for name in outputs if name is not None]
     if len(named) < len(outputs) or len(set(named)) < len(named):
         return None
     graph = body.graph("body", infos, _infos(body, named))
-    return scope.node("Loop", [trips, start, *carried], outputs=max(1, len(named) - 1), body=graph) if len(named) > 1 else None
+    return (
+        scope.node("Loop", [trips, start, *carried], outputs=max(1, len(named) - 1), body=graph)
+        if len(named) > 1
+        else None
+    )
 
 
 def scan(scope: Scope) -> object:
@@ -125,7 +138,11 @@ def scan(scope: Scope) -> object:
     x = scope.pick(lambda a: a.ndim > 0 and a.shape[0] > 0 and a.dtype != object)
     if x is None or world.opset < 9:
         return None
-    states = [name for name in (scope.pick(lambda a: a.dtype.kind in "fi") for _ in range(rng.randint(0, 1))) if name is not None]
+    states = [
+        name
+        for name in (scope.pick(lambda a: a.dtype.kind in "fi") for _ in range(rng.randint(0, 1)))
+        if name is not None
+    ]
     body = scope.child("s")
     inputs = [body.name() for _ in [*states, x]]
     arrays = [*[scope.arrays[name] for name in states], scope.arrays[x][0]]
@@ -137,10 +154,14 @@ def scan(scope: Scope) -> object:
     computed = [name for name in body.own if name not in inputs]
     outputs = [_body_value(body, body.dtype(name), of=computed) for name in inputs[: len(states)]]
     outputs.append(_pick_output(body))
-    named = [name for name in outputs if name is not None and name not in inputs]  # ONNX Runtime gives back garbage for these
+    named = [
+        name for name in outputs if name is not None and name not in inputs
+    ]  # ONNX Runtime gives back garbage for these
     if len(named) < len(outputs) or len(set(named)) < len(named):
         return None
-    return scope.node("Scan", [*states, x], outputs=len(named), body=body.graph("body", infos, _infos(body, named)), num_scan_inputs=1)
+    return scope.node(
+        "Scan", [*states, x], outputs=len(named), body=body.graph("body", infos, _infos(body, named)), num_scan_inputs=1
+    )
 
 
 # -- functions ----------------------------------------------------------------------------------------------------------------------
@@ -169,14 +190,16 @@ def function(scope: Scope) -> object:
     name = f"Function{len(world.functions)}"
     nodes = [_referring(node, body) for node in body.nodes]
     imports = [helper.make_opsetid("", world.opset), helper.make_opsetid("local", 1)]
-    world.functions[name] = helper.make_function("local", name, formal, outputs, nodes, imports, attributes=list(attributes))
-    found = scope.node(name, given, outputs=len(outputs), domain="local", **attributes)  # type: ignore[arg-type]
+    world.functions[name] = helper.make_function(
+        "local", name, formal, outputs, nodes, imports, attributes=list(attributes)
+    )
+    found = scope.node(name, given, outputs=len(outputs), domain="local", **attributes)
     if found is None:
         del world.functions[name]
         return None
     if rng.random() < 0.5:
         other = [scope.pick(lambda a, n=value: dtype_number(a) == scope.dtype(n), recent=0.2) for value in given]  # type: ignore[misc]
-        scope.node(name, other, outputs=len(outputs), domain="local", **attributes)  # type: ignore[arg-type]
+        scope.node(name, other, outputs=len(outputs), domain="local", **attributes)
     return found
 
 
@@ -209,16 +232,17 @@ def _refer(body: Scope) -> dict[str, object]:
             reference = AttributeProto(name=attribute, ref_attr_name="knob", type=made.attribute[0].type)
             body.references.append((found, reference))
         if op == "Constant":
-            return {"knob": value} if body.one("Mul", [found, x]) or True else {}
+            body.one("Mul", [found, x])
+            return {"knob": value}
         x = found
     return {"knob": value}
 
 
-def _referring(node: object, body: Scope) -> object:
+def _referring(node: NodeProto, body: Scope) -> NodeProto:
     for output, reference in body.references:
-        if output in node.output:  # type: ignore[attr-defined]
-            del node.attribute[:]  # type: ignore[attr-defined]
-            node.attribute.append(reference)  # type: ignore[attr-defined]
+        if output in node.output:
+            del node.attribute[:]
+            node.attribute.append(reference)
     return node
 
 
@@ -237,9 +261,17 @@ def sequence(scope: Scope) -> object:
     nodes = [helper.make_node("SequenceConstruct", [x, x], [made])]
     if rng.random() < 0.4:
         copy = scope.name()
-        nodes.append(helper.make_node("Identity", [made], [copy]) if scope.world.opset >= 14 else helper.make_node("SequenceErase", [made], [copy]))
+        nodes.append(
+            helper.make_node("Identity", [made], [copy])
+            if scope.world.opset >= 14
+            else helper.make_node("SequenceErase", [made], [copy])
+        )
         made = copy
-    nodes.append(helper.make_node("SequenceAt", [made, index], [out]) if rng.random() < 0.6 else helper.make_node("ConcatFromSequence", [made], [out], axis=0))
+    nodes.append(
+        helper.make_node("SequenceAt", [made, index], [out])
+        if rng.random() < 0.6
+        else helper.make_node("ConcatFromSequence", [made], [out], axis=0)
+    )
     found = scope.world.run(nodes, {x: scope.arrays[x], index: scope.arrays[index]}, [out])
     if found is None:
         return None
@@ -249,6 +281,4 @@ def sequence(scope: Scope) -> object:
     return out
 
 
-MOVES = {if_: 4, loop: 3, scan: 1, function: 2, sequence: 1}
-
-
+MOVES: dict[Callable[[Scope], object], int] = {if_: 4, loop: 3, scan: 1, function: 2, sequence: 1}

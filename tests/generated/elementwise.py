@@ -94,7 +94,10 @@ def _constant_operand(scope: Scope, like: Array) -> Array:
 
 def _divides_safely(array: Array) -> bool:
     """Division by zero, and of the smallest integer by -1, ends the process."""
-    return bool(array.dtype.kind not in "iu" or not ((array == 0) | (array == array.dtype.type(-1) if array.dtype.kind == "i" else array == 0)).any())
+    return bool(
+        array.dtype.kind not in "iu"
+        or not ((array == 0) | (array == array.dtype.type(-1) if array.dtype.kind == "i" else array == 0)).any()
+    )
 
 
 def binary(scope: Scope) -> object:
@@ -115,11 +118,17 @@ def _apply(scope: Scope, op: str, x: str) -> str | None:
     if rng.random() < 0.6 or (op in ("Div", "Mod") and integers):
         constant = _constant_operand(scope, like)
         if op in ("Div", "Mod") and integers:
-            constant = np.where(constant == 0, 3, np.where(constant == constant.dtype.type(-1), 2, constant) if like.dtype.kind == "i" else constant).astype(like.dtype)
+            constant = np.where(
+                constant == 0,
+                3,
+                np.where(constant == constant.dtype.type(-1), 2, constant) if like.dtype.kind == "i" else constant,
+            ).astype(like.dtype)
         if op == "BitShift":
             constant = np.asarray(constant % 4).astype(like.dtype)
         if op == "Pow" and rng.random() < 0.5:
-            constant = fill(rng.choice((TensorProto.FLOAT, TensorProto.INT64)), constant.shape, rng.choice((1.0, 2.0, 0.5)))
+            constant = fill(
+                rng.choice((TensorProto.FLOAT, TensorProto.INT64)), constant.shape, rng.choice((1.0, 2.0, 0.5))
+            )
         other = scope.constant(constant)
     else:
         other = scope.pick(lambda a: a.dtype == like.dtype and _compatible(a.shape, like.shape), recent=0.2)
@@ -168,11 +177,13 @@ def cast(scope: Scope) -> object:
         if x is None:
             return None
         to = rng.choice([number for number in DTYPES if number != TensorProto.STRING])
-        if rng.random() < 0.15 and (like := scope.pick(lambda a, n=to: dtype_number(a) == n)) and scope.world.schema("CastLike"):  # type: ignore[misc]
-            x = scope.one("CastLike", [x, like])
-        else:
-            x = scope.one("Cast", [x], to=to)
+        like = scope.pick(_of_type(to)) if rng.random() < 0.15 and scope.world.schema("CastLike") else None
+        x = scope.one("Cast", [x], to=to) if like is None else scope.one("CastLike", [x, like])
     return x
+
+
+def _of_type(number: int) -> Callable[[Array], bool]:
+    return lambda array: dtype_number(array) == number
 
 
 def clip(scope: Scope) -> object:
@@ -195,7 +206,10 @@ def clip(scope: Scope) -> object:
             x = scope.one("Clip", [x], min=bounds[0], max=bounds[1])
             continue
         if scope.arrays[x].dtype.kind in "iu":
-            bounds = [None if b is None or not np.isfinite(b) or (b < 0 and scope.arrays[x].dtype.kind == "u") else b for b in bounds]
+            bounds = [
+                None if b is None or not np.isfinite(b) or (b < 0 and scope.arrays[x].dtype.kind == "u") else b
+                for b in bounds
+            ]
         x = scope.one("Clip", [x, *[None if b is None else scope.constant(fill(number, (), b)) for b in bounds]])
     return x
 
@@ -209,10 +223,25 @@ def where(scope: Scope) -> object:
     like = scope.arrays[x]
     other = x if rng.random() < 0.2 else scope.constant(_constant_operand(scope, like))
     shape = operand_shape(scope, like.shape)
-    condition = scope.pick(lambda a: a.dtype == np.bool_ and _compatible(a.shape, like.shape)) if rng.random() < 0.5 else None
+    condition = (
+        scope.pick(lambda a: a.dtype == np.bool_ and _compatible(a.shape, like.shape)) if rng.random() < 0.5 else None
+    )
     if condition is None:
-        condition = scope.constant(np.full(shape, rng.random() < 0.5) if rng.random() < 0.6 else tensor(rng, TensorProto.BOOL, shape, wild=False))
+        condition = scope.constant(
+            np.full(shape, rng.random() < 0.5)
+            if rng.random() < 0.6
+            else tensor(rng, TensorProto.BOOL, shape, wild=False)
+        )
     return scope.one("Where", [condition, *([x, other] if rng.random() < 0.5 else [other, x])])
 
 
-MOVES = {unary: 5, unary_chain: 3, binary: 8, constant_chain: 4, same_operands: 1, cast: 4, clip: 3, where: 3}
+MOVES: dict[Callable[[Scope], object], int] = {
+    unary: 5,
+    unary_chain: 3,
+    binary: 8,
+    constant_chain: 4,
+    same_operands: 1,
+    cast: 4,
+    clip: 3,
+    where: 3,
+}

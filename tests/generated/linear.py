@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from onnx import TensorProto
 
@@ -47,10 +49,14 @@ def _channels(scope: Scope, y: str | None, axis: int) -> object:
         return batch_norm(scope, y)
     shape = [1] * like.ndim
     shape[axis] = like.shape[axis]
-    trimmed = shape[rng.randint(0, axis % like.ndim) :] if rng.random() < 0.7 else list(operand_shape(scope, like.shape))
+    trimmed = (
+        shape[rng.randint(0, axis % like.ndim) :] if rng.random() < 0.7 else list(operand_shape(scope, like.shape))
+    )
     if rng.random() < 0.2:
         trimmed = []
-    constant = scope.constant(_numbers(scope, like, tuple(trimmed)) if rng.random() < 0.8 else fill(dtype_number(like), trimmed, 2.0))
+    constant = scope.constant(
+        _numbers(scope, like, tuple(trimmed)) if rng.random() < 0.8 else fill(dtype_number(like), trimmed, 2.0)
+    )
     op = rng.choice(("Add", "Mul", "Sub", "Div"))
     inputs = [constant, y] if rng.random() < 0.3 else [y, constant]
     found = scope.one(op, inputs)
@@ -215,7 +221,9 @@ def reduction(scope: Scope) -> object:
     """Reductions over any axes, none, and axes of size 1."""
     rng = scope.world.rng
     op = rng.choice(_REDUCTIONS)
-    x = scope.pick(lambda a: a.dtype.kind in "fi" and a.size > 0 and (a.dtype != np.int64 or bool((np.abs(a) < 1 << 40).all())))
+    x = scope.pick(
+        lambda a: a.dtype.kind in "fi" and a.size > 0 and (a.dtype != np.int64 or bool((np.abs(a) < 1 << 40).all()))
+    )
     if x is None:
         return None
     rank = scope.arrays[x].ndim
@@ -226,7 +234,9 @@ def reduction(scope: Scope) -> object:
     if scope.world.has_attribute(op, "axes"):
         return scope.one(op, [x], axes=axes if axes and rng.random() < 0.9 else None, keepdims=keep)
     noop = rng.choice((None, 1))
-    return scope.one(op, [x, None if rng.random() < 0.1 else ints(scope, axes)], keepdims=keep, noop_with_empty_axes=noop)
+    return scope.one(
+        op, [x, None if rng.random() < 0.1 else ints(scope, axes)], keepdims=keep, noop_with_empty_axes=noop
+    )
 
 
 def arg_reduction(scope: Scope) -> object:
@@ -240,7 +250,11 @@ def softmax(scope: Scope) -> object:
     """Softmax and its kin."""
     rng = scope.world.rng
     x = scope.pick(lambda a: _is_float(a) and a.ndim > 0)
-    return None if x is None else scope.one(rng.choice(("Softmax", "LogSoftmax", "Hardmax")), [x], axis=rng.choice((None, 0)))
+    return (
+        None
+        if x is None
+        else scope.one(rng.choice(("Softmax", "LogSoftmax", "Hardmax")), [x], axis=rng.choice((None, 0)))
+    )
 
 
 def normalization(scope: Scope) -> object:
@@ -288,7 +302,7 @@ def quantize(scope: Scope) -> object:
     return scope.one("DequantizeLinear", [q, scale, zero]) if q and rng.random() < 0.8 else q
 
 
-MOVES = {
+MOVES: dict[Callable[[Scope], object], int] = {
     matmul: 3, gemm: 3, conv: 7, pool: 4, batch_norm: 2, reduction: 4, arg_reduction: 1, softmax: 1, normalization: 1, dropout: 2,
     quantize: 2,
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -15,7 +16,7 @@ from graphopt.ir import Array
 __all__ = ["DTYPES", "dtype_number", "fill", "numpy_dtype", "tensor"]
 
 #: ONNX element types that models are made of, with how often each is drawn.
-DTYPES = {
+DTYPES: dict[int, int] = {
     TensorProto.FLOAT: 12,
     TensorProto.INT64: 4,
     TensorProto.DOUBLE: 2,
@@ -31,7 +32,7 @@ DTYPES = {
     TensorProto.BFLOAT16: 1,
     TensorProto.STRING: 1,
 }
-_NUMPY = {
+_NUMPY: dict[int, np.dtype[Any]] = {
     TensorProto.FLOAT: np.dtype(np.float32),
     TensorProto.DOUBLE: np.dtype(np.float64),
     TensorProto.FLOAT16: np.dtype(np.float16),
@@ -47,12 +48,29 @@ _NUMPY = {
     TensorProto.BOOL: np.dtype(np.bool_),
     TensorProto.STRING: np.dtype(object),
 }
-_NUMBERS = {dtype: number for number, dtype in _NUMPY.items()}
-_SPECIAL = (math.nan, math.inf, -math.inf, -0.0, 0.0, 1.0, -1.0, 0.5, -2.5, 1e-45, 1e-40, 3e38, -3e38, 65504.0, 2.0**24 + 1, 7.0)
+_NUMBERS: dict[np.dtype[Any], int] = {dtype: number for number, dtype in _NUMPY.items()}
+_SPECIAL = (
+    math.nan,
+    math.inf,
+    -math.inf,
+    -0.0,
+    0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -2.5,
+    1e-45,
+    1e-40,
+    3e38,
+    -3e38,
+    65504.0,
+    2.0**24 + 1,
+    7.0,
+)
 _WORDS = ("", "a", "b", "straße", "0", "1")
 
 
-def numpy_dtype(number: int) -> np.dtype[np.generic]:
+def numpy_dtype(number: int) -> np.dtype[Any]:
     """The numpy dtype of an ONNX element type."""
     return _NUMPY[number]
 
@@ -66,7 +84,7 @@ def tensor(rng: random.Random, number: int, shape: Sequence[int], *, wild: bool)
     """Random numbers: multiples of 1/8 between -4 and 4 (or small integers), and when ``wild`` everything there is."""
     dtype = _NUMPY[number]
     count = math.prod(shape)
-    if dtype == object:
+    if dtype.kind == "O":
         return np.array([rng.choice(_WORDS) for _ in range(count)], object).reshape(shape)
     if dtype == np.bool_:
         return np.array([rng.random() < 0.5 for _ in range(count)], np.bool_).reshape(shape)

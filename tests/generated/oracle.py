@@ -56,7 +56,9 @@ def outputs_of(runner: ort.InferenceSession, feeds: Mapping[str, Array]) -> list
         return None
 
 
-def _certain(runner: ort.InferenceSession, twin: ort.InferenceSession, feeds: Mapping[str, Array]) -> list[object] | None:
+def _certain(
+    runner: ort.InferenceSession, twin: ort.InferenceSession, feeds: Mapping[str, Array]
+) -> list[object] | None:
     """Outputs that are the same in two sessions: some kernels give back memory that they never wrote."""
     found = outputs_of(runner, feeds)
     if found is None or any(isinstance(item, np.ndarray) and item.size > _MAX_ELEMENTS for item in found):
@@ -64,11 +66,15 @@ def _certain(runner: ort.InferenceSession, twin: ort.InferenceSession, feeds: Ma
     noise = [np.full(100_000, 7.25)]
     again = outputs_of(twin, feeds)
     del noise
-    same = again is not None and all(_difference(a, b, exact=True, judged=True) is None for a, b in zip(found, again, strict=True))
+    same = again is not None and all(
+        _difference(a, b, exact=True, judged=True) is None for a, b in zip(found, again, strict=True)
+    )
     return found if same else None
 
 
-def judge(model: ModelProto, feeds: Sequence[Mapping[str, Array]], *, levels: Sequence[str], wild: bool, again: bool) -> Judgement:
+def judge(
+    model: ModelProto, feeds: Sequence[Mapping[str, Array]], *, levels: Sequence[str], wild: bool, again: bool
+) -> Judgement:
     """Optimize a model at some levels and look at the results."""
     verdict = Judgement()
     try:
@@ -126,7 +132,12 @@ def _interface(model: ModelProto, result: ModelProto) -> list[str]:
 
 
 def _numbers(
-    level: str, model: ModelProto, result: ModelProto, expected: Sequence[tuple[Mapping[str, Array], list[object]]], *, wild: bool
+    level: str,
+    model: ModelProto,
+    result: ModelProto,
+    expected: Sequence[tuple[Mapping[str, Array], list[object]]],
+    *,
+    wild: bool,
 ) -> list[str]:
     has_half = _has_half(model)
     has_where = b"Where" in model.SerializeToString()  # ONNX Runtime's gives back a positive zero for a negative one
@@ -140,14 +151,24 @@ def _numbers(
         if found is None:
             return [f"{level}: the result does not run for {sizes}"]
         for info, a, b in zip(model.graph.output, wanted, found, strict=True):
-            reason = _difference(a, b, exact=level == "O1" and not has_half, signs=not has_where, judged=not wild and not _has_steps(model))
+            reason = _difference(
+                a,
+                b,
+                exact=level == "O1" and not has_half,
+                signs=not has_where,
+                judged=not wild and not _has_steps(model),
+            )
             if reason and _is_certain(model, expected, item, info.name, a):
                 return [f"{level}: output {info.name!r} differs for {sizes}: {reason}"]
     return []
 
 
 def _is_certain(
-    model: ModelProto, expected: Sequence[tuple[Mapping[str, Array], list[object]]], feeds: Mapping[str, Array], name: str, first: object
+    model: ModelProto,
+    expected: Sequence[tuple[Mapping[str, Array], list[object]]],
+    feeds: Mapping[str, Array],
+    name: str,
+    first: object,
 ) -> bool:
     """Whether the original gives the same again, after other inputs too: some kernels give back memory that they never wrote."""
     place = [value.name for value in model.graph.output].index(name)
@@ -162,7 +183,9 @@ def _is_certain(
 
 
 def _has_steps(model: ModelProto) -> bool:
-    return any(node.op_type in _STEPS for node in model.graph.node) or any(node.attribute and any(a.HasField("g") for a in node.attribute) for node in model.graph.node)
+    return any(node.op_type in _STEPS for node in model.graph.node) or any(
+        node.attribute and any(a.HasField("g") for a in node.attribute) for node in model.graph.node
+    )
 
 
 def _has_half(model: ModelProto) -> bool:
@@ -173,7 +196,9 @@ def _has_half(model: ModelProto) -> bool:
     while stack:
         graph = stack.pop()
         nodes += graph.node
-        if any(value.type.tensor_type.elem_type in half for value in graph.input) or any(item.data_type in half for item in graph.initializer):
+        if any(value.type.tensor_type.elem_type in half for value in graph.input) or any(
+            item.data_type in half for item in graph.initializer
+        ):
             return True
         stack += [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
     return any(attribute.i in half or attribute.t.data_type in half for node in nodes for attribute in node.attribute)
@@ -189,7 +214,9 @@ def _difference(a: object, b: object, *, exact: bool, judged: bool, signs: bool 
         return None if same or not (exact or judged) else f"{a.tolist()} became {b.tolist()}"
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     if exact:
-        equal = ((wide_a == wide_b) & ((np.signbit(wide_a) == np.signbit(wide_b)) | (not signs))) | (np.isnan(wide_a) & np.isnan(wide_b))
+        equal = ((wide_a == wide_b) & ((np.signbit(wide_a) == np.signbit(wide_b)) | (not signs))) | (
+            np.isnan(wide_a) & np.isnan(wide_b)
+        )
         return None if equal.all() else f"{a.tolist()} became {b.tolist()}"
     if not judged or not np.isfinite(wide_a).all():
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from onnx import ModelProto, helper
@@ -30,7 +30,7 @@ def reduce_model(model: ModelProto, feeds: Mapping[str, Array], shows: Shows) ->
 
 
 def _size(model: ModelProto) -> int:
-    return model.ByteSize() + 1000 * len(model.graph.node) + 200 * len(model.graph.output)
+    return int(model.ByteSize()) + 1000 * len(model.graph.node) + 200 * len(model.graph.output)
 
 
 def _copy(model: ModelProto) -> ModelProto:
@@ -39,7 +39,7 @@ def _copy(model: ModelProto) -> ModelProto:
     return copy
 
 
-def _candidates(model: ModelProto, feeds: dict[str, Array]) -> object:
+def _candidates(model: ModelProto, feeds: dict[str, Array]) -> Iterator[tuple[ModelProto, dict[str, Array]]]:
     graph = model.graph
     if len(graph.output) > 1:
         for index in range(len(graph.output)):
@@ -113,9 +113,9 @@ def _swept(model: ModelProto, feeds: Mapping[str, Array]) -> tuple[ModelProto, d
     del graph.node[:]
     graph.node.extend(nodes)
     for field in (graph.input, graph.initializer):
-        left = [item for item in field if item.name in needed]  # type: ignore[attr-defined]
+        left = [item for item in field if item.name in needed]
         del field[:]
-        field.extend(left)  # type: ignore[arg-type]
+        field.extend(left)
     called = {node.op_type for node in graph.node}
     functions = [function for function in model.functions if function.name in called or len(model.functions) > 1]
     del model.functions[:]

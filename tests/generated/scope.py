@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import onnx
@@ -50,7 +51,8 @@ def schema_of(op: str, opset: int) -> OpSchema | None:
 def tensor_proto(array: Array, name: str = "") -> TensorProto:
     """An array as a message."""
     if array.dtype == object:
-        return helper.make_tensor(name, TensorProto.STRING, array.shape, [str(v).encode() for v in array.reshape(-1)])
+        words = [str(item).encode() for item in array.reshape(-1)]
+        return TensorProto(name=name, data_type=TensorProto.STRING, dims=array.shape, string_data=words)
     return numpy_helper.from_array(array, name)
 
 
@@ -114,7 +116,7 @@ class World:
             return None
         if any(not isinstance(item, np.ndarray) or item.size > _MAX_ELEMENTS or item.ndim > 6 for item in found):
             return None
-        return found
+        return list(found)
 
 
 @dataclass(eq=False)
@@ -195,8 +197,8 @@ class Scope:
         self.own.append(name)
         return name
 
-    def _constant_attribute(self, array: Array) -> dict[str, object]:
-        forms: list[dict[str, object]] = [{"value": tensor_proto(array)}]
+    def _constant_attribute(self, array: Array) -> dict[str, Any]:
+        forms: list[dict[str, Any]] = [{"value": tensor_proto(array)}]
         if self.world.opset >= 12:
             if array.dtype == np.float32:
                 forms += [{"value_float": float(array)}] if array.ndim == 0 else []
@@ -224,9 +226,11 @@ class Scope:
             self.own.append(name)
         return [name for name in nodes[-1].output if name]
 
-    def node(self, op: str, inputs: Iterable[str | None], *, outputs: int = 1, domain: str = "", **attributes: object) -> list[str] | None:
+    def node(
+        self, op: str, inputs: Iterable[str | None], *, outputs: int = 1, domain: str = "", **attributes: object
+    ) -> list[str] | None:
         """Add one node; attributes that are ``None`` are left out."""
-        stated = {name: value for name, value in attributes.items() if value is not None}
+        stated: dict[str, Any] = {name: value for name, value in attributes.items() if value is not None}
         names = [self.name() for _ in range(outputs)]
         given = [item or "" for item in inputs]
         while given and not given[-1]:

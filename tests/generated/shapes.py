@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -32,7 +33,12 @@ def shape_of(scope: Scope) -> object:
         return scope.one("Size", [x])
     rank = scope.arrays[x].ndim
     if scope.world.opset >= 15 and rng.random() < 0.4:
-        return scope.one("Shape", [x], start=rng.randint(-rank - 1, rank + 1), end=rng.choice((None, rng.randint(-rank - 1, rank + 1))))
+        return scope.one(
+            "Shape",
+            [x],
+            start=rng.randint(-rank - 1, rank + 1),
+            end=rng.choice((None, rng.randint(-rank - 1, rank + 1))),
+        )
     return scope.one("Shape", [x])
 
 
@@ -91,7 +97,11 @@ def _detour(scope: Scope, number: str) -> str | None:
             return scope.one("Sub", [constant(0), negative]) if negative else None
         case _:
             test = scope.one("Equal", [number, constant(rng.choice((-1, 1, 2)))])
-            return scope.one("Where", [test, constant(rng.choice((1, -1))), number]) if test and scope.world.opset >= 9 else number
+            return (
+                scope.one("Where", [test, constant(rng.choice((1, -1))), number])
+                if test and scope.world.opset >= 9
+                else number
+            )
 
 
 def computed_shape(scope: Scope) -> object:
@@ -173,7 +183,14 @@ def range_(scope: Scope) -> object:
     limit = scope.pick(lambda a: a.dtype == np.int64 and a.ndim == 0 and abs(int(a)) < 50)
     if limit is None:
         return None
-    return scope.one("Range", [scope.constant(np.array(rng.choice((0, 1, -2)), np.int64)), limit, scope.constant(np.array(rng.choice((1, 2, -1)), np.int64))])
+    return scope.one(
+        "Range",
+        [
+            scope.constant(np.array(rng.choice((0, 1, -2)), np.int64)),
+            limit,
+            scope.constant(np.array(rng.choice((1, 2, -1)), np.int64)),
+        ],
+    )
 
 
 def filled(scope: Scope) -> object:
@@ -195,7 +212,17 @@ def reduce_list(scope: Scope) -> object:
     x = scope.pick(_is_list)
     if x is None or math.prod(scope.arrays[x].shape) == 0:
         return None
-    return scope.one(rng.choice(("ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin")), [x], keepdims=rng.choice((None, 0, 1)))
+    return scope.one(
+        rng.choice(("ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin")), [x], keepdims=rng.choice((None, 0, 1))
+    )
 
 
-MOVES = {shape_of: 3, computed_shape: 5, use_list: 3, slice_by_size: 3, range_: 2, filled: 2, reduce_list: 1}
+MOVES: dict[Callable[[Scope], object], int] = {
+    shape_of: 3,
+    computed_shape: 5,
+    use_list: 3,
+    slice_by_size: 3,
+    range_: 2,
+    filled: 2,
+    reduce_list: 1,
+}

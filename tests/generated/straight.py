@@ -10,7 +10,7 @@ from tests.generated.scope import Scope
 __all__ = ["grow"]
 
 Move = Callable[[Scope], object]
-_STRAIGHT: Mapping[str, Mapping[Move, int]] = {
+_STRAIGHT: Mapping[str, dict[Move, int]] = {
     "elementwise": elementwise.MOVES,
     "movement": movement.MOVES,
     "shapes": shapes.MOVES,

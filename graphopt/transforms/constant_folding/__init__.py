@@ -17,7 +17,7 @@ import msgspec
 
 from graphopt.ir import Array, Constant, Graph, Model, Node, Value
 from graphopt.passes import Pass, PassContext, PassResult
-from graphopt.rewriting import Rewriter
+from graphopt.rewriting import Rewriter, is_complete, learn_types
 from graphopt.transforms.constant_folding.evaluation import Evaluation
 from graphopt.transforms.constant_folding.region import Region, find_region
 from graphopt.transforms.constant_folding.selection import Choice, choose
@@ -83,6 +83,7 @@ class FoldConstants(Pass):
         """Put constants in place of chosen nodes; how many."""
         rewriter = Rewriter(ctx.types)
         folded = 0
+        better_known: list[Node] = []
         for node, values, nbytes in ((choice.node, choice.values, choice.nbytes) for choice in chosen):
             site = values[0].name
             arrays = [region.arrays.get(value) for value in values]
@@ -99,8 +100,11 @@ class FoldConstants(Pass):
                 if value.graph_outputs:
                     rewriter.replace(value, rewriter.constant(constant, f"{value.name}_value"))
                 else:
+                    if not is_complete(value.type):
+                        better_known += value.users
                     put_constant(value, constant, home)
             rewriter.erase_if_unused(node)
             ctx.applications.record(self.name, site)
             folded += 1
+        learn_types(ctx.types, better_known)
         return folded
