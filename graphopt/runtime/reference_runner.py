@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
@@ -50,6 +51,8 @@ class ReferenceRunner(LoadedModel):
 
     def __init__(self, model: str | os.PathLike[str] | bytes | ModelProto, *, kernels: Kernels | None = None) -> None:
         proto = _read(model)
+        if kernels and proto.functions:  # the evaluator does not hand kernels on to functions
+            proto = _inlined(proto)
         given = {item.name for item in proto.graph.initializer}
         given |= {item.values.name for item in proto.graph.sparse_initializer}
         try:
@@ -91,6 +94,17 @@ class ReferenceRunner(LoadedModel):
     def close(self) -> None:
         """Release the model."""
         self._evaluator = None
+
+
+def _inlined(proto: ModelProto) -> ModelProto:
+    """The model with functions in place of their calls, and with the domains that they import."""
+    found: ModelProto = onnx.inliner.inline_local_functions(proto)
+    known = {item.domain for item in found.opset_import}
+    for item in [item for function in proto.functions for item in function.opset_import]:
+        if item.domain not in known:
+            known.add(item.domain)
+            found.opset_import.append(item)
+    return found
 
 
 def _read(model: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:

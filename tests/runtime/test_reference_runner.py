@@ -44,6 +44,15 @@ def test_kernels_of_plugins_run_with_attributes_and_absent_inputs():
         }
 
 
+def test_kernels_of_plugins_run_in_functions():
+    proto = parse_model(
+        '<ir_version: 9, opset_import: ["" : 17, "f" : 1]> g (float[n] x) => (float[n] y) { y = f.twice(x) } '
+        '<opset_import: ["" : 17, "acme" : 1], domain: "f"> twice (x) => (y) { a = acme.Double(x) y = Neg(a) }'
+    )
+    with ReferenceRunner(proto, kernels={"acme::Double": lambda x: x + x}) as runner:
+        assert runner.run({"x": np.array([1, 2], np.float32)})["y"].tolist() == [-2.0, -4.0]
+
+
 def test_sequences_come_as_lists():
     proto = parse_model(HEAD + "g (float[n] x) => (seq(float[n]) y) { y = SequenceConstruct(x, x) }")
     with ReferenceRunner(proto) as runner:
