@@ -31,7 +31,13 @@ def show(view: RenderableType) -> None:
     """Write tables or text to stdout."""
     stated = os.environ.get("COLUMNS", "")
     wide = int(stated) if stated.isdecimal() and int(stated) else None if sys.stdout.isatty() else _WIDE
-    _Console(file=sys.stdout, width=wide, highlight=False, soft_wrap=False, emoji=False).print(view)
+    console = _Console(file=sys.stdout, width=wide, highlight=False, soft_wrap=False, emoji=False)
+    if sys.stdout.isatty():
+        console.print(view)
+        return
+    with console.capture() as captured:
+        console.print(view)
+    sys.stdout.write("\n".join(line.rstrip() for line in captured.get().split("\n")))  # cells are filled up with blanks
 
 
 def write_json(result: object) -> None:

@@ -35,7 +35,7 @@ def summary_view(summary: ModelSummary, *, all_ops: bool = False) -> RenderableT
 
 def _facts(summary: ModelSummary) -> Table:
     size = "" if summary.file_bytes is None else f" ({bytes_text(summary.file_bytes)})"
-    inside = f" in {summary.subgraphs} subgraphs, {summary.depth} deep, and the rest" if summary.subgraphs else ""
+    inside = f" in the main graph and {summary.subgraphs} subgraphs, {summary.depth} deep" if summary.subgraphs else ""
     rows = {
         "model": f"{summary.source or 'in memory'}{size}",
         "producer": summary.producer or "not stated",

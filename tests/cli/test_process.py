@@ -153,3 +153,9 @@ def test_an_interrupt_leaves_nothing_behind(group: bool, tmp_path: Path) -> None
     assert (130, b"") == (process.returncode, shown)
     assert b"graphopt: interrupted\n" == said
     assert ([], b"old") == (list(temporary.iterdir()), out.read_bytes())
+
+
+def test_tables_have_no_blanks_at_the_ends_of_lines() -> None:
+    """Where they are written to a file, or pasted from it."""
+    _, shown, _ = _run("inspect", digits_model())
+    assert [] == [line for line in shown.split("\n") if line != line.rstrip()]
