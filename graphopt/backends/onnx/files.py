@@ -19,7 +19,7 @@ from onnx import ModelProto, StringStringEntryProto, TensorProto
 
 from graphopt.backends.onnx.atomic import check_output, new_files
 from graphopt.errors import ModelError, OutputError
-from graphopt.ir import Constant, DType, Model, Value
+from graphopt.ir import Constant, DType, Graph, Model, Value
 from graphopt.serde import constant_to_proto, emit_model, tensor_header
 from graphopt.serde.wire import MARK_BYTES, SplicedTensor, mark, new_token, splice_tensors
 
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: Bytes that one protobuf message may have.
 LARGEST_FILE = (1 << 31) - 1
+#: Subgraphs inside each other that protobuf reads.
+_DEEPEST = 31
 _EXTERNAL_FROM = 1024
 _STREAM_FROM = 1 << 14
 _PAGE, _PAGE_FROM, _LINE = 4096, 1 << 16, 64
@@ -61,6 +63,7 @@ def save(
         ModelError: if the weights cannot be read any more.
     """
     target = check_output(Path(path), force=force)
+    _warn_of_depth(model)
     if external_data is not True:
         inline = _InlineWeights()
         light = _serialize(emit_model(model, lineage=lineage, place=inline.place))
@@ -93,6 +96,21 @@ def _save_external(model: Model, target: Path, *, force: bool, lineage: bool) ->
         _write(data_file, external.chunks())
         file.write(light)
     return [target, data_target]
+
+
+def _warn_of_depth(model: Model) -> None:
+    """Say so when no reader of ONNX files will read the model again: protobuf nests messages 100 deep, which is about 31 subgraphs."""
+    depths: dict[Graph, int] = {}
+    for graph in model.graphs():
+        around = None if graph.parent is None else graph.parent.graph
+        depths[graph] = 0 if around is None else depths.get(around, 0) + 1
+    deepest = max(depths.values())
+    if deepest > _DEEPEST:
+        logger.warning(
+            "the model nests %d subgraphs inside each other, and what reads ONNX files with protobuf takes about %d; flatten it",
+            deepest,
+            _DEEPEST,
+        )
 
 
 def _write(file: BinaryIO, pieces: Iterator[bytes | memoryview]) -> None:
