@@ -132,7 +132,7 @@ class _Finder:
         self.defaults = [
             hint for hint in (_hint_of(spec.name, spec.type, hints) for spec in runner.overridable) if hint.default
         ]
-        self.symbols: Symbols = find_symbols(self.hints)
+        self.symbols: Symbols = find_symbols(self.hints, () if hints is None else hints.baked)
         self.seed = seed
         self.end = time.monotonic() + seconds
         self.result = Search()

@@ -9,7 +9,7 @@ Handles models of any size: each input is followed for a bounded number of steps
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -38,6 +38,11 @@ Role = Literal[
 ]
 
 _STEPS: Final = 400
+#: Where sizes are read, or joined to what is read.
+_SHAPE_PLACES: Final = {"Reshape": slice(1, 2), "Expand": slice(1, 2), "Concat": slice(None), "Unsqueeze": slice(1)}
+_LONGEST_SHAPE: Final = 8
+_LARGEST_SIZE: Final = 4096
+_MOST_BAKED: Final = 8
 _RANDOM: Final = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout"}
 )
@@ -81,12 +86,14 @@ class ModelHints:
         narrowest: coarsest floating-point type that the model computes in, ``None`` when there is none.
         random: whether an operator draws random numbers.
         constant_bytes: size of its constants.
+        baked: sizes that the model reshapes to, the most frequent first: a model that was traced with one size may run with no other.
     """
 
     inputs: tuple[InputHint, ...]
     narrowest: DType | None = None
     random: bool = False
     constant_bytes: int = 0
+    baked: tuple[int, ...] = ()
 
     def of(self, name: str) -> InputHint | None:
         """The advice on one input."""
@@ -118,7 +125,7 @@ def model_hints(model: Model) -> ModelHints:
         else:
             optional.append(replace(hint, default=value.const))
     narrowest, random = _survey(model)
-    return ModelHints((*required, *optional), narrowest, random, model.constant_bytes)
+    return ModelHints((*required, *optional), narrowest, random, model.constant_bytes, _baked_sizes(model))
 
 
 def _follow(model: Model, start: Value) -> InputHint:
@@ -174,6 +181,29 @@ def _survey(model: Model) -> tuple[DType | None, bool]:
                 found.add(DType(node.int_attr("to", 0)))
     floats = [dtype for dtype in found if dtype.is_float and dtype.bits >= 16]
     return min(floats, key=_digits, default=None), random
+
+
+def _baked_sizes(model: Model) -> tuple[int, ...]:
+    """Sizes in constant targets of Reshape and Expand, and in what such targets are joined of."""
+    found: Counter[int] = Counter()
+    for graph in model.graphs():
+        for node in graph.nodes:
+            for value in node.inputs[_SHAPE_PLACES[node.op]] if node.op in _SHAPE_PLACES else ():
+                constant = _constant_of(value)
+                if constant is not None and constant.dtype is DType.INT64 and constant.size <= _LONGEST_SHAPE:
+                    found.update(
+                        int(size) for size in constant.numpy().reshape(-1).tolist() if 1 < size <= _LARGEST_SIZE
+                    )
+    return tuple(size for size, _count in found.most_common(_MOST_BAKED))
+
+
+def _constant_of(value: Value | None) -> Constant | None:
+    if value is None or value.is_constant:
+        return None if value is None else value.const
+    if value.producer is not None and value.producer.op == "Constant":
+        stated = value.producer.attrs.get("value")
+        return stated if isinstance(stated, Constant) else None
+    return None
 
 
 def _declared(graph: Graph) -> set[DType]:

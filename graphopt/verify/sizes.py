@@ -124,8 +124,13 @@ def _others(size: int, options: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(item for item in (*near, *options) if item != size and item > 0))[:6]
 
 
-def find_symbols(hints: Sequence[InputHint]) -> Symbols:
-    """The free sizes of inputs that are tensors, or sequences and optionals of them."""
+def find_symbols(hints: Sequence[InputHint], baked: Sequence[int] = ()) -> Symbols:
+    """The free sizes of inputs that are tensors, or sequences and optionals of them.
+
+    Args:
+        hints: one for each input.
+        baked: sizes that the model may have been traced with; tried right after the likeliest one.
+    """
     shapes: dict[str, tuple[int | str, ...]] = {}
     candidates: dict[str, tuple[int, ...]] = {}
     expressions: dict[str, tuple[int | str, ...]] = {}
@@ -144,6 +149,9 @@ def find_symbols(hints: Sequence[InputHint]) -> Symbols:
             symbol = named or f"{hint.name}.{axis}"
             shape.append(symbol)
             options = _candidates(named, axis, rank, tensor.dtype, hint)
+            if not hint.axes.get(axis):
+                likely = [size for size in baked if size >= hint.least.get(axis, 0)]
+                options = tuple(dict.fromkeys((options[0], *likely, *options[1:])))
             known = candidates.get(symbol)
             candidates[symbol] = (
                 options if known is None else _merge(known, options, required=bool(hint.axes.get(axis)))

@@ -208,3 +208,18 @@ def test_inputs_that_no_memory_holds_are_not_generated():
     found = search(model("g (float[1000000,1000000] x) => (float[1000000,1000000] y) { y = Relu(x) }"))
     assert ([], True) == (found.samples, found.tried > 0)
     assert {"generated inputs of this size do not fit into memory"} == set(found.refusals)
+
+
+def test_a_model_traced_with_one_size_runs_with_that_size():
+    """The declared dynamic axis is not: a Reshape holds the 7 that the model was exported with."""
+    model = parse_model("""
+        <ir_version: 8, opset_import: ["": 17]>
+        g (float[b, t] x) => (float[b, 7] y) <int64[3] target = {0, 7, 1}, int64[1] last = {2}> {
+            r = Reshape (x, target)
+            e = Exp (r)
+            y = Squeeze (e, last)
+        }""")
+    with OrtRunner(model) as runner:
+        search = find_samples(runner, model_hints(lift_model(model)))
+    assert search.samples
+    assert {7} == {sample.sizes["t"] for sample in search.samples}
