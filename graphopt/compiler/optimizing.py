@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from graphopt.compiler.arguments import check_arguments, check_disabled
-from graphopt.compiler.checking import Checker, check_result
 from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.request import CheckRequest
@@ -132,6 +131,8 @@ def optimize(
         made = work.run(model)
     report.passes = made.records
     if check:
+        from graphopt.compiler.checking import check_result  # lazily: what only checks need takes time to import
+
         model = check_result(work, model, made, report, CheckRequest(inputs, seed, again))
     report.ops_after = count_ops(model)
     report.bytes_after = model.constant_bytes
@@ -146,6 +147,8 @@ def _checks_of_each_pass(
         return []
     if not run:
         return [VerifyEach()]
+    from graphopt.compiler.checking import Checker  # lazily, as above
+
     checker = stack.enter_context(Checker(work, request))
 
     def numbers(model: Model, numerics: Numerics) -> None:
