@@ -112,9 +112,14 @@ class _Inliner:
                 user.replace_input(index, None)
         for domain, version in function.opset_imports.items():
             owner.opset_imports.setdefault(domain, version)
+        new = list(
+            dict.fromkeys(v.producer for old, v in made.items() if old not in stands_for and v.producer is not None)
+        )
+        for inner in new:
+            for value in inner.outputs:  # what the function states of its values may be true for another call
+                value.type, value.declared = None, False
         self._rewriter.finish(node, [made[value] for value in body.outputs[: len(node.outputs)]])
-        new = [value.producer for old, value in made.items() if old not in stands_for and value.producer is not None]
-        return list(dict.fromkeys(new))
+        return new
 
     def _refusal(self, function: Function, owner: GraphOwner) -> str:
         """Why calls of a function stay in an owner, ``""`` if they don't."""
@@ -125,8 +130,20 @@ class _Inliner:
                 reason = "kept: too many nodes"
             elif _is_other_operator(function, owner):
                 reason = "kept: other opset"
+            elif _has_name_of_operator(function, owner):
+                reason = "kept: named as an operator"
             self._conflicts[place] = reason
         return self._conflicts[place]
+
+
+def _has_name_of_operator(function: Function, owner: GraphOwner) -> bool:
+    """Whether a call may mean an operator that has the same name: ONNX Runtime takes it for that, the specification does not."""
+    version = owner.opset_imports.get(function.domain)
+    return (
+        not function.overload
+        and version is not None
+        and find_schema(function.domain, function.name, version) is not None
+    )
 
 
 def _is_other_operator(function: Function, owner: GraphOwner) -> bool:

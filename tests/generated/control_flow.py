@@ -95,8 +95,11 @@ def loop(scope: Scope) -> object:
         if rng.random() < 0.7
         else None
     )
-    if trips is None:
-        trips = scope.pick(lambda a: a.dtype == np.int64 and a.ndim == 0 and 0 <= int(a) <= 4)
+    if trips is None and scope.world.opset >= 12:
+        number = scope.pick(lambda a: a.dtype == np.int64 and a.ndim == 0)
+        trips = (
+            scope.one("Min", [number, scope.constant(np.array(3, np.int64))]) if number else None
+        )  # other inputs may say more
     if trips is None:
         return None
     start = scope.constant(np.array(rng.random() < 0.85)) if rng.random() < 0.5 else None

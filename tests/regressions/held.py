@@ -23,4 +23,4 @@ def assert_kept(model: ModelProto, *feeds: Mapping[str, Array], levels: Sequence
     verdict = judge(model, feeds, levels=levels, wild=False, again=False)
     assert verdict.valid, "ONNX Runtime does not run the original"
     assert verdict.compared == len(feeds) * len(levels), "ONNX Runtime does not run the original on all inputs"
-    assert verdict.faults == []
+    assert not verdict.faults, "\n".join(verdict.faults)

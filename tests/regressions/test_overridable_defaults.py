@@ -29,8 +29,6 @@ def test_a_default_that_is_a_shape():
 
 
 def test_a_default_of_another_size():
-    model = parse(
-        "main (float[N] x, float[M] w) => (int64[1] y) <float[3] w = {1, 2, 3}> { y = Shape(w) }"
-    )
+    model = parse("main (float[N] x, float[M] w) => (int64[1] y) <float[3] w = {1, 2, 3}> { y = Shape(w) }")
     x = np.ones(3, np.float32)
     assert_kept(model, {"x": x}, {"x": x, "w": np.ones(5, np.float32)})

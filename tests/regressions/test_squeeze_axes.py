@@ -18,7 +18,8 @@ X = np.arange(6, dtype=np.float32).reshape(3, 1, 2)
 @pytest.mark.parametrize("axes", ["2, 1", "1, 2"])
 def test_unsorted_axes_of_an_old_squeeze(axes):
     model = parse(
-        f"main (float[3,1,2] x) => (float[A,B] y) {{ a = Unsqueeze<axes=[2]>(x) y = Squeeze<axes=[{axes}]>(a) }}", opset=8
+        f"main (float[3,1,2] x) => (float[A,B] y) {{ a = Unsqueeze<axes=[2]>(x) y = Squeeze<axes=[{axes}]>(a) }}",
+        opset=8,
     )
     assert_kept(model, {"x": X})
 
@@ -26,7 +27,10 @@ def test_unsorted_axes_of_an_old_squeeze(axes):
 @pytest.mark.parametrize("axes", ["-1", "0, -1", "-1, 0"])
 def test_negative_axes_of_an_old_unsqueeze(axes):
     """ONNX Runtime takes them before opset 11, too, where the specification has none."""
-    model = parse(f"main (float[3,1,2] x) => (float y) {{ a = Unsqueeze<axes=[{axes}]>(x) y = ReduceSum<keepdims=0>(a) }}", opset=10)
+    model = parse(
+        f"main (float[3,1,2] x) => (float y) {{ a = Unsqueeze<axes=[{axes}]>(x) y = ReduceSum<keepdims=0>(a) }}",
+        opset=10,
+    )
     assert_kept(model, {"x": X})
 
 

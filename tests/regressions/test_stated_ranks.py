@@ -14,7 +14,8 @@ from tests.regressions.held import assert_kept, parse
 
 def test_rank_after_a_squeeze_of_all():
     model = parse(
-        "main (int64[A,B,C] x) => (int64[] y) { a = Squeeze(x) b = Unsqueeze<axes=[0]>(a) y = Unsqueeze<axes=[1]>(b) }", opset=11
+        "main (int64[A,B,C] x) => (int64[] y) { a = Squeeze(x) b = Unsqueeze<axes=[0]>(a) y = Unsqueeze<axes=[1]>(b) }",
+        opset=11,
     )
     model.graph.output[0].type.tensor_type.ClearField("shape")
     model.graph.value_info.append(helper.make_tensor_value_info("b", 7, [1]))

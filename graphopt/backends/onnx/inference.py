@@ -15,6 +15,7 @@ from functools import lru_cache
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
+from graphopt.backends.onnx.loop_shapes import forget_given_shapes, unproved_shapes
 from graphopt.ir import Constant, DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
 from graphopt.serde import attribute_to_proto, constant_to_proto, emit_model, type_from_proto, type_to_proto
 
@@ -115,17 +116,17 @@ def _forget_negative_sizes(graph: GraphProto) -> None:
             todo.append(stated.optional_type.elem_type)
 
 
-def _forget_unsteady_state(node: NodeProto, body: GraphProto) -> None:
-    """Forget the stated shape of what a loop carries, unless the body states that it gives back what it is given."""
-    if node.op_type not in ("Loop", "Scan"):
-        return
-    scanned = sum(attribute.i for attribute in node.attribute if attribute.name == "num_scan_inputs")
-    first = 2 if node.op_type == "Loop" else 0
-    carried = body.input[first : len(body.input) - scanned]
-    given_back = body.output[1:] if node.op_type == "Loop" else body.output
-    for value, next_value in zip(carried, given_back, strict=False):
-        if value.type != next_value.type and value.type.HasField("tensor_type"):
-            value.type.tensor_type.ClearField("shape")
+def _forget_types(graph: Graph) -> None:
+    """What a file states of the values in a function may be true for one of its calls only."""
+    for inner in graph.walk_graphs():
+        for value in inner.values():
+            if value.const is None:
+                value.type = None
+
+
+def _infer(proto: ModelProto) -> ModelProto:
+    found: ModelProto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+    return found
 
 
 class OnnxTypes:
@@ -145,6 +146,8 @@ class OnnxTypes:
             kept = [item for item in proto.graph.initializer if item.name not in defaults]
             del proto.graph.initializer[:]
             proto.graph.initializer.extend(kept)
+        for function in model.functions.values():
+            _forget_types(function.graph)
         known_ops = {function.key[:2] for function in model.functions.values()}
         self._forget_statements(proto.graph, model, known_ops)
         _hide_misread_nodes(model, proto)
@@ -152,7 +155,11 @@ class OnnxTypes:
             logger.warning("the model is too large for type inference; shapes of inner values are not known")
             return self._read_graph(model.graph, proto.graph)
         try:
-            inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+            inferred = _infer(proto)
+            while unproved := list(unproved_shapes(proto.graph, inferred.graph)):
+                for stated in unproved:
+                    stated.tensor_type.ClearField("shape")
+                inferred = _infer(proto)
         except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as err:
             logger.warning("type inference failed, shapes of inner values are not known: %s", err)
             return self._read_graph(model.graph, proto.graph)
@@ -170,7 +177,7 @@ class OnnxTypes:
                 kept.update(node.output)
             for attribute in node.attribute:
                 for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else []:
-                    _forget_unsteady_state(node, inner)
+                    forget_given_shapes(node, inner)
                     self._forget_statements(inner, model, functions)
         infos = [info for info in graph.value_info if info.name in kept]
         del graph.value_info[:]
