@@ -62,6 +62,7 @@ $(VENV)/.made:
 
 $(VENV)/.core: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m compileall -q graphopt  # an editable install leaves that to the first import
 	touch $@
 
 $(VENV)/.dev $(VENV)/.bench $(VENV)/.docs: $(VENV)/.core
