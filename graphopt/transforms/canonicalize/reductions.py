@@ -36,7 +36,11 @@ def _is_noop(m: Match) -> bool:
     """Whether nothing is reduced."""
     node = m.root
     axes = ints_operand(node, "axes", 1)
-    return (axes is None or axes == ()) and "noop_with_empty_axes" in node.attributes and node.attr("noop_with_empty_axes") == 1
+    return (
+        (axes is None or axes == ())
+        and "noop_with_empty_axes" in node.attributes
+        and node.attr("noop_with_empty_axes") == 1
+    )
 
 
 def _without_reduction(m: Match, rw: Rewriter) -> Replacement:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from graphopt.transforms.canonicalize import Canonicalize, CanonicalizeAlgebra
-from tests.transforms.harness import assert_exact, assert_near, assert_same_bits, assert_untouched, model, run, transform
+from tests.transforms.harness import (
+    assert_exact,
+    assert_near,
+    assert_same_bits,
+    assert_untouched,
+    model,
+    run,
+    transform,
+)
 
 STEP = Canonicalize()
 RULE = {"eliminate-reduction": 1}
@@ -37,15 +45,21 @@ def test_axes_as_attributes(op, opset):
 @pytest.mark.parametrize("op", SUMS)
 @pytest.mark.parametrize("keepdims", [0, 1])
 def test_sums_of_one_float_lose_a_negative_zero_only(op, keepdims):
-    proto = model(f"a = {op}<keepdims={keepdims}>(x, r) y = Neg(a)", "float[20,1,2] x", opset=18, initializers=ints(r=[1]))
+    proto = model(
+        f"a = {op}<keepdims={keepdims}>(x, r) y = Neg(a)", "float[20,1,2] x", opset=18, initializers=ints(r=[1])
+    )
     assert_untouched(proto, STEP)
-    assert_near(proto, CanonicalizeAlgebra(), ["Neg"] if keepdims else ["Squeeze", "Neg"], {"eliminate-float-sum": 1}, rtol=1e-7)
+    assert_near(
+        proto, CanonicalizeAlgebra(), ["Neg"] if keepdims else ["Squeeze", "Neg"], {"eliminate-float-sum": 1}, rtol=1e-7
+    )
 
 
 @pytest.mark.parametrize("op", SUMS)
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_sums_of_one_integer(op, dtype):
-    proto = model(f"a = {op}(x, r) y = Neg(a)", f"{dtype}[20,1,2] x", f"{dtype}[*] y", opset=18, initializers=ints(r=[1]))
+    proto = model(
+        f"a = {op}(x, r) y = Neg(a)", f"{dtype}[20,1,2] x", f"{dtype}[*] y", opset=18, initializers=ints(r=[1])
+    )
     feeds = {"x": np.arange(40, dtype=dtype).reshape(20, 1, 2)}
     outcome = transform(proto, STEP)
     assert (["Neg"], RULE) == (outcome.ops, outcome.applied)
