@@ -142,6 +142,8 @@ def _apply(scope: Scope, op: str, x: str) -> str | None:
     swapped = rng.random() < 0.35 and op not in ("Div", "Mod", "BitShift", "PRelu")
     if op == "Div" and not integers and rng.random() < 0.3:
         swapped = True
+    if op == "PRelu" and scope.arrays[other].ndim > like.ndim:
+        return None  # ONNX Runtime takes it, the specification does not
     inputs = [other, x] if swapped else [x, other]
     if op in ("Sum", "Mean", "Max", "Min") and rng.random() < 0.4:
         inputs = rng.choice(([x], [x, x], [x, other, x]))

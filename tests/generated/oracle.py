@@ -178,7 +178,7 @@ def _steady(model: ModelProto, feeds: Mapping[str, Array], wanted: list[object])
     steady = [True] * len(wanted)
     for factor in (1 + 4e-6, 1 - 4e-6):
         moved = {
-            name: (array * np.float64(factor) + 1e-6 * (factor - 1) / abs(factor - 1)).astype(array.dtype)
+            name: (array.astype(np.float64) * factor + 1e-6 * (factor - 1) / abs(factor - 1)).astype(array.dtype)
             if array.dtype.kind == "f"
             else array
             for name, array in feeds.items()
