@@ -76,6 +76,30 @@ def _agree(now: Type | None, stated: Type | None) -> bool:
     return False
 
 
+def _confirmed(stated: Type | None, now: Type | None) -> Type | None:
+    """What is left of a statement about an inner value: not the numbers that inference does not find.
+
+    They may be left over from before the inputs were made dynamic. Runtimes plan memory by them, and fail where two values share it.
+    """
+    if not isinstance(stated, TensorType) or not isinstance(now, TensorType):
+        return stated
+    if now is stated or stated.shape is None or now.dtype != stated.dtype:
+        return stated
+    if now.shape is None or len(now.shape) != len(stated.shape):
+        kept = None
+    else:
+        pairs = zip(stated.shape, now.shape, strict=True)
+        kept = tuple(None if isinstance(dim, int) and dim != found else dim for dim, found in pairs)
+    return stated if kept == stated.shape else TensorType(stated.dtype, kept)
+
+
+def _with_type(info: ValueInfoProto, now: Type | None) -> ValueInfoProto:
+    proto = ValueInfoProto()
+    proto.CopyFrom(info)
+    proto.type.CopyFrom(type_to_proto(now, info.type))
+    return proto
+
+
 def value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> list[ValueInfoProto]:
     """What is said about the values inside: first what the file said, then what is declared besides."""
     found = []
@@ -87,7 +111,8 @@ def value_infos(graph: Graph, declared: list[Value], origin: GraphOrigin) -> lis
             value = by_name.get(name)
             if value is not None:
                 stated.add(name)
-                found.append(_restatement(value, item))
+                left = _confirmed(item[0], value.type)
+                found.append(_restatement(value, item) if left is item[0] else _with_type(item[1], left))
             elif name in origin.strays:
                 found.append(item[1])
     found.extend(
