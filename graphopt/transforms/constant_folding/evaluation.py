@@ -53,10 +53,11 @@ class Evaluation:
         scratch: dict[Value, Array] = {}
         for node in self._cone(values, region.arrays):
             inputs = [None if value is None else self._array(value, scratch) for value in node.inputs]
-            if any(a is None and value is not None for a, value in zip(inputs, node.inputs, strict=True)):
+            is_known = all(a is not None or value is None for a, value in zip(inputs, node.inputs, strict=True))
+            if not is_known and not _divides_integers(node):
                 continue
-            found = run_kernel(node, inputs, self._max_bytes)
-            if found is None and self._executor is None:
+            found = run_kernel(node, inputs, self._max_bytes) if is_known else None
+            if found is None and (self._executor is None or _divides_integers(node)):
                 self.refused.add(node)
             elif found is not None:
                 scratch.update(zip(node.outputs, found, strict=False))
@@ -103,7 +104,7 @@ class Evaluation:
         """The nodes that need one that can't be run; notes the latter."""
         found: set[Node] = set()
         for node in cone:
-            if self._kind(node) in self._kinds:
+            if node in self.refused or self._kind(node) in self._kinds:
                 self.refused.add(node)
                 found.add(node)
             elif any(value.producer in found for value in _reads(node)):
@@ -188,6 +189,11 @@ class Evaluation:
             return graph.add_initializer(Value(name, constant.type, constant))
         feeds[name] = constant.numpy()
         return graph.add_input(Value(name, TensorType(constant.dtype, constant.shape)))
+
+
+def _divides_integers(node: Node) -> bool:
+    """Whether a node may divide by zero, which ends the process of some runtimes, is an error in others and a number in the rest."""
+    return node.op in ("Div", "Mod") and (node.output.dtype is None or node.output.dtype.is_integer)
 
 
 def _kind_of(value: Value) -> Type | None:
