@@ -59,13 +59,15 @@ class OrtExecutor:
         return self.run_proto(proto, feeds)
 
     def run_proto(self, proto: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of a model by name; see :meth:`run`."""
+        """Outputs of a model by name; see :meth:`run`. What fails while ONNX Runtime runs it has no outputs."""
         try:
-            with OrtRunner(proto, threads=self._threads) as runner:
-                return _tensors(runner.run(feeds))
+            runner = OrtRunner(proto, threads=self._threads)
         except ExecutionError as err:
             logger.debug("constant region left to the reference evaluator: %s", err)
             first = err
+        else:
+            with runner:
+                return _tensors(runner.run(feeds))
         try:
             with ReferenceRunner(proto, kernels=self._kernels) as reference:
                 return _tensors(reference.run(feeds))

@@ -35,6 +35,15 @@ def test_reference_evaluator_stands_in_for_a_missing_kernel():
     assert (np.dtype(np.uint16), [2, 4]) == (found.dtype, found.tolist())
 
 
+def test_what_fails_in_onnx_runtime_is_not_tried_elsewhere():
+    """The reference evaluator divides by zero without an error."""
+    b = GraphBuilder(opset=17)
+    x = b.input("x", DType.INT64, ["n"])
+    b.output(b.Div(np.array([1], np.int64), x), "y")
+    with pytest.raises(ExecutionError, match="zero"):
+        OrtExecutor().run(b.build(), {"x": np.zeros(1, np.int64)})
+
+
 def test_kernels_of_plugins_stand_in_too():
     b = GraphBuilder(opset=17, imports={"acme": 1})
     b.output(b.op("Twice", np.array([3], np.float32), domain="acme"), "y")
