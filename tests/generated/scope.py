@@ -133,6 +133,7 @@ class Scope:
         prefix: of the names that are made up here.
         references: outputs of nodes whose attribute is to refer to one of the function, with that reference.
         reserved: names that are taken, values or not.
+        inner: subgraphs of nodes in this graph.
     """
 
     world: World
@@ -144,11 +145,14 @@ class Scope:
     own: list[str] = field(default_factory=list)
     references: list[tuple[str, AttributeProto]] = field(default_factory=list)
     reserved: set[str] = field(default_factory=set)
+    inner: list[Scope] = field(default_factory=list)
 
     # -- names ----------------------------------------------------------------------------------------------------------------
 
     def name(self) -> str:
-        """A name that no visible value has; subgraphs beside each other may draw the same ones."""
+        """A name that no visible value has, nor a subgraph; subgraphs beside each other may draw the same ones."""
+        for scope in self.inner:
+            self.reserved |= scope.reserved
         if self.world.chance(0.08):
             hint = self.world.rng.choice(_HINTS)
             if hint not in self.arrays and hint not in self.reserved:
@@ -164,6 +168,7 @@ class Scope:
         """An empty subgraph that sees all that is visible here."""
         inner = Scope(self.world, dict(self.arrays), prefix=prefix)
         inner.reserved = set(self.reserved)
+        self.inner.append(inner)
         return inner
 
     # -- choosing -------------------------------------------------------------------------------------------------------------

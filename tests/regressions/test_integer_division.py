@@ -12,7 +12,9 @@ from tests.regressions.held import parse
 @pytest.mark.parametrize("dtype", ["int32", "int64", "int8", "uint8"])
 @pytest.mark.parametrize("level", ["O1", "O3"])
 def test_division_by_a_constant_zero_stays(op, dtype, level):
-    model = parse(f"main () => ({dtype}[2] y) <{dtype}[2] a = {{5, 1}}, {dtype}[2] b = {{0, 2}}> {{ y = {op}(a, b) }}", opset=14)
+    model = parse(
+        f"main () => ({dtype}[2] y) <{dtype}[2] a = {{5, 1}}, {dtype}[2] b = {{0, 2}}> {{ y = {op}(a, b) }}", opset=14
+    )
     result = graphopt.optimize(model, level=level, check=False).proto
     assert [node.op_type for node in result.graph.node] == [op]
 

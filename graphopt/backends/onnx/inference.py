@@ -29,6 +29,7 @@ _MAX_MESSAGE = (1 << 31) - 1
 #: Operators that C++ inference reads otherwise than runtimes do, in some forms.
 _MISREAD = frozenset({"Slice", "Squeeze", "Unsqueeze"})
 _LARGEST_STEP = 1 << 30
+_LARGEST = frozenset({(1 << 31) - 1, (1 << 63) - 1})
 
 
 def _placed(value: Value) -> TensorProto:
@@ -52,13 +53,19 @@ def _is_misread(node: Node) -> bool:
     """Whether C++ inference takes a node otherwise than runtimes do.
 
     Before opset 11 it finds only axes of Squeeze and Unsqueeze that are sorted and not negative. From opset 13 on it takes an empty list
-    of axes as none, where runtimes squeeze all. It cuts steps of Slice to 32 bits, and never comes back from a loop in steps of 0.
+    of axes as none, where runtimes squeeze all. It cuts steps of Slice to 32 bits, and never comes back from a loop in steps of 0; it takes
+    axes and steps of unknown shape as absent ones; and the largest integer as an end, backwards, is the start to ONNX Runtime.
     """
     if node.op not in _MISREAD:
         return False
     opset = node.opset or 0
     if node.op == "Slice":
-        return any(step is None or abs(step) > _LARGEST_STEP for step in _integers_in(node.input_at(4)))
+        steps = _integers_in(node.input_at(4))
+        if None in _integers_in(node.input_at(3)) or any(step is None or abs(step) > _LARGEST_STEP for step in steps):
+            return True
+        return any(step is not None and step < 0 for step in steps) and not _LARGEST.isdisjoint(
+            _integers_in(node.input_at(2))
+        )
     if opset < 13:
         axes = node.ints_attr("axes") or ()
         return opset < 11 and (min(axes, default=0) < 0 or list(axes) != sorted(axes))

@@ -22,6 +22,8 @@ Kernel = Callable[[Node, Inputs, int], Results]
 
 
 _OPEN_END = (1 << 31) - 1
+#: Ends that stand for the end of an axis, whatever its size.
+_LARGEST = frozenset({(1 << 31) - 1, (1 << 63) - 1})
 
 
 def _integers(node: Node, inputs: Inputs, index: int, attribute: str) -> list[int] | None:
@@ -88,6 +90,8 @@ def _slice(node: Node, inputs: Inputs, limit: int) -> Results:
     steps = [1] * len(starts) if steps is None else steps
     if axes is None or not len(axes) == len(steps) == len(starts) or 0 in steps:
         return None
+    if any(step < 0 and end in _LARGEST for end, step in zip(ends, steps, strict=True)):
+        return None  # past the end to the specification, and so nothing; the start to ONNX Runtime, and so all
     if any(step < 0 and end >= _OPEN_END for step, end in zip(steps, ends, strict=True)):
         return None  # the specification stops at the first element at once, ONNX Runtime takes all
     places = [slice(None)] * x.ndim
