@@ -22,6 +22,7 @@ __all__ = ["Region", "find_region"]
 
 _SMALL = 1 << 12
 _UNKNOWN_BYTES = 1 << 15
+_MOST_TRIPS = 1000
 _BARRIERS = frozenset({"DequantizeLinear"})
 #: Operators whose result takes as many bytes as their first input.
 _SAME_SIZE = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
@@ -137,7 +138,7 @@ def _is_foldable(node: Node, region: Region, purity: Purity, limits: _Limits) ->
         return False
     if node.schema is None or (node.op == "Identity" and node.output.graph_outputs):
         return False
-    if node.subgraphs and not _captures_constants(node, region):
+    if node.subgraphs and not (_captures_constants(node, region) and _runs_briefly(node, region)):
         return False
     if all(value in region.arrays for value in node.outputs) or _compute_small(node, region):
         return True
@@ -160,6 +161,17 @@ def _captures_constants(node: Node, region: Region) -> bool:
         or value.producer in region.sources
         for value in read
     )
+
+
+def _runs_briefly(node: Node, region: Region) -> bool:
+    """Whether each Loop of a node, itself or inside, has a known and small number of trips."""
+    inside = [inner for graph in node.subgraphs for inner in graph.walk() if inner.op == "Loop"]
+    for loop in [node, *inside] if node.op == "Loop" else inside:
+        trips = loop.input_at(0)
+        number = None if trips is None or not region.is_small(trips) else region.array_of(trips)
+        if number is None or number.size != 1 or int(number.reshape(-1)[0]) > _MOST_TRIPS:
+            return False
+    return True
 
 
 def _compute_small(node: Node, region: Region) -> bool:
