@@ -7,6 +7,7 @@ are not equal. An original with stale statements may run all the same, by luck, 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from onnx import helper
 
 import graphopt
@@ -32,3 +33,15 @@ def test_only_confirmed_sizes_stay_stated():
     result = graphopt.optimize(model(), level="O1", check=False).proto
     (stated,) = [info.type.tensor_type.shape for info in result.graph.value_info if info.name == "b"]
     assert ["dim_value", None] == [dim.WhichOneof("value") for dim in stated.dim]
+
+
+@pytest.mark.parametrize("sizes", ["2", "N"])
+def test_statements_about_operators_that_nobody_infers(sizes):
+    """They are all that is known, but their numbers may be left over, too."""
+    proto = parse(f"main (float[{sizes}] x) => (int64[1] z) {{ a = com.microsoft.Gelu(x) z = Shape(a) }}", opset=21)
+    proto.opset_import.add(domain="com.microsoft", version=1)
+    proto.graph.value_info.append(helper.make_tensor_value_info("a", 1, [2]))
+    feeds = [{"x": np.ones(size, np.float32)} for size in ((2,) if sizes == "2" else (2, 5))]
+    assert_kept(proto, *feeds)
+    ops = [node.op_type for node in graphopt.optimize(proto, check=False).proto.graph.node]
+    assert (["Identity"] if sizes == "2" else ["Gelu", "Shape"]) == ops

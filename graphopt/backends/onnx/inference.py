@@ -123,6 +123,13 @@ def _forget_negative_sizes(graph: GraphProto) -> None:
             todo.append(stated.optional_type.elem_type)
 
 
+def _is_static(model: Model) -> bool:
+    """Whether each run has inputs of the same sizes."""
+    return all(
+        isinstance(value.type, TensorType) and value.type.static_shape is not None for value in model.graph.inputs
+    )
+
+
 def _forget_types(graph: Graph) -> None:
     """What a file states of the values in a function may be true for one of its calls only."""
     for inner in graph.walk_graphs():
@@ -156,7 +163,7 @@ class OnnxTypes:
         for function in model.functions.values():
             _forget_types(function.graph)
         known_ops = {function.key[:2] for function in model.functions.values()}
-        self._forget_statements(proto.graph, model, known_ops)
+        self._forget_statements(proto.graph, model, known_ops, static=_is_static(model))
         _hide_misread_nodes(model, proto)
         if proto.ByteSize() > _MAX_MESSAGE:
             logger.warning("the model is too large for type inference; shapes of inner values are not known")
@@ -172,8 +179,10 @@ class OnnxTypes:
             return self._read_graph(model.graph, proto.graph)
         return self._read_graph(model.graph, inferred.graph)
 
-    def _forget_statements(self, graph: GraphProto, model: Model, functions: set[tuple[str, str]]) -> None:
-        """Keep statements only about what inference has no rule for."""
+    def _forget_statements(
+        self, graph: GraphProto, model: Model, functions: set[tuple[str, str]], *, static: bool
+    ) -> None:
+        """Keep statements only about what inference has no rule for; numbers in them only if no input is dynamic."""
         _forget_negative_sizes(graph)
         kept = set()
         for node in graph.node:
@@ -185,10 +194,13 @@ class OnnxTypes:
             for attribute in node.attribute:
                 for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else []:
                     forget_given_shapes(node, inner)
-                    self._forget_statements(inner, model, functions)
+                    self._forget_statements(inner, model, functions, static=static)
         infos = [info for info in graph.value_info if info.name in kept]
         del graph.value_info[:]
         graph.value_info.extend(infos)
+        for info in [] if static else [*graph.value_info, *(value for value in graph.output if value.name in kept)]:
+            for dim in info.type.tensor_type.shape.dim if info.type.HasField("tensor_type") else ():
+                dim.ClearField("dim_value")
         given = {value.name for value in graph.input}
         for output in graph.output:
             if output.name not in kept and output.name not in given and output.type.HasField("tensor_type"):
