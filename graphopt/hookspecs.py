@@ -3,7 +3,8 @@
 A plugin is a module (or object) that an entry point of the group ``graphopt`` names. It marks its functions with ``hookimpl`` and may
 leave out arguments that it does not need. Hooks only grow: a new argument is optional by pluggy's rule, and ``HOOK_API_VERSION``
 grows with each hook or meaning that is new. A plugin states the version that it was written for as ``GRAPHOPT_API_VERSION = 1``;
-one that says nothing is taken to fit. One that is newer than the installed graphopt is listed as incompatible and not used.
+one that says nothing is taken to fit. One that is newer than the installed graphopt, or older than ``OLDEST_HOOK_API_VERSION``, is
+listed as incompatible and not used.
 
 Each hook says when it is called, what it is given, what it returns, and who implements it. Names are unique among all plugins: a
 name that two of them register is an error that names both.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOOK_API_VERSION",
+    "OLDEST_HOOK_API_VERSION",
     "graphopt_after_pass",
     "graphopt_backends",
     "graphopt_before_pass",
@@ -42,6 +44,8 @@ __all__ = [
 
 #: Version of the hooks in this file; grows with each change that a plugin may depend on.
 HOOK_API_VERSION: Final = 1
+#: Oldest version that a plugin may be written for; grows only when something that was deprecated for two minor releases goes.
+OLDEST_HOOK_API_VERSION: Final = 1
 
 hookspec = pluggy.HookspecMarker("graphopt")
 hookimpl = pluggy.HookimplMarker("graphopt")

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from graphopt.errors import PluginError
+from graphopt.hookspecs import HOOK_API_VERSION, OLDEST_HOOK_API_VERSION
 from graphopt.passes import Lazy, Pass
 
-__all__ = ["PluginInfo", "ReportSection", "answered_list", "answered_mapping", "answered_passes"]
+__all__ = [
+    "PluginInfo",
+    "ReportSection",
+    "answered_list",
+    "answered_mapping",
+    "answered_passes",
+    "incompatibility",
+]
 
 _T = TypeVar("_T")
 
@@ -37,6 +45,7 @@ class PluginInfo:
         status: ``"loaded"``, ``"blocked"``, ``"failed"``, ``"missing"`` or ``"incompatible"``.
         reason: why it is not used, and what to do.
         hooks: hooks that it implements.
+        api_version: what it states as ``GRAPHOPT_API_VERSION``, ``None`` where it states nothing or was not imported.
     """
 
     name: str
@@ -44,6 +53,31 @@ class PluginInfo:
     status: str
     reason: str = ""
     hooks: tuple[str, ...] = ()
+    api_version: object = None
+
+
+def incompatibility(stated: object) -> str | None:
+    """Why a plugin cannot be used with these hooks, and what to do; ``None`` when it can.
+
+    Args:
+        stated: the version of the hooks that the plugin was written for, ``None`` when it does not say.
+
+    Example:
+        >>> incompatibility(HOOK_API_VERSION) is None
+        True
+    """
+    if stated is None:
+        return None
+    if not isinstance(stated, int) or isinstance(stated, bool):
+        return f"states GRAPHOPT_API_VERSION = {stated!r:.40}, expected a whole number; ask its author"
+    if stated > HOOK_API_VERSION:
+        return f"written for hook API version {stated}, this graphopt has {HOOK_API_VERSION}; update graphopt"
+    if stated < OLDEST_HOOK_API_VERSION:
+        return (
+            f"written for hook API version {stated}, the oldest that this graphopt supports is {OLDEST_HOOK_API_VERSION}; "
+            "update the plugin"
+        )
+    return None
 
 
 def answered_mapping(plugin: str, hook: str, answer: object) -> Mapping[str, object]:

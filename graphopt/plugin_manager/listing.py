@@ -146,6 +146,7 @@ def _plugins(plugins: PluginManager) -> Iterator[Row]:
             "package": info.package,
             "status": info.status,
             "reason": info.reason,
+            "api_version": info.api_version,
             "hooks": list(info.hooks),
         }
 

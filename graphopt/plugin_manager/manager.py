@@ -34,6 +34,7 @@ from graphopt.plugin_manager.answers import (
     answered_list,
     answered_mapping,
     answered_passes,
+    incompatibility,
 )
 from graphopt.plugin_manager.listing import describe
 from graphopt.plugin_manager.observers import Observers
@@ -92,10 +93,10 @@ class PluginManager:
         if taken is not None:
             one, two = taken.package or "the program itself", package or "the program itself"
             raise PluginError(f"plugin {name!r} is registered by both {one} and {two}; uninstall one")
-        wanted = getattr(plugin, "GRAPHOPT_API_VERSION", hookspecs.HOOK_API_VERSION)
-        if not isinstance(wanted, int) or wanted > hookspecs.HOOK_API_VERSION:
-            reason = f"written for hook API version {wanted!r}, this graphopt has {hookspecs.HOOK_API_VERSION}; update graphopt"
-            self._infos[name] = PluginInfo(name, package, "incompatible", reason)
+        stated = getattr(plugin, "GRAPHOPT_API_VERSION", None)
+        reason = incompatibility(stated)
+        if reason is not None:
+            self._infos[name] = PluginInfo(name, package, "incompatible", reason, api_version=stated)
             return
         self._check_markers(plugin, name)
         try:
@@ -106,7 +107,7 @@ class PluginManager:
             ) from err
         self._check_names(plugin, name)
         hooks = tuple(hook.name for hook in self._manager.get_hookcallers(plugin) or ())
-        self._infos[name] = PluginInfo(name, package, "loaded", hooks=hooks)
+        self._infos[name] = PluginInfo(name, package, "loaded", hooks=hooks, api_version=stated)
 
     def _check_markers(self, plugin: object, name: str) -> None:
         """A function with the name of a hook that is not marked would never be called."""

@@ -26,7 +26,13 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "backends": (("backend", "name"), ("what it is", "doc")),
     "calibrators": (("calibrator", "name"), ("what it does", "doc")),
     "operators": (("operator", "name"), ("since", "since"), ("what it computes", "doc")),
-    "plugins": (("plugin", "name"), ("package", "package"), ("status", "status"), ("implements", "hooks")),
+    "plugins": (
+        ("plugin", "name"),
+        ("package", "package"),
+        ("API", "api_version"),
+        ("status", "status"),
+        ("implements", "hooks"),
+    ),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from graphopt import hookspecs
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.errors import PipelineError, PluginError
-from graphopt.hookspecs import HOOK_API_VERSION, hookimpl
+from graphopt.hookspecs import HOOK_API_VERSION, OLDEST_HOOK_API_VERSION, hookimpl
 from graphopt.ir import DType, GraphBuilder, find_schema
 from graphopt.passes import Lazy, Lowering, OperatorDefinition, Pass, PassContext, PassManager, PassResult
 from graphopt.plugin_manager import KINDS, PluginManager, ReportSection
@@ -146,7 +146,28 @@ def test_a_plugin_that_is_too_new_is_listed_and_not_used(installed):
     assert "good" not in plugins.passes.pipelines
 
 
-@pytest.mark.parametrize("version", [1, HOOK_API_VERSION])
+def test_a_plugin_that_is_too_old_is_listed_and_not_used(installed):
+    installed("old", f"GRAPHOPT_API_VERSION = {OLDEST_HOOK_API_VERSION - 1}\n{GOOD}")
+    plugins = builtin_plugins()
+    expected = (
+        f"written for hook API version {OLDEST_HOOK_API_VERSION - 1}, the oldest that this graphopt supports is "
+        f"{OLDEST_HOOK_API_VERSION}; update the plugin"
+    )
+    assert {"old": ("incompatible", expected)} == statuses(plugins)
+    assert "good" not in plugins.passes.pipelines
+    row = next(row for row in plugins.describe("plugins") if row["name"] == "old")
+    assert (OLDEST_HOOK_API_VERSION - 1, "incompatible") == (row["api_version"], row["status"])
+
+
+@pytest.mark.parametrize("stated", ["1", 1.0, True, [1]])
+def test_a_version_that_is_no_whole_number_is_listed_and_not_used(stated):
+    plugins = manager(a=plugin(GRAPHOPT_API_VERSION=stated, graphopt_pipelines=lambda: {"p": ""}))
+    expected = f"states GRAPHOPT_API_VERSION = {stated!r}, expected a whole number; ask its author"
+    assert {"a": ("incompatible", expected)} == statuses(plugins)
+    assert not list(plugins.passes.pipelines)
+
+
+@pytest.mark.parametrize("version", [OLDEST_HOOK_API_VERSION, HOOK_API_VERSION, None])
 def test_a_plugin_that_is_as_old_or_older_is_used(version):
     plugins = manager(a=plugin(GRAPHOPT_API_VERSION=version, graphopt_pipelines=lambda: {"p": ""}))
     assert ["p"] == list(plugins.passes.pipelines)
