@@ -41,10 +41,14 @@ class _InputsError(ExecutionError):
     """Inputs that somebody brought do not fit: another runtime would not take them either."""
 
 
+#: Inputs that somebody brings: an ``.npz`` file, values by name, or several of these.
+Inputs = str | os.PathLike[str] | Feeds | Sequence[Feeds]
+
+
 def expect(
     original: ModelSource,
     *,
-    inputs: str | os.PathLike[str] | Feeds | None = None,
+    inputs: Inputs | None = None,
     hints: ModelHints | None = None,
     options: CheckOptions | None = None,
 ) -> Expectation:
@@ -52,7 +56,7 @@ def expect(
 
     Args:
         original: path, bytes or message.
-        inputs: an ``.npz`` file or arrays by name, to use instead of made-up inputs.
+        inputs: an ``.npz`` file, arrays by name or several sets of these, to use instead of made-up inputs.
         hints: what its graph says about its inputs; worked out from ``original`` when ``None``.
         options: how to go about it.
 
@@ -110,14 +114,15 @@ class Expectation:
 
     # -- asking the original ------------------------------------------------------------------------------------------------
 
-    def ask(self, runner: Runner, opener: Opener, inputs: str | os.PathLike[str] | Feeds | None) -> None:
+    def ask(self, runner: Runner, opener: Opener, inputs: Inputs | None) -> None:
         """Find samples with a runner of the original, or run what was brought.
 
         Raises:
             ExecutionError: if ``inputs`` do not fit, or the model runs on nothing.
         """
         self.interface, self._opener = Interface.of(runner), opener
-        self.samples = self._search(runner) if inputs is None else [self._run_brought(runner, inputs)]
+        brought = [inputs] if isinstance(inputs, str | os.PathLike | Mapping) else inputs or ()
+        self.samples = [self._run_brought(runner, item) for item in brought] or self._search(runner)
         self._run_again(runner)
 
     def _search(self, runner: Runner) -> list[Sample]:

@@ -295,3 +295,11 @@ def test_verdicts_travel_between_processes():
     copy = pickle.loads(pickle.dumps(verdict))
     assert (verdict, verdict.summary) == (copy, copy.summary)
     assert ["x"] == list(copy.failing_feeds)
+
+
+def test_several_sets_of_inputs_can_be_brought():
+    feeds = [{"x": np.ones(size, np.float32)} for size in (1, 3)]
+    expectation = expect(model("g (float[n] x) => (float[n] y) { y = Neg(x) }"), inputs=feeds)
+    assert [[1], [3]] == [list(sample.outputs["y"].shape) for sample in expectation.samples]  # type: ignore[union-attr]
+    assert {"user"} == {sample.kind for sample in expectation.samples}
+    assert expect(model("g (float[n] x) => (float[n] y) { y = Neg(x) }"), inputs=[]).samples, "none brought: made up"
