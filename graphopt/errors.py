@@ -8,6 +8,7 @@
     ├── PassError                a pass failed or broke its contract: report it, or leave the pass out
     ├── PipelineError            pipeline text, TOML or an option is wrong: fix the spelling
     ├── PluginError              a plugin failed, clashed or is misspelled: block or fix the plugin
+    ├── CalibrationError         data to calibrate with, or a table of ranges, can't be used: bring other data
     ├── ExecutionError           a runtime refused or failed to run a model
     ├── VerificationError        the result differs from the original: nothing was written
     └── OutputError              the result cannot be written: choose another path
@@ -18,6 +19,7 @@ Messages start in lower case, name the place, what was found and expected, and w
 from __future__ import annotations
 
 __all__ = [
+    "CalibrationError",
     "ExecutionError",
     "GraphoptError",
     "ModelError",
@@ -33,7 +35,17 @@ __all__ = [
 
 
 class GraphoptError(Exception):
-    """Base of all errors that graphopt raises on purpose."""
+    """Base of all errors that graphopt raises on purpose.
+
+    Attributes:
+        pass_name: the pass that raised it while it ran, ``""`` when none did.
+        rule: the rule that was being applied, ``""`` when none was.
+        node: name of the first output of the node where that was, or of the node.
+    """
+
+    pass_name: str = ""
+    rule: str = ""
+    node: str = ""
 
 
 class ModelError(GraphoptError):
@@ -62,6 +74,10 @@ class PipelineError(GraphoptError):
 
 class PluginError(GraphoptError):
     """A plugin failed to load, clashes with another one, or implements an unknown hook."""
+
+
+class CalibrationError(GraphoptError):
+    """Data to calibrate with, or a calibration table, is not what the model or the calibrator needs."""
 
 
 class ExecutionError(GraphoptError):

@@ -76,6 +76,7 @@ class _Run:
         self.ran: list[str] = []
         self.counted = ((-1, -1), 0)
         self.changes = 0
+        self.inside = ""
         self.settled: dict[tuple[type[Pass], Pass], int] = {}
 
     def run(self) -> PipelineReport:
@@ -154,8 +155,7 @@ class _Run:
                 watcher.before_pass(item, self.model, record)
             start = time.perf_counter()
             try:
-                with collector_paused():
-                    result = self.apply(item)
+                result = self.apply(item)
                 if result.changed and not item.keeps_types:
                     ctx.typed = None
                 self.account(item, result, record)
@@ -179,12 +179,12 @@ class _Run:
         """Why a pass is not run; one that found nothing to do, or does all at once, would find nothing in the same model."""
         if not self.ctx.applications.admits(item.name, ""):
             return "the limit of applications is reached" if self.ctx.applications.exhausted else "left out"
+        if key is not None and self.settled.get(key) == self.changes:
+            return "nothing changed since it ran"
         for watcher in self.watchers:
             reason = watcher.skip_reason(item, self.model, self.ctx)
             if reason:
                 return reason
-        if key is not None and self.settled.get(key) == self.changes:
-            return "nothing changed since it ran"
         return ""
 
     def infer_types(self, item: Pass) -> None:
@@ -196,7 +196,15 @@ class _Run:
         self.report.types_ms = 1e3 * (time.perf_counter() - start)
 
     def apply(self, item: Pass) -> PassResult:
-        """Run a pass on the main graph and on functions."""
+        """Run a pass; while this is at work, what is raised is the pass's own."""
+        self.inside = item.name
+        with collector_paused():
+            result = self.run_on_graphs(item)
+        self.inside = ""
+        return result
+
+    def run_on_graphs(self, item: Pass) -> PassResult:
+        """Run a pass on the main graph, and on functions if it wants to."""
         result = item.run(self.model.graph, self.ctx)
         if not item.per_function or not self.model.functions:
             return result
@@ -234,6 +242,10 @@ class _Run:
         else:
             what = str(err) if isinstance(err, PassError) else f"{type(err).__name__}: {err}"
             error = PassError(f"pass {record.text!r}: {what}; {before}")
+            if isinstance(err, PassError):
+                error.rule, error.node = err.rule, err.node
+        if isinstance(error, GraphoptError):
+            error.pass_name = self.inside
         for watcher in reversed(self.watchers):
             watcher.after_failed_pass(item, self.model, error, record)
         return error

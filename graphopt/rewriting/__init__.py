@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
 from graphopt.rewriting.applications import EVERYWHERE, Application, Applications, Site
+from graphopt.rewriting.diagnosis import Stop, diagnose
 from graphopt.rewriting.driver import DriverResult, Explain, RuleIndex, rewrite_graph
+from graphopt.rewriting.edits import Edit, EditTrace, TouchedNode
 from graphopt.rewriting.learned_types import TypeInference, is_complete, join_types, learn_types
 from graphopt.rewriting.match import Match
 from graphopt.rewriting.nomatch import NoMatch
@@ -21,6 +23,8 @@ __all__ = [
     "Application",
     "Applications",
     "DriverResult",
+    "Edit",
+    "EditTrace",
     "Exact",
     "Explain",
     "Lossy",
@@ -36,9 +40,12 @@ __all__ = [
     "Rule",
     "RuleIndex",
     "Site",
+    "Stop",
+    "TouchedNode",
     "TypeInference",
     "any_",
     "const",
+    "diagnose",
     "is_complete",
     "join_types",
     "learn_types",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 __all__ = ["EVERYWHERE", "Application", "Applications", "Site"]
@@ -39,6 +39,11 @@ class Applications:
     Args:
         limit: the last number that is admitted, ``None`` for all.
         skip: sites that are refused; :data:`EVERYWHERE` as the place refuses a rule altogether.
+
+    Attributes:
+        log: what was applied, in order.
+        pass_name: the pass that is running.
+        heard: told of each application when its edits are done, ``None`` when nobody asks.
     """
 
     def __init__(self, limit: int | None = None, skip: Iterable[Site] = ()) -> None:
@@ -46,6 +51,7 @@ class Applications:
         self.skip = frozenset(skip)
         self.log: list[Application] = []
         self.pass_name = ""
+        self.heard: Callable[[Application], None] | None = None
 
     @property
     def count(self) -> int:
@@ -65,4 +71,7 @@ class Applications:
 
     def record(self, rule: str, site: str) -> None:
         """Note that a rewrite was applied."""
-        self.log.append(Application(len(self.log) + 1, self.pass_name, rule, site))
+        made = Application(len(self.log) + 1, self.pass_name, rule, site)
+        self.log.append(made)
+        if self.heard is not None:
+            self.heard(made)

@@ -202,9 +202,11 @@ def rewrite_graph(
                     break
             if budget < 0:
                 worst, times = result.applied.most_common(1)[0]
-                raise PassError(
+                error = PassError(
                     f"rule {worst!r} was applied {times} times in a graph of {nodes} nodes; it undoes itself or another rule"
                 )
+                error.rule = worst
+                raise error
     finally:
         owner.listeners.remove(work)
     result.events = rewriter.events
@@ -236,11 +238,14 @@ def _try(
             replacements: Sequence[Value | None] = [answer] if isinstance(answer, Value) else list(answer)
             _check_replacements(rule, node, replacements)
             rewriter.finish(node, replacements)
-    except PassError:
+    except PassError as err:
+        err.rule, err.node = rule.name, site
         raise
     except Exception as err:
         what = f"{type(err).__name__}: {err}"
-        raise PassError(f"rule {rule.name!r} failed at node {node.name!r} ({node.op}): {what}") from err
+        error = PassError(f"rule {rule.name!r} failed at node {node.name!r} ({node.op}): {what}")
+        error.rule, error.node = rule.name, site
+        raise error from err
     for learned in rewriter.take_learned():
         work.type_learned(learned)
     applications.record(rule.name, site)
