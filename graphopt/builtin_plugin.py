@@ -1,4 +1,4 @@
-"""graphopt's own passes, frontends, backends and pipelines, registered through the hooks that a stranger's plugin uses.
+"""graphopt's own passes, frontends, backends, calibrators and pipelines, registered through the hooks that a stranger's plugin uses.
 
 Names stand here beside the place of what they name, so that a pass is imported only when a pipeline has it; a test holds the tables
 equal to what the modules define.
@@ -57,6 +57,16 @@ _BACKENDS: Final[Mapping[str, str]] = {
     "onnxruntime": "backends.onnxruntime.backend:OnnxRuntimeBackend",
 }
 
+#: ONNX Runtime runs plain ONNX too: the check of a model for any runtime runs there.
+_RUNTIMES: Final[Mapping[str, str]] = {
+    "onnx": "runtime.onnxruntime_runtime:OrtRuntime",
+    "onnxruntime": "runtime.onnxruntime_runtime:OrtRuntime",
+}
+
+_CALIBRATORS: Final[Mapping[str, str]] = {
+    "min-max": "transforms.quantization.min_max:MinMax",
+}
+
 #: ``O0`` does nothing, ``O1`` what is exact, ``O2`` also what rounds in another order, ``O3`` also operators of the target's own.
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
@@ -91,6 +101,18 @@ def graphopt_frontends() -> Mapping[str, Lazy]:
 def graphopt_backends() -> Mapping[str, Lazy]:
     """Runtimes that models are made for."""
     return _lazy(_BACKENDS, make=True)
+
+
+@hookimpl
+def graphopt_runtimes() -> Mapping[str, Lazy]:
+    """What runs their models."""
+    return _lazy(_RUNTIMES, make=True)
+
+
+@hookimpl
+def graphopt_calibrators() -> Mapping[str, Lazy]:
+    """Ways to find the range of a tensor."""
+    return _lazy(_CALIBRATORS, make=False)
 
 
 @hookimpl

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import typer
 
     from graphopt.ir import Model
-    from graphopt.passes import Lazy, Lowering, OperatorDefinition, Pass, PassRecord
+    from graphopt.passes import Calibrator, Lazy, Lowering, OperatorDefinition, Pass, PassRecord
     from graphopt.plugin_manager import ReportSection
+    from graphopt.runtime import Runtime
 
 __all__ = [
     "HOOK_API_VERSION",
@@ -38,12 +39,13 @@ __all__ = [
     "graphopt_passes",
     "graphopt_pipelines",
     "graphopt_report_sections",
+    "graphopt_runtimes",
     "hookimpl",
     "hookspec",
 ]
 
 #: Version of the hooks in this file; grows with each change that a plugin may depend on.
-HOOK_API_VERSION: Final = 1
+HOOK_API_VERSION: Final = 2
 #: Oldest version that a plugin may be written for; grows only when something that was deprecated for two minor releases goes.
 OLDEST_HOOK_API_VERSION: Final = 1
 
@@ -105,6 +107,20 @@ def graphopt_backends() -> Mapping[str, object]:  # type: ignore[empty-body]
 
 
 @hookspec
+def graphopt_runtimes() -> Mapping[str, Runtime | Lazy]:  # type: ignore[empty-body]
+    """What runs the files that backends save, so that they can be checked, run, measured and compared.
+
+    When: once, when a backend's models are to run.
+
+    Returns:
+        A mapping from name of the backend to its :class:`~graphopt.runtime.Runtime`, or to a :class:`Lazy` of one (``make=True`` for a
+        class). A lazy one is opened in a child process wherever a crash of the runtime must not end graphopt.
+
+    Who: vendors; hook API version 2 and later.
+    """
+
+
+@hookspec
 def graphopt_lowerings(backend: str) -> Sequence[Lowering]:  # type: ignore[empty-body]
     """Rules that put what a backend runs in the place of one operator.
 
@@ -121,13 +137,14 @@ def graphopt_lowerings(backend: str) -> Sequence[Lowering]:  # type: ignore[empt
 
 
 @hookspec
-def graphopt_calibrators() -> Mapping[str, object]:  # type: ignore[empty-body]
+def graphopt_calibrators() -> Mapping[str, type[Calibrator] | Lazy]:  # type: ignore[empty-body]
     """Ways to find the range of a tensor from data.
 
     When: once, when the first calibrator name is looked up.
 
     Returns:
-        A mapping from name to calibrator class or :class:`Lazy`.
+        A mapping from name to a class that is a :class:`graphopt.passes.Calibrator`, or :class:`Lazy`. Its options are the keyword
+        arguments of the class, each with a default.
 
     Who: authors of quantization methods.
     """

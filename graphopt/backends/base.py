@@ -19,13 +19,14 @@ __all__ = ["Artifact", "Backend", "SavingBackend"]
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a runtime loads: in memory (``proto``, or ``data``) or in a file (``path``).
+    """What a runtime loads: in memory (``proto``, ``data``, or ``files``) or in a file (``path``).
 
     Attributes:
         kind: what it is, ``"onnx"`` for a model, or the name of another format.
         proto: an ONNX model in memory.
         data: any other format in memory.
         path: a file.
+        files: several files in memory, bytes by how their names end, ``{".xml": ..., ".bin": ...}``; the first is the one that is opened.
         names: name in the artifact by name in the model, for inputs and outputs that had to be renamed.
     """
 
@@ -33,12 +34,15 @@ class Artifact:
     proto: ModelProto | None = None
     data: bytes | None = None
     path: Path | None = None
+    files: Mapping[str, bytes] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        given = [item is not None for item in (self.proto, self.data, self.path)]
+        given = [item is not None for item in (self.proto, self.data, self.path, self.files)]
         if sum(given) != 1:
-            raise ValueError(f"an artifact is one of proto, data and path, found {sum(given)} of them")
+            raise ValueError(f"an artifact is one of proto, data, path and files, found {sum(given)} of them")
+        if self.files is not None and not self.files:
+            raise ValueError("an artifact of files has no file; state at least the one that is opened")
 
 
 class Backend(Protocol):

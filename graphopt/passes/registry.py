@@ -151,6 +151,10 @@ class Registry(Mapping[str, _T], Generic[_T]):
         """The plugin that registered a name."""
         return self._entries[self.resolve(name)].owner
 
+    def stated(self, name: str) -> _T | Lazy:
+        """What was registered under a name, not loaded if it is lazy."""
+        return cast("_T | Lazy", self._entries[self.resolve(name)].item)
+
     def missing(self, name: str) -> str | None:
         """What a name needs that is not installed, with the command that installs it; ``None`` when it can be used."""
         item = self._entries[self.resolve(name)].item

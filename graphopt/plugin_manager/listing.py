@@ -126,6 +126,11 @@ def _objects(registry: Registry[Any]) -> Iterator[Row]:
         yield row | {"doc": _summary(item)}
 
 
+def _backends(plugins: PluginManager) -> Iterator[Row]:
+    for row in _objects(plugins.backends):
+        yield row | {"runs": row["name"] in plugins.runtimes}
+
+
 def _operators(plugins: PluginManager) -> Iterator[Row]:
     registry = plugins.operators
     for name in sorted(registry):
@@ -177,7 +182,7 @@ KINDS: Final[Mapping[str, Callable[[PluginManager], Iterator[Row]]]] = {
     "rules": _rules,
     "pipelines": _pipelines,
     "frontends": lambda plugins: _objects(plugins.frontends),
-    "backends": lambda plugins: _objects(plugins.backends),
+    "backends": _backends,
     "calibrators": lambda plugins: _objects(plugins.calibrators),
     "operators": _operators,
     "plugins": _plugins,

@@ -260,6 +260,11 @@ class PluginManager:
         return self._table("graphopt_backends", "backend", "backends")
 
     @functools.cached_property
+    def runtimes(self) -> Registry[object]:
+        """What runs models of backends, by name of the backend."""
+        return self._table("graphopt_runtimes", "runtime of backend", "backends")
+
+    @functools.cached_property
     def calibrators(self) -> Registry[object]:
         """All calibrators by name."""
         return self._table("graphopt_calibrators", "calibrator", "calibrators")

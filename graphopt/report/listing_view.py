@@ -23,7 +23,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "rules": (("rule", "name"), ("pass", "pass"), ("numerics", "numerics"), ("pattern", "pattern")),
     "pipelines": (("pipeline", "name"), ("numerics", "numerics"), ("passes", "text")),
     "frontends": (("frontend", "name"), ("what it reads", "doc")),
-    "backends": (("backend", "name"), ("what it is", "doc")),
+    "backends": (("backend", "name"), ("runs", "runs"), ("what it is", "doc")),
     "calibrators": (("calibrator", "name"), ("what it does", "doc")),
     "operators": (("operator", "name"), ("since", "since"), ("what it computes", "doc")),
     "plugins": (
@@ -61,6 +61,8 @@ def _cell(row: Row, field: str) -> str:
         if problem:
             return f"{row[field]}: {problem}" if field == "status" else f"not available: {problem}"
     value = row.get(field)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if field == "options" and isinstance(value, list):
         return ", ".join(
             f"{item['name']}={item['default']}" if item["default"] is not None else item["name"] for item in value

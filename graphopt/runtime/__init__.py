@@ -1,4 +1,4 @@
-"""Running models: ONNX Runtime, the reference evaluator of the ``onnx`` package, and either of them in a child process.
+"""Running models: ONNX Runtime, the reference evaluator of the ``onnx`` package, runtimes of plugins, and any of them in a child process.
 
 Import from here, not from the modules inside; what needs a runtime is imported when it is first asked for. May import everything up to
 ``graphopt.backends``.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from graphopt.runtime.base import Datum, Feeds, Outputs, Runner, ValueSpec, check_feeds
+from graphopt.runtime.base import Datum, Feeds, LoadedModel, Outputs, Runner, ValueSpec, check_feeds
 from graphopt.runtime.isolation import Worker, run_isolated
 
 if TYPE_CHECKING:
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from graphopt.runtime.isolated_runner import IsolatedRunner, load_isolated
     from graphopt.runtime.onnxruntime_runner import ModelSource, OrtRunner
     from graphopt.runtime.reference_runner import ReferenceRunner
+    from graphopt.runtime.runtimes import RunOptions, Runtime
 
 __all__ = [
     "Datum",
     "Feeds",
     "IsolatedRunner",
+    "LoadedModel",
     "ModelSource",
     "OrtExecutor",
     "OrtRunner",
     "Outputs",
     "ReferenceRunner",
+    "RunOptions",
     "Runner",
+    "Runtime",
     "ValueSpec",
     "Worker",
     "check_feeds",
@@ -41,6 +45,8 @@ _HOMES = {
     "OrtExecutor": "executor",
     "OrtRunner": "onnxruntime_runner",
     "ReferenceRunner": "reference_runner",
+    "RunOptions": "runtimes",
+    "Runtime": "runtimes",
     "load_isolated": "isolated_runner",
 }
 

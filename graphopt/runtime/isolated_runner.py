@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from onnx import ModelProto
 
-from graphopt.runtime.base import Feeds, LoadedModel, Outputs, ValueSpec
+from graphopt.runtime.base import Feeds, LoadedModel, Outputs, Runner, ValueSpec
 from graphopt.runtime.isolation import Worker
 from graphopt.runtime.onnxruntime_runner import Level, ModelSource, OrtRunner
 
@@ -37,7 +37,7 @@ def load_isolated(
         ExecutionError: if ONNX Runtime does not load the model, crashes, or takes too long.
     """
     data = model.SerializeToString() if isinstance(model, ModelProto) else model
-    return IsolatedRunner(data, (optimize, threads, folder, low_memory), timeout)
+    return IsolatedRunner(_load, (data, optimize, threads, folder, low_memory), timeout)
 
 
 def _load(
@@ -47,13 +47,24 @@ def _load(
 
 
 class IsolatedRunner(LoadedModel):
-    """An :class:`OrtRunner` in a child process; made by :func:`load_isolated`."""
+    """A runner in a child process of its own; :func:`load_isolated` makes one of ONNX Runtime.
 
-    def __init__(self, model: ModelSource, options: tuple[object, ...], timeout: float | None) -> None:
+    Args:
+        factory: makes the runner there; defined at the top of an importable module.
+        arguments: of the factory; anything that pickles.
+        timeout: seconds that loading, and each run, may take.
+
+    Raises:
+        ExecutionError: if the model does not load, the child crashes, or it takes too long.
+    """
+
+    def __init__(
+        self, factory: Callable[..., Runner], arguments: tuple[object, ...], timeout: float | None = None
+    ) -> None:
         self._timeout = timeout
         self._worker = Worker()
         try:
-            self._handle = self._worker.create(_load, model, *options, timeout=timeout)
+            self._handle = self._worker.create(factory, *arguments, timeout=timeout)
             self._inputs = cast("Sequence[ValueSpec]", self._worker.invoke(self._handle, "inputs"))
             self._outputs = cast("Sequence[ValueSpec]", self._worker.invoke(self._handle, "outputs"))
             self._overridable = cast("Sequence[ValueSpec]", self._worker.invoke(self._handle, "overridable"))
@@ -62,10 +73,10 @@ class IsolatedRunner(LoadedModel):
             raise
 
     def run(self, feeds: Feeds) -> Outputs:
-        """Outputs by name, as :meth:`OrtRunner.run` gives them.
+        """Outputs by name, as the runner in the child gives them.
 
         Raises:
-            ExecutionError: if ONNX Runtime fails, crashes or takes too long.
+            ExecutionError: if the runtime fails, crashes or takes too long.
         """
         return cast(Outputs, self._worker.invoke(self._handle, "run", dict(feeds), timeout=self._timeout))
 

@@ -407,7 +407,8 @@ def test_commands_are_added_by_plugins():
 def test_missing_backends_show_how_to_install_them():
     lazy = Lazy("x:Y", requires=("no_such_rtx",), install="pip install graphopt[rtx]")
     row = manager(a=plugin(graphopt_backends=lambda: {"rtx": lazy})).describe("backends")
-    assert [{"name": "rtx", "owner": "a", "missing": "no_such_rtx is not installed; pip install graphopt[rtx]"}] == row
+    missing = "no_such_rtx is not installed; pip install graphopt[rtx]"
+    assert [{"name": "rtx", "owner": "a", "missing": missing, "runs": False}] == row
 
 
 def test_broken_passes_and_pipelines_are_listed_with_the_reason():
