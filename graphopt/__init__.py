@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from graphopt.compiler import Optimized as Optimized
     from graphopt.compiler import OptimizeReport as OptimizeReport
     from graphopt.compiler import Session as Session
+    from graphopt.compiler import calibrate as calibrate
     from graphopt.compiler import compare as compare
     from graphopt.compiler import lift as lift
     from graphopt.compiler import lower as lower
+    from graphopt.compiler import merge_calibrations as merge_calibrations
     from graphopt.compiler import optimize as optimize
     from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
     from graphopt.errors import GraphoptError as GraphoptError
     from graphopt.hookspecs import hookimpl as hookimpl
     from graphopt.ir import GraphBuilder as GraphBuilder
+    from graphopt.passes import CalibrationTable as CalibrationTable
     from graphopt.passes import PassManager as PassManager
     from graphopt.passes import Pipeline as Pipeline
     from graphopt.passes import RewritePass as RewritePass
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 #: What each public name is imported from, when somebody first asks for it: ``import graphopt`` itself imports nothing.
 _PUBLIC = {
+    "CalibrationTable": "graphopt.passes",
     "GraphBuilder": "graphopt.ir",
     "GraphoptError": "graphopt.errors",
     "NoMatch": "graphopt.rewriting",
@@ -46,11 +50,13 @@ _PUBLIC = {
     "RewritePass": "graphopt.passes",
     "Session": "graphopt.compiler",
     "any_": "graphopt.rewriting",
+    "calibrate": "graphopt.compiler",
     "compare": "graphopt.compiler",
     "const": "graphopt.rewriting",
     "hookimpl": "graphopt.hookspecs",
     "lift": "graphopt.compiler",
     "lower": "graphopt.compiler",
+    "merge_calibrations": "graphopt.compiler",
     "op": "graphopt.rewriting",
     "optimize": "graphopt.compiler",
     "rewrite": "graphopt.rewriting",

@@ -15,6 +15,7 @@ from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import Optimized, OptimizeReport
 
 if TYPE_CHECKING:
+    from graphopt.compiler.calibrating import calibrate, merge_calibrations
     from graphopt.compiler.running import Session, compare
 
 __all__ = [
@@ -22,15 +23,27 @@ __all__ = [
     "OptimizeReport",
     "Optimized",
     "Session",
+    "calibrate",
     "compare",
     "lift",
     "lower",
+    "merge_calibrations",
     "optimize",
     "to_graphsurgeon",
 ]
 
 
+#: Where names are that import ONNX Runtime, and so are imported when somebody asks for them.
+_HOMES = {
+    "Session": "running",
+    "calibrate": "calibrating",
+    "compare": "running",
+    "merge_calibrations": "calibrating",
+}
+
+
 def __getattr__(name: str) -> object:
-    if name in ("Session", "compare"):  # lazily: they import ONNX Runtime
-        return getattr(importlib.import_module("graphopt.compiler.running"), name)
-    raise AttributeError(f"module 'graphopt.compiler' has no attribute {name!r}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'graphopt.compiler' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"graphopt.compiler.{home}"), name)

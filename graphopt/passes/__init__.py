@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
 from graphopt.passes.base import Executor, ModelTypes, Pass, PassContext, PassResult
+from graphopt.passes.calibration import Calibrator, Range
+from graphopt.passes.calibration_table import CalibrationTable
 from graphopt.passes.dumps import PrintIR, Reproducer, installed_versions
 from graphopt.passes.instrumentation import BisectLimit, Instrumentation, PassStatistics, PeakMemory, TimePasses
 from graphopt.passes.manager import PassManager
@@ -21,6 +23,8 @@ from graphopt.passes.verify_each import VerifyEach
 
 __all__ = [
     "BisectLimit",
+    "CalibrationTable",
+    "Calibrator",
     "CheckConfig",
     "Exact",
     "Executor",
@@ -49,6 +53,7 @@ __all__ = [
     "PipelineFile",
     "PipelineReport",
     "PrintIR",
+    "Range",
     "Reassociates",
     "Registry",
     "Reproducer",

@@ -1,0 +1,70 @@
+"""What finds the range of a tensor from data: the contract of calibrators, which plugins bring.
+
+Data comes in batches and none is kept, so what a calibrator remembers must not grow with their number. Batches may be seen by
+several calibrators and merged afterwards: the result is that of one that has seen them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+from graphopt.ir import Array
+
+__all__ = ["Calibrator", "Range"]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers that a quantized tensor is to represent, from ``low`` to ``high``.
+
+    Raises:
+        ValueError: if an end is not finite, or they are in the wrong order.
+
+    Example:
+        >>> Range(-1.0, 2.5).magnitude
+        2.5
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise ValueError(f"the range is {self.low} to {self.high}, expected two finite numbers in order of size")
+
+    @property
+    def magnitude(self) -> float:
+        """The larger absolute value of both ends, what a symmetric scheme needs."""
+        return max(abs(self.low), abs(self.high))
+
+
+@runtime_checkable
+class Calibrator(Protocol):
+    """Finds the range of one tensor. Its class is registered through ``graphopt_calibrators`` and called with options by keyword.
+
+    Laws, which every calibrator keeps: two that are merged are equal, by their state, to one that observed the data of both, in any
+    order; ``from_state(state())`` is equal to what gave the state; memory does not grow with the number of batches.
+    """
+
+    def observe(self, array: Array) -> None:
+        """Take a batch into account.
+
+        Args:
+            array: float32 or float64 of any shape, with at least one element, all finite. It is not kept.
+        """
+
+    def merge(self, other: Self) -> None:
+        """Take everything into account that another calibrator of this class and these options has observed."""
+
+    def range(self) -> Range:
+        """The range, by what was observed. Asked for only after something was."""
+
+    def state(self) -> dict[str, object]:
+        """Everything that it remembers, options included, as what JSON can hold: text, numbers, lists and dictionaries."""
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, object]) -> Self:
+        """The calibrator that gave a state."""

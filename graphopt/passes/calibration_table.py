@@ -1,0 +1,152 @@
+"""The ranges of a model's tensors, found by calibration, in memory and as a JSON file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from graphopt.errors import CalibrationError, OutputError
+from graphopt.ir import Model, structural_hash
+from graphopt.passes.calibration import Range
+
+__all__ = ["CalibrationTable"]
+
+_FORMAT: Final = 1
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+    low: float
+    high: float
+    state: dict[str, Any]
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """The file: as the table, with one entry for each tensor."""
+
+    format: int
+    calibrator: str
+    options: dict[str, Any]
+    model: str
+    batches: int
+    tensors: dict[str, _Tensor]
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """Ranges of the float tensors of one model.
+
+    Attributes:
+        calibrator: name of what found them.
+        options: its options, where they were not the defaults.
+        model: SHA-256 of the model's structure, names and weights, as hexadecimal digits.
+        batches: how many were observed.
+        ranges: by name of the tensor.
+        states: what the calibrators remember, by name of the tensor, to go on from or to merge.
+
+    Example:
+        >>> table = CalibrationTable("min-max", {}, "0f", 2, {"x": Range(0.0, 6.0)}, {"x": {"low": 0.0, "high": 6.0}})
+        >>> table["x"].high
+        6.0
+    """
+
+    calibrator: str
+    options: Mapping[str, object]
+    model: str
+    batches: int
+    ranges: Mapping[str, Range]
+    states: Mapping[str, Mapping[str, object]] = field(repr=False)
+
+    def __getitem__(self, name: str) -> Range:
+        """The range of a tensor.
+
+        Raises:
+            CalibrationError: if the table does not have it.
+        """
+        if name not in self.ranges:
+            raise CalibrationError(f"the calibration table has no tensor {name!r}; calibrate the model again")
+        return self.ranges[name]
+
+    @staticmethod
+    def fingerprint(model: Model) -> str:
+        """What ``model`` is for a model; reads all weights once."""
+        return structural_hash(model, names=True).hex()
+
+    def check_model(self, model: Model) -> None:
+        """See that the table is one of a model.
+
+        Raises:
+            CalibrationError: if it is not.
+        """
+        found = self.fingerprint(model)
+        if found != self.model:
+            raise CalibrationError(
+                f"the calibration table is of a model with fingerprint {self.model:.12}, this one has {found:.12}; calibrate it"
+            )
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the table as JSON, which ends up there whole or not at all; returns the path.
+
+        Args:
+            path: the file.
+            force: whether a file that is there may be replaced.
+
+        Raises:
+            OutputError: if it exists, or can't be written.
+        """
+        tensors = {
+            name: _Tensor(found.low, found.high, dict(self.states[name])) for name, found in sorted(self.ranges.items())
+        }
+        document = _Document(_FORMAT, self.calibrator, dict(self.options), self.model, self.batches, tensors)
+        place = Path(path)
+        if place.exists() and not force:
+            raise OutputError(f"{str(place)!r} exists already; choose another path, or allow it to be replaced (force)")
+        draft = place.with_name(f".{place.name[:40]}.{secrets.token_hex(6)}.tmp")
+        try:
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+            os.replace(draft, place)
+        except OSError as err:
+            raise OutputError(
+                f"{str(place)!r} cannot be written: {err.strerror or err}; choose another path or make room there"
+            ) from err
+        finally:
+            with suppress(OSError):
+                draft.unlink()
+        return place
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CalibrationTable:
+        """Read a table that :meth:`save` wrote, edited by hand perhaps.
+
+        Raises:
+            CalibrationError: if the file can't be read, or is no calibration table.
+        """
+        where = f"calibration table {os.fspath(path)!r}"
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe or a device may never end
+                raise CalibrationError(f"{where} is no regular file; give the path of a JSON file")
+            document = msgspec.json.decode(Path(path).read_bytes(), type=_Document)
+            if document.format != _FORMAT:
+                raise CalibrationError(f"{where} has format {document.format}, expected {_FORMAT}; update graphopt")
+            ranges = {name: _range(name, item) for name, item in document.tensors.items()}
+        except OSError as err:
+            raise CalibrationError(f"{where} cannot be read: {err.strerror or err}; check the path") from err
+        except (ValueError, RecursionError) as err:  # msgspec's errors are among them
+            reason = " ".join(str(err).split())
+            raise CalibrationError(f"{where} is not understood: {reason}; calibrate the model again") from err
+        states = {name: item.state for name, item in document.tensors.items()}
+        return cls(document.calibrator, document.options, document.model, document.batches, ranges, states)
+
+
+def _range(name: str, item: _Tensor) -> Range:
+    try:
+        return Range(item.low, item.high)
+    except ValueError as err:
+        raise ValueError(f"tensor {name!r}: {err}") from err
