@@ -4,7 +4,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := graphopt benchmarks plugins scripts tests docs
+CODE := graphopt benchmarks plugins scripts tests
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -16,7 +16,7 @@ help:  ## show this list
 demo: $(VENV)/.core  ## install, then optimize the model that ships with the package
 	$(BIN)/graphopt demo
 
-test: lint wheel check  ## lint, types, layers, the wheel job and the whole test suite
+test: lint docs wheel check  ## lint, types, layers, the documentation, the wheel job and the whole test suite
 
 check: $(VENV)/.dev
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -43,14 +43,14 @@ bench: $(VENV)/.bench  ## measure graphopt beside the other tools; results in be
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.memory
 
-docs: $(VENV)/.docs  ## build the documentation into docs/_build/html
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+docs: $(VENV)/.dev  ## build the documentation into build/docs; a warning or a link to nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 wheel: $(VENV)/.dev  ## build the wheel, install it in a clean environment, run the demo from an empty folder
 	$(BIN)/python scripts/check_wheel.py
 
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find $(wildcard $(CODE)) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for the environment and one for each set of packages; all are renewed when pyproject.toml changes.
@@ -65,6 +65,6 @@ $(VENV)/.core: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m compileall -q graphopt  # an editable install leaves that to the first import
 	touch $@
 
-$(VENV)/.dev $(VENV)/.bench $(VENV)/.docs: $(VENV)/.core
+$(VENV)/.dev $(VENV)/.bench: $(VENV)/.core
 	$(BIN)/python -m pip install --quiet --editable '.[$(patsubst $(VENV)/.%,%,$@)]'
 	touch $@
