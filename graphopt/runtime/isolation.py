@@ -27,9 +27,14 @@ from typing import IO, Any, Final, ParamSpec, Self, TypeVar, cast
 
 from graphopt.errors import ExecutionError, GraphoptError
 
-__all__ = ["Worker", "run_isolated", "shared_worker"]
+__all__ = ["ChildEnded", "Worker", "run_isolated", "shared_worker"]
 
 logger = logging.getLogger(__name__)
+
+
+class ChildEnded(ExecutionError):
+    """A child process ended, by a crash most likely, before it answered."""
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,7 +167,7 @@ class Worker:
                     raise ExecutionError(
                         f"{what} took longer than {timeout:g} s in a child process and was stopped"
                     ) from err
-                raise ExecutionError(f"{what} {self._how_it_ended()}") from err
+                raise ChildEnded(f"{what} {self._how_it_ended()}") from err
             finally:
                 if timer is not None:
                     timer.cancel()

@@ -19,6 +19,7 @@ from graphopt.errors import ExecutionError, GraphoptError
 from graphopt.frontends.onnx import lift
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.runtime.base import Datum, Feeds, Outputs, Runner
+from graphopt.runtime.isolation import ChildEnded
 from graphopt.runtime.onnxruntime_runner import ModelSource
 from graphopt.verify.comparator import Difference, compare, compare_types
 from graphopt.verify.feeds import Sample, find_samples, is_informative
@@ -28,7 +29,7 @@ from graphopt.verify.noise import Moves, measure_noise, moves_between
 from graphopt.verify.opening import CheckOptions, Opener, OrtOpener, ReferenceOpener
 from graphopt.verify.tolerance import Noise, kind_of
 from graphopt.verify.user_inputs import check_inputs, load_inputs
-from graphopt.verify.verdict import SampleVerdict, Verdict
+from graphopt.verify.verdict import FailureKind, SampleVerdict, Verdict
 
 __all__ = ["Expectation", "expect"]
 
@@ -157,40 +158,45 @@ class Expectation:
 
     # -- comparing ----------------------------------------------------------------------------------------------------------
 
-    def check(self, optimized: ModelSource, numerics: Numerics) -> Verdict:
+    def check(self, optimized: ModelSource, numerics: Numerics, opener: Opener | None = None) -> Verdict:
         """Whether an optimized model does what the original does.
 
         Args:
-            optimized: path, bytes or message.
-            numerics: what the pipeline declares.
+            optimized: path, bytes or message; what the opener takes.
+            numerics: what the pipeline declares, and the other runtime with it.
+            opener: loads the optimized model where it belongs; by default it runs where the original does.
         """
         started = time.monotonic()
-        verdict = self._judge(optimized, numerics)
+        verdict = self._judge(optimized, numerics, opener)
         return replace(verdict, numerics=str(numerics), seconds=time.monotonic() - started)
 
-    def _judge(self, optimized: ModelSource, numerics: Numerics) -> Verdict:
+    def _judge(self, optimized: ModelSource, numerics: Numerics, opener: Opener | None) -> Verdict:
         if not self.samples or self._opener is None:
             return Verdict("inconclusive", self.reason or "the original does not run")
         try:
-            changes, results, runtime = self._run(optimized)
+            changes, results, runtime = self._run(optimized, opener)
         except ExecutionError as err:
             reason = f"the optimized model does not load: {err}"
-            return Verdict("failed", reason, runtime=self._opener.name, failing_feeds=self.samples[0].feeds)
+            feeds = self.samples[0].feeds
+            kind: FailureKind = "crash" if isinstance(err, ChildEnded) else "invalid-model"
+            return Verdict("failed", reason, runtime=(opener or self._opener).name, failing_feeds=feeds, failure=kind)
         rounding = isinstance(numerics, Reassociates)
         verdicts = self._compare(results, numerics, [self._repeat] * len(self.samples), beyond_doubt=rounding)
         if rounding and _may_be_noise(verdicts):
             verdicts = self._compare(results, numerics, self.noise())
         return replace(self._conclude(changes, verdicts), runtime=runtime)
 
-    def _run(self, optimized: ModelSource) -> tuple[list[str], list[Outputs | str], str]:
+    def _run(
+        self, optimized: ModelSource, brought: Opener | None
+    ) -> tuple[list[str], list[Outputs | ExecutionError], str]:
         """Interface changes, outputs (or what went wrong) for each sample, and the runtime."""
         assert self._opener is not None, "known when there are samples"
         assert self.interface is not None, "known when there are samples"
-        opener = self._opener
+        opener = brought or self._opener
         try:
             runner = opener.open(optimized)
         except ExecutionError:
-            if isinstance(opener, OrtOpener):
+            if brought is not None or isinstance(opener, OrtOpener):
                 raise
             opener = OrtOpener(self.options)  # for operators of ONNX Runtime's own
             runner = opener.open(optimized)
@@ -200,7 +206,7 @@ class Expectation:
 
     def _compare(
         self,
-        results: Sequence[Outputs | str],
+        results: Sequence[Outputs | ExecutionError],
         numerics: Numerics,
         noise: Sequence[Moves],
         *,
@@ -208,8 +214,9 @@ class Expectation:
     ) -> tuple[SampleVerdict, ...]:
         found = []
         for sample, result, moves in zip(self.samples, results, noise, strict=True):
-            if isinstance(result, str):
-                found.append(SampleVerdict(sample.kind, sample.sizes, error=result))
+            if isinstance(result, ExecutionError):
+                crashed = isinstance(result, ChildEnded)
+                found.append(SampleVerdict(sample.kind, sample.sizes, error=str(result), crashed=crashed))
                 continue
             differences: list[Difference] = []
             for name, value in sample.outputs.items():
@@ -224,15 +231,23 @@ class Expectation:
 
     def _conclude(self, changes: Sequence[str], verdicts: tuple[SampleVerdict, ...]) -> Verdict:
         reasons, feeds = list(changes), self.samples[0].feeds
+        failure: FailureKind = "invalid-model" if changes else "wrong-numbers"
         for sample, verdict in zip(self.samples, verdicts, strict=True):
             if verdict.failed:
                 wrong = verdict.error or str(next(item for item in verdict.outputs if item.status == "failed"))
                 reasons.append(f"{wrong} (on {sample})")
                 feeds = sample.feeds
+                if verdict.error:
+                    failure = "crash" if verdict.crashed else "invalid-model"
                 break
         if reasons:
             return Verdict(
-                "failed", "; ".join(reasons), samples=verdicts, interface=tuple(changes), failing_feeds=feeds
+                "failed",
+                "; ".join(reasons),
+                samples=verdicts,
+                interface=tuple(changes),
+                failing_feeds=feeds,
+                failure=failure,
             )
         doubt = self._doubt(verdicts)
         return Verdict("inconclusive" if doubt else "ok", doubt, samples=verdicts, notes=self._insensitive())
@@ -275,11 +290,11 @@ def _may_be_noise(verdicts: Sequence[SampleVerdict]) -> bool:
     return bool(wrong) and not any(verdict.error for verdict in verdicts)
 
 
-def _run_one(runner: Runner, feeds: Feeds) -> Outputs | str:
+def _run_one(runner: Runner, feeds: Feeds) -> Outputs | ExecutionError:
     try:
         return runner.run(feeds)
     except ExecutionError as err:
-        return str(err)
+        return err
 
 
 def _is_uniform(value: Datum) -> bool:

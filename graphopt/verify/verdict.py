@@ -11,7 +11,11 @@ import numpy as np
 from graphopt.runtime.base import Feeds
 from graphopt.verify.comparator import Difference
 
-__all__ = ["SampleVerdict", "Verdict"]
+__all__ = ["FailureKind", "SampleVerdict", "Verdict"]
+
+#: Ways in which an optimized model fails: other numbers; a model that is not valid, does not load or does not run; an exception while it
+#: was made; the end of the process that runs it.
+FailureKind = Literal["wrong-numbers", "invalid-model", "exception", "crash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +27,14 @@ class SampleVerdict:
         sizes: sizes of the dynamic axes by symbol.
         outputs: one for each tensor in the outputs.
         error: why the optimized model did not run, empty if it did.
+        crashed: whether the runtime crashed then.
     """
 
     kind: str
     sizes: Mapping[str, int]
     outputs: tuple[Difference, ...] = ()
     error: str = ""
+    crashed: bool = False
 
     @property
     def failed(self) -> bool:
@@ -50,6 +56,7 @@ class Verdict:
         runtime: what ran the models.
         seconds: how long it took.
         failing_feeds: the inputs that showed a failure, for a reproducer.
+        failure: of which kind a failure is, ``""`` when there is none.
     """
 
     status: Literal["ok", "failed", "inconclusive"]
@@ -61,6 +68,7 @@ class Verdict:
     runtime: str = "ONNX Runtime"
     seconds: float = 0.0
     failing_feeds: Feeds | None = field(default=None, compare=False, repr=False)
+    failure: FailureKind | Literal[""] = ""
 
     @property
     def ok(self) -> bool:
@@ -105,6 +113,7 @@ class Verdict:
         return {
             "status": self.status,
             "reason": self.reason,
+            "failure": self.failure,
             "summary": self.summary,
             "numerics": self.numerics,
             "runtime": self.runtime,
