@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from graphopt.compiler import Session as Session
     from graphopt.compiler import calibrate as calibrate
     from graphopt.compiler import compare as compare
+    from graphopt.compiler import diff as diff
     from graphopt.compiler import lift as lift
     from graphopt.compiler import lower as lower
     from graphopt.compiler import merge_calibrations as merge_calibrations
@@ -53,6 +54,7 @@ _PUBLIC = {
     "calibrate": "graphopt.compiler",
     "compare": "graphopt.compiler",
     "const": "graphopt.rewriting",
+    "diff": "graphopt.compiler",
     "hookimpl": "graphopt.hookspecs",
     "lift": "graphopt.compiler",
     "lower": "graphopt.compiler",

@@ -24,6 +24,10 @@ COMMANDS = {
     "inspect": ("Show what a model is: interface, operators, weights, cost.", "inspection:inspect"),
     "run": ("Run a model on given or generated inputs.", "execution:run"),
     "compare": ("Compare two models: outputs on the same inputs, and latency.", "comparison:compare"),
+    "diff": (
+        "Show what is different between two models: nodes by lineage, weights, interface.",
+        "difference:diff",
+    ),
     "bench": ("Measure the latency of one or several models, interleaved.", "benchmark:bench"),
     "demo": (
         "Optimize the digits classifier that ships with graphopt, and show what it brought.",

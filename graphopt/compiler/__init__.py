@@ -16,6 +16,7 @@ from graphopt.compiler.result import Optimized, OptimizeReport
 
 if TYPE_CHECKING:
     from graphopt.compiler.calibrating import calibrate, merge_calibrations
+    from graphopt.compiler.differing import diff
     from graphopt.compiler.running import Session, compare
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Session",
     "calibrate",
     "compare",
+    "diff",
     "lift",
     "lower",
     "merge_calibrations",
@@ -33,11 +35,12 @@ __all__ = [
 ]
 
 
-#: Where names are that import ONNX Runtime, and so are imported when somebody asks for them.
+#: Where names are that import much (ONNX Runtime, say), and so are imported when somebody asks for them.
 _HOMES = {
     "Session": "running",
     "calibrate": "calibrating",
     "compare": "running",
+    "diff": "differing",
     "merge_calibrations": "calibrating",
 }
 

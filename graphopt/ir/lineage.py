@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["Lineage"]
+__all__ = ["LINEAGE_KEY", "Lineage"]
+
+#: Metadata property of a node in a file that says which original nodes it came from.
+LINEAGE_KEY = "graphopt.lineage"
 
 
 class Lineage:

@@ -25,6 +25,7 @@ from graphopt.ir import (
     Node,
     Value,
 )
+from graphopt.ir.lineage import LINEAGE_KEY
 from graphopt.serde.attributes import attribute_to_proto
 from graphopt.serde.collector import collector_paused
 from graphopt.serde.origins import (
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LINEAGE_KEY", "Place", "emit_model", "initializer_to_proto"]
 
-#: Metadata property of a node that says which original nodes it came from.
-LINEAGE_KEY = "graphopt.lineage"
 _FIRST_IR_VERSION_WITH_NODE_METADATA = 10
 _FIRST_IR_VERSION_WITH_FREE_INITIALIZERS = 4
 
