@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.backends.base import SavingBackend
-from graphopt.errors import OutputError, UnsupportedOpError
+from graphopt.compiler.artifacts import save_for
+from graphopt.errors import UnsupportedOpError
 from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics
 from graphopt.passes import PassRecord
@@ -151,13 +151,4 @@ class Optimized:
             OutputError: if the files exist, or cannot be written.
             UnsupportedOpError: if the target has no form for a node.
         """
-        backend = self._backend
-        if isinstance(backend, SavingBackend):
-            return backend.save(self.model, Path(path), external_data=external_data, force=force)
-        if external_data:
-            raise OutputError(
-                f"target {backend.name!r} writes one file, without external data; leave out external data (--external-data)"
-            )
-        from graphopt.backends.artifact_files import save_artifact  # lazily: imports onnx
-
-        return save_artifact(backend.emit(self.model), Path(path), force=force)
+        return save_for(self._backend, self.model, Path(path), external_data=external_data, force=force)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from graphopt.backends.onnx.files import save
 from graphopt.compiler.arguments import expect_type
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, opener_for
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.result import Optimized
 from graphopt.errors import ExecutionError
-from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.plugin_manager import PluginManager
-from graphopt.runtime.onnxruntime_runner import OrtRunner
+from graphopt.runtime import RunOptions
 from graphopt.verify import CheckOptions, Verdict, check_equivalence
 
 if TYPE_CHECKING:
@@ -26,55 +23,27 @@ if TYPE_CHECKING:
 __all__ = ["Session", "compare"]
 
 
-class _OnDisk:
-    """A model as a file that a runtime can load; made in a temporary folder unless it is one already."""
-
-    def __init__(self, source: object, plugins: PluginManager | None) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".onnx":
-            self.path = os.fspath(source)
-            return
-        self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
-        self.path = os.path.join(self._folder.name, "model.onnx")
-        try:
-            self._write(source, plugins)
-        except BaseException:
-            self.close()
-            raise
-
-    def _write(self, source: object, plugins: PluginManager | None) -> None:
-        if isinstance(source, Optimized):
-            source.save(self.path)
-        else:
-            environment = Environment(plugins)
-            model = source if isinstance(source, Model) else environment.lift(source)
-            save(environment.legalized(model, "onnxruntime"), self.path)
-
-    def close(self) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def _file(source: object, backend: str | None, environment: Environment) -> RunnableFile:
+    """A model as a file of a backend; of an optimized one, of the backend that it was made for."""
+    if not isinstance(source, Optimized):
+        return RunnableFile(source, backend or DEFAULT_BACKEND, environment)
+    return RunnableFile(source.model, backend or source.report.target, environment)
 
 
 class Session:
-    """A model that is ready to run in ONNX Runtime, whatever it came from.
+    """A model that is ready to run, whatever it came from, in ONNX Runtime or in the runtime of another backend.
 
     Args:
-        source: path, bytes, ``ModelProto``, IR, :class:`Optimized`, or what a plugin's frontend accepts.
-        optimize: whether ONNX Runtime may optimize it further; off gives the results that checks compare with.
+        source: path, bytes, ``ModelProto``, IR, :class:`Optimized`, or what a plugin's frontend accepts. A file whose name ends as those of
+            the backend do is opened as it is.
+        optimize: whether the runtime may optimize it further; off gives the results that checks compare with.
         threads: within an operator, ``None`` for all cores.
-        plugins: where frontends come from.
+        backend: name of the backend; by default ONNX Runtime, or what an :class:`Optimized` was made for.
+        plugins: where frontends and backends come from.
 
     Raises:
         ModelError: if the model is broken.
-        ExecutionError: if ONNX Runtime does not load it.
+        ExecutionError: if the runtime does not load it, or the backend has none.
 
     Example:
         >>> from graphopt.data import digits_model, digits_test
@@ -86,11 +55,17 @@ class Session:
     """
 
     def __init__(
-        self, source: object, *, optimize: bool = True, threads: int | None = None, plugins: PluginManager | None = None
+        self,
+        source: object,
+        *,
+        optimize: bool = True,
+        threads: int | None = None,
+        backend: str | None = None,
+        plugins: PluginManager | None = None,
     ) -> None:
-        self._file = _OnDisk(source, plugins)
+        self._file = _file(source, backend, Environment(plugins))
         try:
-            self._runner = OrtRunner(self._file.path, optimize=optimize, threads=threads, low_memory=False)
+            self._runner = self._file.open(RunOptions(threads, optimize=optimize))
         except BaseException:
             self._file.close()
             raise
@@ -112,7 +87,7 @@ class Session:
             feeds: an array (list for a sequence, ``None`` for an empty optional) for each input, by name.
 
         Raises:
-            ExecutionError: if an input is missing, unknown or of another type, or ONNX Runtime fails.
+            ExecutionError: if an input is missing, unknown or of another type, or the runtime fails.
         """
         return self._runner.run(feeds)
 
@@ -138,9 +113,12 @@ def compare(
     rtol: float = 1e-4,
     seed: int = 0,
     samples: int = 4,
+    backend: str | None = None,
     plugins: PluginManager | None = None,
 ) -> Verdict:
     """Whether model ``b`` computes what model ``a`` computes, on the same inputs, with ONNX Runtime's optimizer off.
+
+    Model ``a`` runs in ONNX Runtime, and so does ``b`` unless another backend is named, or it was made for one.
 
     Args:
         a: the model to compare with; whatever :class:`Session` takes.
@@ -149,7 +127,8 @@ def compare(
         rtol: allowed difference in float32, relative to the largest numbers of an output; 0 allows none.
         seed: of drawn inputs.
         samples: how many sets of inputs are drawn.
-        plugins: where frontends come from.
+        backend: name of the backend that runs ``b``.
+        plugins: where frontends and backends come from.
 
     Raises:
         ModelError: if a model is broken.
@@ -166,5 +145,13 @@ def compare(
             raise ExecutionError(f"{name} is {number}, expected {least} or more")
     numerics: Numerics = Reassociates(rtol) if rtol else Exact()
     options = CheckOptions(seed=seed, samples=samples)
-    with _OnDisk(a, plugins) as first, _OnDisk(b, plugins) as second:
-        return check_equivalence(first.path, second.path, numerics=numerics, inputs=inputs, options=options)
+    environment = Environment(plugins)
+    with _file(a, DEFAULT_BACKEND, environment) as first, _file(b, backend, environment) as second:
+        return check_equivalence(
+            first.path,
+            second.path,
+            numerics=numerics,
+            inputs=inputs,
+            options=options,
+            opener=opener_for(second, options),
+        )

@@ -1,15 +1,15 @@
-"""A runner in a child process, for models that may crash their runtime."""
+"""A runner in a child process, for models that may crash their runtime; imports no runtime itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
-
-from onnx import ModelProto
+from typing import TYPE_CHECKING, cast
 
 from graphopt.runtime.base import Feeds, LoadedModel, Outputs, Runner, ValueSpec
 from graphopt.runtime.isolation import Worker
-from graphopt.runtime.onnxruntime_runner import Level, ModelSource, OrtRunner
+
+if TYPE_CHECKING:
+    from graphopt.runtime.onnxruntime_runner import Level, ModelSource
 
 __all__ = ["IsolatedRunner", "load_isolated"]
 
@@ -36,13 +36,17 @@ def load_isolated(
     Raises:
         ExecutionError: if ONNX Runtime does not load the model, crashes, or takes too long.
     """
+    from onnx import ModelProto  # lazily: what opens files does without
+
     data = model.SerializeToString() if isinstance(model, ModelProto) else model
     return IsolatedRunner(_load, (data, optimize, threads, folder, low_memory), timeout)
 
 
 def _load(
     model: ModelSource, optimize: bool | Level, threads: int | None, folder: str | None, low_memory: bool
-) -> OrtRunner:
+) -> Runner:
+    from graphopt.runtime.onnxruntime_runner import OrtRunner  # lazily: runs in the child only
+
     return OrtRunner(model, optimize=optimize, threads=threads, folder=folder, low_memory=low_memory)
 
 

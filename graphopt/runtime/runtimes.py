@@ -16,6 +16,7 @@ from graphopt.errors import ExecutionError, GraphoptError, PluginError
 from graphopt.numerics import Numerics
 from graphopt.passes import Lazy
 from graphopt.runtime.base import Feeds, LoadedModel, Outputs, Runner, ValueSpec, check_feeds
+from graphopt.runtime.isolated_runner import IsolatedRunner
 
 __all__ = ["RunOptions", "Runtime", "load_runtime", "open_file", "open_file_isolated"]
 
@@ -42,7 +43,8 @@ class Runtime(Protocol):
     """Opens what a backend saved.
 
     Attributes:
-        suffix: what the names of its files end in, ``".onnx"``; of several, the one that is opened.
+        suffix: what the names of its files end in, ``".chip"``; of several files, that of the one that is opened. ``".onnx"`` is for ONNX
+            models that others take too: these are checked where the original runs.
         numerics: what running there does to numbers, compared with ONNX Runtime whose optimizer is off.
     """
 
@@ -143,8 +145,6 @@ def open_file_isolated(
     """
     if not isinstance(stated, Lazy):  # an object of this process, which can't travel
         return open_file(name, stated, path, options)
-    from graphopt.runtime.isolated_runner import IsolatedRunner  # lazily: imports ONNX Runtime
-
     return IsolatedRunner(open_file, (name, stated, os.fspath(path), options), timeout)
 
 

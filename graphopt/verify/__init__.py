@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphopt.verify.expectation import Expectation, expect
     from graphopt.verify.feeds import Sample, Search, find_samples
     from graphopt.verify.interface import Interface, interface_changes
-    from graphopt.verify.opening import CheckOptions
+    from graphopt.verify.opening import CheckOptions, RuntimeOpener
     from graphopt.verify.reproducer import Reproducer, write_reproducer
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Noise",
     "Repaired",
     "Reproducer",
+    "RuntimeOpener",
     "Sample",
     "SampleVerdict",
     "Search",
@@ -59,6 +60,7 @@ _HOMES = {
     "Expectation": "expectation",
     "Interface": "interface",
     "Reproducer": "reproducer",
+    "RuntimeOpener": "opening",
     "Sample": "feeds",
     "Search": "feeds",
     "check_equivalence": "check",

@@ -9,7 +9,7 @@ from graphopt.runtime.base import Feeds
 from graphopt.runtime.onnxruntime_runner import ModelSource
 from graphopt.verify.expectation import expect
 from graphopt.verify.hints import ModelHints
-from graphopt.verify.opening import CheckOptions
+from graphopt.verify.opening import CheckOptions, Opener
 from graphopt.verify.verdict import Verdict
 
 __all__ = ["check_equivalence"]
@@ -23,6 +23,7 @@ def check_equivalence(
     inputs: str | os.PathLike[str] | Feeds | None = None,
     hints: ModelHints | None = None,
     options: CheckOptions | None = None,
+    opener: Opener | None = None,
 ) -> Verdict:
     """Whether an optimized model computes what the original computes with ONNX Runtime's optimizer off.
 
@@ -36,6 +37,7 @@ def check_equivalence(
         inputs: an ``.npz`` file or arrays by name, to use instead of made-up inputs.
         hints: what the graph of the original says about its inputs; worked out when ``None``.
         options: seed, number of samples, threads, isolation.
+        opener: loads the optimized model, where that belongs to another runtime.
 
     Raises:
         ExecutionError: if ``inputs`` are not what the model takes.
@@ -49,4 +51,5 @@ def check_equivalence(
         >>> check_equivalence(original, parse_model(head + "{ y = Abs(x) }")).status
         'failed'
     """
-    return expect(original, inputs=inputs, hints=hints, options=options).check(optimized, numerics or Exact())
+    found = expect(original, inputs=inputs, hints=hints, options=options)
+    return found.check(optimized, numerics or Exact(), opener)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from graphopt.errors import ExecutionError
+from graphopt.passes import Lazy
 from graphopt.runtime.base import Runner
 from graphopt.runtime.isolated_runner import load_isolated
 from graphopt.runtime.onnxruntime_runner import Level, ModelSource, OrtRunner
 from graphopt.runtime.reference_runner import Kernels, ReferenceRunner
+from graphopt.runtime.runtimes import RunOptions, Runtime, open_file, open_file_isolated
 
-__all__ = ["CheckOptions", "Opener", "OrtOpener", "ReferenceOpener"]
+__all__ = ["CheckOptions", "Opener", "OrtOpener", "ReferenceOpener", "RuntimeOpener"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +90,33 @@ class ReferenceOpener:
     def open(self, model: ModelSource, *, optimize: bool | Level = False) -> Runner:
         """A runner for a model; there is nothing to optimize."""
         return ReferenceRunner(model, kernels=self.options.kernels)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeOpener:
+    """The runtime of a backend, for the files that the backend saved.
+
+    Attributes:
+        name: of the backend.
+        runtime: it, or where it is imported from.
+        options: threads, isolation and time.
+        has_optimizer: runtimes of backends do what they do.
+    """
+
+    name: str
+    runtime: Runtime | Lazy
+    options: CheckOptions = field(default_factory=CheckOptions)
+    has_optimizer: bool = False
+
+    def open(self, model: ModelSource, *, optimize: bool | Level = False) -> Runner:
+        """A runner for a file.
+
+        Raises:
+            ExecutionError: if the runtime does not load it, or it is no file.
+        """
+        if not isinstance(model, str | os.PathLike):
+            raise ExecutionError(f"backend {self.name!r} runs files; save the model first")
+        options = RunOptions(self.options.threads, optimize=bool(optimize) and optimize != "none", low_memory=True)
+        if self.options.isolate:
+            return open_file_isolated(self.name, self.runtime, model, options, timeout=self.options.timeout)
+        return open_file(self.name, self.runtime, model, options)

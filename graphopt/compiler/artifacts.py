@@ -1,0 +1,150 @@
+"""Models as files of a backend, and these files opened in the backend's runtime."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, cast
+
+from graphopt.backends.base import SavingBackend
+from graphopt.errors import ExecutionError, OutputError, PipelineError
+from graphopt.ir import Model
+
+if TYPE_CHECKING:
+    from graphopt.backends.base import Backend
+    from graphopt.compiler.environment import Environment
+    from graphopt.passes import Lazy
+    from graphopt.runtime import Runner, RunOptions, Runtime
+    from graphopt.verify.opening import CheckOptions, RuntimeOpener
+
+__all__ = ["DEFAULT_BACKEND", "RunnableFile", "find_runtime", "opener_for", "save_for"]
+
+#: What runs models when nobody says.
+DEFAULT_BACKEND: Final = "onnxruntime"
+_ONNX: Final = ".onnx"
+
+
+def save_for(
+    backend: Backend, model: Model, path: Path, *, external_data: bool | None = None, force: bool = False
+) -> list[Path]:
+    """Write a legalized model in the form of its backend.
+
+    Args:
+        backend: what the model was legalized for.
+        model: it; not changed.
+        path: the main file.
+        external_data: whether weights go to a file beside it, where the format has that; ``None`` lets the size decide.
+        force: whether files that are there may be replaced.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: if the files exist, or cannot be written.
+        UnsupportedOpError: if the backend has no form for a node.
+    """
+    if isinstance(backend, SavingBackend):
+        return backend.save(model, path, external_data=external_data, force=force)
+    if external_data:
+        raise OutputError(f"target {backend.name!r} has no external data; leave out external data (--external-data)")
+    from graphopt.backends.artifact_files import save_artifact  # lazily: imports onnx
+
+    return save_artifact(backend.emit(model), path, force=force)
+
+
+def find_runtime(environment: Environment, name: str) -> Runtime | Lazy:
+    """What runs the models of a backend, as it was registered.
+
+    Raises:
+        PipelineError: if there is no such backend.
+        ExecutionError: if nobody brings a runtime for it.
+    """
+    plugins = environment.plugins
+    if name not in plugins.backends:
+        raise PipelineError(plugins.backends.unknown(name))
+    if name not in plugins.runtimes:
+        runs = ", ".join(known for known in plugins.runtimes if known in plugins.backends)
+        raise ExecutionError(
+            f"backend {name!r} of plugin {plugins.backends.owner(name)!r} has no runtime: its models can be saved, not run; "
+            f"backends that run: {runs}"
+        )
+    return cast("Runtime | Lazy", plugins.runtimes.stated(name))
+
+
+class RunnableFile:
+    """A model as a file that the runtime of a backend opens. Use it in a ``with`` statement: it may lie in a temporary folder.
+
+    A file whose name ends as those of the backend do is opened as it is; anything else is read, legalized and saved first.
+
+    Args:
+        source: path, bytes, message, IR, or what a plugin's frontend accepts.
+        backend: name of the backend.
+        environment: plugins.
+
+    Attributes:
+        path: the file.
+        runtime: what runs it, as it was registered.
+        suffix: what the names of files of the backend end in.
+
+    Raises:
+        ModelError: if the model is broken.
+        UnsupportedOpError: if the backend has no form for a node.
+        ExecutionError: if the backend has no runtime.
+    """
+
+    def __init__(self, source: object, backend: str, environment: Environment) -> None:
+        from graphopt.runtime.runtimes import load_runtime  # lazily: the check of a model for ONNX Runtime does without
+
+        self.backend = backend
+        self.runtime = find_runtime(environment, backend)
+        self.suffix = suffix = load_runtime(backend, self.runtime).suffix
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == suffix:
+            self.path = os.fspath(source)
+            return
+        model = environment.legalized(environment.lift(source), backend)
+        self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
+        self.path = os.path.join(self._folder.name, f"model{suffix}")
+        try:
+            save_for(environment.backend(backend), model, Path(self.path))
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self, options: RunOptions, *, isolate: bool = False) -> Runner:
+        """A runner for the file.
+
+        Args:
+            options: threads and the like.
+            isolate: whether a crash of the runtime must not end this process.
+
+        Raises:
+            ExecutionError: if the runtime does not load the file.
+        """
+        from graphopt.runtime.runtimes import open_file, open_file_isolated  # lazily, as above
+
+        opening = open_file_isolated if isolate else open_file
+        return opening(self.backend, self.runtime, self.path, options)
+
+    def close(self) -> None:
+        """Remove the temporary folder, if there is one."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def opener_for(file: RunnableFile, options: CheckOptions) -> RuntimeOpener | None:
+    """How a check opens a file; ``None`` for an ONNX model, which runs where the original does."""
+    from graphopt.verify.opening import RuntimeOpener  # lazily: imports ONNX Runtime
+
+    return None if file.suffix == _ONNX else RuntimeOpener(file.backend, file.runtime, options)
