@@ -64,4 +64,5 @@ def test_pages_that_fetch_something_are_refused(html: str, *, fetched: bool, cap
 def test_docstrings_read_as_markdown() -> None:
     """Roles become code, one example becomes a list of one."""
     assert "`Lazy` and `graphopt.ir.Graph`" == markdown_of(":class:`Lazy` and :func:`~graphopt.ir.Graph`")
+    assert "It.\n\n```text\na   b\nc   d\n```\n" == markdown_of("It.\n\n==  ==\na   b\nc   d\n==  ==\n")
     assert "It.\n\n    Examples:\n        >>> 1\n" == markdown_of("It.\n\n    Example:\n        >>> 1\n")
