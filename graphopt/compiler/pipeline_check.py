@@ -1,0 +1,248 @@
+"""How a pipeline fails on a model, in a few words: the check of ``graphopt.reduce``, here or in a child process.
+
+The child is told the passes as they are: their classes and rules travel by the name of their module, so those of plugins and of a
+user's own modules are the same there. Passes that can't travel (made in a script that runs as ``__main__``, or inside a function) run
+in this process, where a crash is a crash.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import pickle
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from graphopt.backends.onnx.files import save
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.compiler.environment import Environment
+from graphopt.errors import ExecutionError, PassError
+from graphopt.ir import Model
+from graphopt.passes import Pipeline, PipelineReport
+from graphopt.plugin_manager import PluginManager
+from graphopt.rewriting.rule import RewriteRule
+from graphopt.runtime.base import Feeds
+from graphopt.runtime.isolation import ChildEnded, Worker
+
+if TYPE_CHECKING:
+    from graphopt.verify.expectation import Expectation
+    from graphopt.verify.opening import CheckOptions, Opener
+
+__all__ = ["Judge", "PipelineCheck"]
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_CHECKED: Final = 1 << 30
+
+
+class PipelineCheck:
+    """Runs a pipeline on candidates and tells how that fails.
+
+    Kinds: ``wrong-numbers``, ``invalid-model`` (the ONNX checker or the runtime refuses the result, or it takes or gives something else),
+    ``exception: CLASS in pass NAME``, ``crash: SIGNAL`` and ``timeout``.
+
+    Args:
+        pipeline: what to run.
+        target: name of a backend.
+        plugins: where backends come from; ``None`` for those that are installed.
+        no_plugin: plugins to leave out.
+        timeout: seconds that one candidate may take.
+        isolate: run in a child process, so that a crash or an endless loop is a kind of failure.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        target: str = "onnxruntime",
+        plugins: PluginManager | None = None,
+        no_plugin: Sequence[str] = (),
+        timeout: float | None = None,
+        isolate: bool = True,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="graphopt-reduce-", ignore_cleanup_errors=True)
+        self._path = Path(self._folder.name) / "candidate.onnx"
+        self._timeout = timeout
+        self._spec = (target, tuple(no_plugin), self._folder.name)
+        self._passes = _pickled(pipeline) if isolate and plugins is None else None
+        self._here: Judge | None = None
+        self._worker: Worker | None = None
+        self._handle = 0
+        if self._passes is None:
+            self._here = Judge(pipeline, Environment(plugins or builtin_plugins(no_plugin)), target, self._folder.name)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether candidates run in a child process."""
+        return self._here is None
+
+    def __call__(self, model: Model, samples: Sequence[Feeds]) -> str | None:
+        """The kind of failure, ``None`` when there is none."""
+        save(model, self._path, force=True)
+        if self._here is not None:
+            return self._here.judge(str(self._path), tuple(samples))
+        worker = self._started()
+        start = time.monotonic()
+        try:
+            found = worker.invoke(self._handle, "judge", str(self._path), tuple(samples), timeout=self._timeout)
+        except ChildEnded as err:
+            self.close_worker()
+            late = self._timeout is not None and time.monotonic() - start >= self._timeout
+            return "timeout" if late else f"crash: {_cause(str(err))}"
+        return None if found is None else str(found)
+
+    def _started(self) -> Worker:
+        """The child, started anew after a crash."""
+        if self._worker is None or not self._worker.alive:
+            self.close_worker()
+            self._worker = Worker()
+            self._handle = self._worker.create(make_judge, self._passes, *self._spec)
+        return self._worker
+
+    def close_worker(self) -> None:
+        """End the child."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def close(self) -> None:
+        """End the child and remove temporary files."""
+        self.close_worker()
+        self._folder.cleanup()
+
+
+def _cause(text: str) -> str:
+    """What ended a child, without what it said."""
+    found = re.search(r"SIG[A-Z0-9]+|signal \d+|exit code -?\d+", text)
+    return found[0] if found else "no answer"
+
+
+class Judge:
+    """Tells how a pipeline fails on model files.
+
+    Args:
+        pipeline: what to run.
+        environment: plugins.
+        target: name of a backend.
+        folder: for temporary files.
+    """
+
+    def __init__(self, pipeline: Pipeline, environment: Environment, target: str, folder: str) -> None:
+        self._pipeline = pipeline
+        self._environment = environment
+        self._target = target
+        self._result = Path(folder) / "result.onnx"
+
+    def judge(self, path: str, samples: tuple[Feeds, ...]) -> str | None:
+        """The kind of failure, ``None`` when there is none."""
+        running = ["lift"]
+        try:
+            report = self._run(path, running)
+        except Exception as err:  # noqa: BLE001 - whatever a pass raises is what is looked for
+            cause = err.__cause__ if isinstance(err, PassError) and err.__cause__ is not None else err
+            where = f"pass {running[-1]}" if running[-1] not in ("lift", "legalize", "emit") else running[-1]
+            return f"exception: {type(cause).__name__} in {where}"
+        if not _is_accepted(str(self._result)) and _is_accepted(path):
+            return "invalid-model"
+        return self._compare(path, samples, report) if samples else None
+
+    def _run(self, path: str, running: list[str]) -> PipelineReport:
+        environment = self._environment
+        backend = environment.backend(self._target)
+        model = environment.lift(path)
+        ctx = environment.context(backend, progress=running.append)
+        report = environment.run_pipeline(model, self._pipeline, ctx)
+        running.append("legalize")
+        environment.legalize(model, backend, ctx)
+        running.append("emit")
+        save(model, self._result, force=True)
+        return report
+
+    def _compare(self, path: str, samples: tuple[Feeds, ...], report: PipelineReport) -> str | None:
+        """How the numbers fail; nothing is said of a model that does not run before the passes either."""
+        from graphopt.verify.opening import CheckOptions, OrtOpener, ReferenceOpener  # lazily: imports ONNX Runtime
+
+        options = CheckOptions(threads=1, kernels=self._environment.kernels)
+        for opener in (OrtOpener(options), ReferenceOpener(options)):
+            expectation = _expect(path, samples, options, opener)
+            if expectation is not None:
+                return expectation.check(str(self._result), report.numerics).failure or None
+        return None
+
+
+def _expect(path: str, samples: tuple[Feeds, ...], options: CheckOptions, opener: Opener) -> Expectation | None:
+    """What a model does on all samples; ``None`` when this runtime does not run it."""
+    from graphopt.verify.expectation import Expectation  # lazily: imports ONNX Runtime
+    from graphopt.verify.feeds import Sample
+
+    found = Expectation(path, options)
+    try:
+        with opener.open(path) as runner:
+            found.ask(runner, opener, samples[0])
+            found.samples += [Sample(feeds, runner.run(feeds), "user") for feeds in samples[1:]]
+    except ExecutionError as err:
+        logger.debug("%s does not run the candidate: %s", opener.name, err)
+        return None
+    return found
+
+
+def make_judge(passes: bytes, target: str, no_plugin: tuple[str, ...], folder: str) -> Judge:
+    """A judge in the child process."""
+    environment = Environment(builtin_plugins(no_plugin))
+    environment.plugins.load()
+    return Judge(pickle.loads(passes), environment, target, folder)  # both sides are this program
+
+
+def _is_accepted(path: str) -> bool:
+    """Whether the ONNX checker accepts a model file; of large ones nothing is said against."""
+    try:
+        if Path(path).stat().st_size > _LARGEST_CHECKED:
+            return True
+        onnx.checker.check_model(path)
+    except (onnx.checker.ValidationError, RuntimeError, ValueError, OSError, DecodeError):
+        return False
+    return True
+
+
+# -- passes on their way to a child -----------------------------------------------------------------------------------------------
+
+
+class _ByName(pickle.Pickler):
+    """Writes rules as the name of the variable that holds them: their functions are nowhere else."""
+
+    def reducer_override(self, item: Any) -> Any:  # noqa: ANN401 - as pickle has it
+        """How to make an object again, ``NotImplemented`` for what pickle knows itself."""
+        if isinstance(item, RewriteRule):
+            module, name = item.body.__module__, item.body.__qualname__
+            if find_by_name(module, name) is not item:
+                raise pickle.PicklingError(f"rule {item.name!r} is no variable of module {module!r}")
+            return find_by_name, (module, name)
+        return NotImplemented
+
+
+def find_by_name(module: str, name: str) -> object:
+    """What a module calls so, ``None`` when it has nothing of that name."""
+    found: object = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _pickled(pipeline: Pipeline) -> bytes | None:
+    """A pipeline as bytes that mean the same in another process, ``None`` if there are none."""
+    stream = io.BytesIO()
+    try:
+        _ByName(stream, protocol=5).dump(pipeline)
+    except (pickle.PicklingError, TypeError, AttributeError, ImportError) as err:
+        logger.debug("the passes can't be handed to a child process: %s", err)
+        return None
+    data = stream.getvalue()
+    return None if b"__main__" in data else data
