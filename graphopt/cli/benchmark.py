@@ -1,4 +1,4 @@
-"""``graphopt bench``: latency of models, in turns."""
+"""``graphopt bench``: latency of models, in one runtime or several, in turns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
-from graphopt.cli.feeding import feeds_for
-from graphopt.cli.options import AsJson, InputFile, Seed, Sizes, UsageError, parse_sizes
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.cli.feeding import feeds_for, feeds_of_model
+from graphopt.cli.options import AsJson, InputFile, NoPlugin, Seed, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, backends_for
+from graphopt.compiler.environment import Environment
 from graphopt.report.latency_view import latency_rows, latency_table
-from graphopt.runtime import OrtRunner
+from graphopt.runtime import Runner, RunOptions
 from graphopt.runtime.latency import measure_latency
 
 __all__ = ["bench"]
@@ -25,6 +28,10 @@ def bench(
     inputs: InputFile = None,
     seed: Seed = 0,
     sizes: Sizes = None,
+    backend: Annotated[
+        str,
+        typer.Option("--backend", metavar="NAME[,NAME]", help="What runs each of them; several run in turns too."),
+    ] = DEFAULT_BACKEND,
     threads: Annotated[int, typer.Option("--threads", "-t", min=1, help="Threads within an operator.")] = 1,
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs of each model that do not count.")] = 3,
     repeats: Annotated[
@@ -35,24 +42,43 @@ def bench(
         float, typer.Option("--seconds", min=0.0, help="Time for all of them, without --repeats.")
     ] = 5.0,
     raw: Annotated[bool, typer.Option("--no-ort-optimizer", help="Run the models as they are.")] = False,
+    no_plugin: NoPlugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the latency of one or several models, interleaved."""
     names = [str(model) for model in models]
     if len(set(names)) < len(names):
         raise UsageError(f"a model is named twice: {', '.join(names)}; copy it to measure it against itself")
+    backends = backend.split(",")
+    if not all(backends) or len(set(backends)) < len(backends):
+        raise UsageError(f"--backend {backend!r} names none, or one twice; expected such as onnxruntime,openvino")
     bound = parse_sizes(sizes)
-    with progress(f"measuring {', '.join(names)}", wanted=not as_json) as tell, ExitStack() as open_models:
-        feeds = feeds_for(models[0], None, inputs=inputs, seed=seed, sizes=bound)
-        runners = {
-            name: open_models.enter_context(OrtRunner(name, optimize=not raw, threads=threads, low_memory=False))
+    environment = Environment(builtin_plugins(no_plugin or ()))
+    options = RunOptions(threads, optimize=not raw)
+    with progress(f"measuring {', '.join(names)}", wanted=not as_json) as tell, ExitStack() as stack:
+        files = [
+            stack.enter_context(RunnableFile(name, runs, environment))
             for name in names
-        }
-        tell(f"{len(names)} in turns")
+            for runs in backends_for(name, backends, environment)
+        ]
+        tell("loading")
+        runners: dict[str, Runner] = {}
+        where: dict[str, str] = {}
+        for file in files:
+            label = file.source if len(backends) == 1 else f"{file.source} in {file.backend}"
+            runners[label] = stack.enter_context(file.open(options))
+            where[label] = file.backend
+        first = files[0]
+        if first.is_model:
+            feeds = feeds_of_model(models[0], environment=environment, inputs=inputs, seed=seed, sizes=bound)
+        else:
+            runner = next(iter(runners.values()))
+            feeds = feeds_for(first, runner, environment=environment, inputs=inputs, seed=seed, sizes=bound)
+        tell(f"{len(runners)} in turns")
         times = measure_latency(
-            runners, dict.fromkeys(names, feeds), warmup=warmup, repeats=repeats, seconds=seconds, max_repeats=10_000
+            runners, dict.fromkeys(runners, feeds), warmup=warmup, repeats=repeats, seconds=seconds, max_repeats=10_000
         )
-    rows = latency_rows(times)
+    rows = latency_rows(times, where)
     if as_json:
         write_json({"threads": threads, "warmup": warmup, "models": rows})
     else:

@@ -1,20 +1,23 @@
-"""``graphopt compare``: two models on the same inputs."""
+"""``graphopt compare``: two models, or one model in two runtimes, on the same inputs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphopt.cli.feeding import feeds_for
-from graphopt.cli.options import AsJson, InputFile, Quiet, Seed, Sizes, parse_sizes
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.cli.feeding import feeds_of_model
+from graphopt.cli.options import AsJson, InputFile, NoPlugin, Quiet, Seed, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.frontends.onnx import lift
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, opener_for
+from graphopt.compiler.environment import Environment
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.report.comparison_view import comparison_view
 from graphopt.report.latency_view import LatencyRow, latency_rows
-from graphopt.runtime import OrtRunner
+from graphopt.runtime import RunOptions
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.latency import measure_latency
 from graphopt.verify.check import check_equivalence
@@ -28,7 +31,10 @@ _SAME, _DIFFERENT = 0, 1
 
 def compare(
     one: Annotated[Path, typer.Argument(metavar="A", help="The model to compare with.", show_default=False)],
-    two: Annotated[Path, typer.Argument(metavar="B", help="The other one.", show_default=False)],
+    two: Annotated[
+        Path | None,
+        typer.Argument(metavar="B", help="The other one; with --backend, A again by default.", show_default=False),
+    ] = None,
     inputs: InputFile = None,
     seed: Seed = 0,
     sizes: Sizes = None,
@@ -48,25 +54,48 @@ def compare(
         int, typer.Option("--threads", "-t", min=1, help="Threads within an operator, for latency.")
     ] = 1,
     seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Time to measure latency for.")] = 3.0,
+    backend: Annotated[
+        str,
+        typer.Option("--backend", metavar="NAME", help="What runs B; A runs in ONNX Runtime."),
+    ] = DEFAULT_BACKEND,
+    no_plugin: NoPlugin = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> int:
     """Compare two models: outputs on the same inputs, and latency."""
+    if two is None and backend == DEFAULT_BACKEND:
+        raise UsageError("there is one model and one runtime; name another model, or another runtime with --backend")
+    other = one if two is None else two
     bound = parse_sizes(sizes)
+    environment = Environment(builtin_plugins(no_plugin or ()))
+    options = CheckOptions(seed=seed, samples=samples)
     numerics: Numerics = Reassociates(rtol) if rtol else Exact()
-    with progress(f"comparing {one} and {two}", wanted=not (quiet or as_json)) as tell:
-        hints = model_hints(lift(one))
-        lift(two)  # a broken file is bad input, not a difference
+    with (
+        progress(f"comparing {one} and {other}", wanted=not (quiet or as_json)) as tell,
+        RunnableFile(one, DEFAULT_BACKEND, environment) as first,
+        RunnableFile(other, backend, environment) as second,
+    ):
+        hints = model_hints(environment.lift(one))
+        if second.is_model:
+            environment.lift(other)  # a broken file is bad input, not a difference
         tell("outputs")
-        feeds = feeds_for(one, None, inputs=inputs, seed=seed, sizes=bound) if inputs is not None or bound else None
+        feeds: Feeds | None = None
+        if inputs is not None or bound:
+            feeds = feeds_of_model(one, environment=environment, inputs=inputs, seed=seed, sizes=bound)
         verdict = check_equivalence(
-            one, two, numerics=numerics, inputs=feeds, hints=hints, options=CheckOptions(seed=seed, samples=samples)
+            first.path,
+            second.path,
+            numerics=numerics,
+            inputs=feeds,
+            hints=hints,
+            options=options,
+            opener=opener_for(second, replace(options, isolate=True)),
         )
         rows: list[LatencyRow] = []
         if latency and verdict.ok:
             tell("latency")
-            feeds = feeds or feeds_for(one, None, inputs=None, seed=seed, sizes={})
-            rows = _latencies(one, two, feeds, threads, seconds)
+            feeds = feeds or feeds_of_model(one, environment=environment, inputs=None, seed=seed, sizes={})
+            rows = _latencies(first, second, feeds, threads, seconds)
     if as_json:
         write_json({"verdict": verdict.to_json(), "latency": rows})
     elif not quiet:
@@ -74,13 +103,13 @@ def compare(
     return _SAME if verdict.ok else _DIFFERENT
 
 
-def _latencies(one: Path, two: Path, feeds: Feeds, threads: int, seconds: float) -> list[LatencyRow]:
-    """Latency of both with ONNX Runtime's optimizer on."""
-    with (
-        OrtRunner(one, optimize=True, threads=threads, low_memory=False) as first,
-        OrtRunner(two, optimize=True, threads=threads, low_memory=False) as second,
-    ):
-        runners = {str(one): first, f"{two} (again)" if one == two else str(two): second}
-        return latency_rows(
-            measure_latency(runners, dict.fromkeys(runners, feeds), seconds=seconds, max_repeats=10_000)
-        )
+def _latencies(one: RunnableFile, two: RunnableFile, feeds: Feeds, threads: int, seconds: float) -> list[LatencyRow]:
+    """Latency of both, each with all that its runtime does for speed."""
+    options = RunOptions(threads, optimize=True)
+    names = [file.source if one.backend == two.backend else f"{file.source} in {file.backend}" for file in (one, two)]
+    if names[0] == names[1]:
+        names[1] += " (again)"
+    with one.open(options) as first, two.open(options) as second:
+        runners = dict(zip(names, (first, second), strict=True))
+        times = measure_latency(runners, dict.fromkeys(runners, feeds), seconds=seconds, max_repeats=10_000)
+    return latency_rows(times, dict(zip(names, (one.backend, two.backend), strict=True)))

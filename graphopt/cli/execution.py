@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,17 +12,31 @@ import typer
 from graphopt.backends.onnx.atomic import check_output, new_files
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.feeding import feeds_for
-from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, Quiet, Seed, Sizes, UsageError, parse_sizes
+from graphopt.cli.options import (
+    AsJson,
+    BackendName,
+    InputFile,
+    ModelPath,
+    NoPlugin,
+    Quiet,
+    Seed,
+    Sizes,
+    UsageError,
+    parse_sizes,
+)
 from graphopt.cli.terminal import progress, show, write_json
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
+from graphopt.compiler.environment import Environment
 from graphopt.errors import OutputError
 from graphopt.report.value_summary import summarize_outputs, tensor_table
-from graphopt.runtime import OrtRunner, ReferenceRunner, Runner
+from graphopt.runtime import Runner, RunOptions
 from graphopt.runtime.base import Feeds
 from graphopt.verify.user_inputs import save_inputs
 
 __all__ = ["run"]
 
-_RUNTIMES = ("onnxruntime", "reference")
+_REFERENCE = "reference"
+_RUNTIMES = (DEFAULT_BACKEND, _REFERENCE)
 
 
 def run(
@@ -32,13 +45,17 @@ def run(
     seed: Seed = 0,
     sizes: Sizes = None,
     runtime: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--runtime", metavar="NAME", help="onnxruntime, or reference: what the ONNX specification says, slowly."
+            "--runtime",
+            metavar="NAME",
+            help="onnxruntime (default), or reference: what the ONNX specification says, slowly.",
+            show_default=False,
         ),
-    ] = "onnxruntime",
+    ] = None,
+    backend: BackendName = None,
     optimize: Annotated[
-        bool, typer.Option("--ort-optimizer", help="Let ONNX Runtime optimize the model first.")
+        bool, typer.Option("--ort-optimizer", help="Let the runtime optimize the model first.")
     ] = False,
     output: Annotated[
         Path | None,
@@ -56,9 +73,17 @@ def run(
     """Run a model on given or generated inputs."""
     places = [None if path is None else check_output(path, force=force) for path in (output, save_feeds)]
     bound = parse_sizes(sizes)
+    if runtime is not None and runtime not in _RUNTIMES:
+        raise UsageError(f"unknown runtime {runtime!r}; there are: {', '.join(_RUNTIMES)}")
+    if runtime is not None and backend is not None:
+        raise UsageError("--runtime and --backend both say what runs the model; state one of them")
+    environment = Environment(builtin_plugins(no_plugin or ()))
     with progress(f"running {model}", wanted=not (quiet or as_json)):
-        with _runner(model, runtime, optimized=optimize, blocked=no_plugin or ()) as runner:
-            feeds = feeds_for(model, runner, inputs=inputs, seed=seed, sizes=bound)
+        with (
+            RunnableFile(model, backend or DEFAULT_BACKEND, environment) as file,
+            _runner(file, environment, optimized=optimize, reference=runtime == _REFERENCE) as runner,
+        ):
+            feeds = feeds_for(file, runner, environment=environment, inputs=inputs, seed=seed, sizes=bound)
             outputs = runner.run(feeds)
         for place, values in zip(places, (outputs, feeds), strict=True):
             if place is not None:
@@ -70,13 +95,12 @@ def run(
         show(tensor_table(found))
 
 
-def _runner(model: Path, runtime: str, *, optimized: bool, blocked: Sequence[str]) -> Runner:
-    if runtime == "onnxruntime":
-        return OrtRunner(model, optimize=optimized)
-    if runtime == "reference":
-        operators = builtin_plugins(blocked).load().operators
-        return ReferenceRunner(model, kernels={op: item.kernel for op, item in operators.items() if item.kernel})
-    raise UsageError(f"unknown runtime {runtime!r}; there are: {', '.join(_RUNTIMES)}")
+def _runner(file: RunnableFile, environment: Environment, *, optimized: bool, reference: bool) -> Runner:
+    if not reference:
+        return file.open(RunOptions(optimize=optimized, low_memory=True), isolate=True)
+    from graphopt.runtime import ReferenceRunner  # lazily: imports the reference evaluator
+
+    return ReferenceRunner(file.path, kernels=environment.plugins.load().kernels)
 
 
 def _save(path: Path, values: Feeds) -> None:

@@ -7,24 +7,34 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphopt.analysis.op_flops import bound_shape
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
+from graphopt.compiler.environment import Environment
 from graphopt.errors import ExecutionError
-from graphopt.frontends.onnx import lift
 from graphopt.ir import TensorType, Type, symbols_of
-from graphopt.runtime import OrtRunner, Runner
+from graphopt.runtime import Runner, RunOptions
 from graphopt.runtime.base import Feeds
 from graphopt.verify.feeds import find_samples
 from graphopt.verify.hints import ModelHints, model_hints
 from graphopt.verify.user_inputs import load_inputs
 
-__all__ = ["feeds_for"]
+__all__ = ["feeds_for", "feeds_of_model"]
 
 
-def feeds_for(model: Path, runner: Runner | None, *, inputs: Path | None, seed: int, sizes: Mapping[str, int]) -> Feeds:
+def feeds_for(
+    file: RunnableFile,
+    runner: Runner,
+    *,
+    environment: Environment,
+    inputs: Path | None,
+    seed: int,
+    sizes: Mapping[str, int],
+) -> Feeds:
     """Inputs on which a model runs.
 
     Args:
-        model: the file.
-        runner: the model, to try inputs on; by default in ONNX Runtime.
+        file: the model.
+        runner: it, to try inputs on.
+        environment: reads the model.
         inputs: an ``.npz`` file to take them from.
         seed: of generated ones.
         sizes: sizes of dynamic dimensions, by name.
@@ -32,29 +42,40 @@ def feeds_for(model: Path, runner: Runner | None, *, inputs: Path | None, seed: 
     Raises:
         ExecutionError: if the file does not fit the model, or nothing was found that the model accepts.
     """
-    if runner is None:
-        with OrtRunner(model) as own:
-            return feeds_for(model, own, inputs=inputs, seed=seed, sizes=sizes)
     if inputs is not None:
         return load_inputs(inputs, runner.inputs, runner.overridable)
-    search = find_samples(runner, _hints(model, sizes), count=1, seed=seed)
+    search = find_samples(runner, _hints(file, environment, sizes), count=1, seed=seed)
     if search.samples:
         return search.samples[0].feeds
     last = f"; the last one: {search.refusals[-1]}" if search.refusals else ""
     raise ExecutionError(
-        f"{str(model)!r} accepts none of {search.tried} generated inputs{last}; give some with --inputs"
+        f"{file.source!r} accepts none of {search.tried} generated inputs{last}; give some with --inputs"
     )
 
 
-def _hints(model: Path, sizes: Mapping[str, int]) -> ModelHints:
-    hints = model_hints(lift(model))
+def feeds_of_model(
+    model: Path, *, environment: Environment, inputs: Path | None, seed: int, sizes: Mapping[str, int]
+) -> Feeds:
+    """Inputs on which a model runs in ONNX Runtime; see :func:`feeds_for`."""
+    with RunnableFile(model, DEFAULT_BACKEND, environment) as file, file.open(RunOptions(low_memory=True)) as runner:
+        return feeds_for(file, runner, environment=environment, inputs=inputs, seed=seed, sizes=sizes)
+
+
+def _hints(file: RunnableFile, environment: Environment, sizes: Mapping[str, int]) -> ModelHints | None:
+    if not file.is_model:
+        if sizes:
+            raise ExecutionError(
+                f"sizes can't be chosen by name: {file.source!r} is a file of backend {file.backend!r}; give --inputs"
+            )
+        return None
+    hints = model_hints(environment.lift(file.source))
     if not sizes:
         return hints
     known = {symbol for hint in hints.inputs for symbol in _symbols(hint.type)}
     for name in sizes:
         if name not in known:
             raise ExecutionError(
-                f"{str(model)!r} has no dynamic size {name!r}; it has: {', '.join(sorted(known)) or 'none'}"
+                f"{file.source!r} has no dynamic size {name!r}; it has: {', '.join(sorted(known)) or 'none'}"
             )
     return replace(hints, inputs=tuple(replace(hint, type=_bound(hint.type, sizes)) for hint in hints.inputs))
 

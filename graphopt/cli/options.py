@@ -12,6 +12,7 @@ from graphopt.errors import GraphoptError
 
 __all__ = [
     "AsJson",
+    "BackendName",
     "InputFile",
     "ModelPath",
     "NoPlugin",
@@ -45,6 +46,15 @@ OptionalSeed: TypeAlias = Annotated[
 InputFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--inputs", metavar="FILE.npz", help="Inputs by name, instead of generated ones.", show_default=False),
+]
+BackendName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="What runs it: onnxruntime (default), or a backend of a plugin.",
+        show_default=False,
+    ),
 ]
 NoPlugin: TypeAlias = Annotated[
     list[str] | None,

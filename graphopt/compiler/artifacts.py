@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from graphopt.runtime import Runner, RunOptions, Runtime
     from graphopt.verify.opening import CheckOptions, RuntimeOpener
 
-__all__ = ["DEFAULT_BACKEND", "RunnableFile", "find_runtime", "opener_for", "save_for"]
+__all__ = ["DEFAULT_BACKEND", "RunnableFile", "backends_for", "find_runtime", "opener_for", "save_for"]
 
 #: What runs models when nobody says.
 DEFAULT_BACKEND: Final = "onnxruntime"
@@ -73,6 +74,25 @@ def find_runtime(environment: Environment, name: str) -> Runtime | Lazy:
     return cast("Runtime | Lazy", plugins.runtimes.stated(name))
 
 
+def _suffix(environment: Environment, name: str) -> str:
+    """What the names of a backend's files end in."""
+    from graphopt.runtime.runtimes import load_runtime  # lazily: the check of a model for ONNX Runtime does without
+
+    return load_runtime(name, find_runtime(environment, name)).suffix
+
+
+def backends_for(path: str, names: Sequence[str], environment: Environment) -> list[str]:
+    """Which of some backends run a file: a model runs in all of them, a file in the form of one only there.
+
+    Raises:
+        PipelineError: if there is no such backend.
+        ExecutionError: if nobody brings a runtime for one.
+    """
+    suffixes = {name: _suffix(environment, name) for name in names}
+    own = [name for name in names if Path(path).suffix.lower() == suffixes[name] != _ONNX]
+    return own or list(names)
+
+
 class RunnableFile:
     """A model as a file that the runtime of a backend opens. Use it in a ``with`` statement: it may lie in a temporary folder.
 
@@ -84,6 +104,8 @@ class RunnableFile:
         environment: plugins.
 
     Attributes:
+        source: path of the model, for people.
+        backend: name of the backend.
         path: the file.
         runtime: what runs it, as it was registered.
         suffix: what the names of files of the backend end in.
@@ -95,11 +117,10 @@ class RunnableFile:
     """
 
     def __init__(self, source: object, backend: str, environment: Environment) -> None:
-        from graphopt.runtime.runtimes import load_runtime  # lazily: the check of a model for ONNX Runtime does without
-
+        self.source = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
         self.backend = backend
         self.runtime = find_runtime(environment, backend)
-        self.suffix = suffix = load_runtime(backend, self.runtime).suffix
+        self.suffix = suffix = _suffix(environment, backend)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == suffix:
             self.path = os.fspath(source)
@@ -112,6 +133,11 @@ class RunnableFile:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the source was a model, and not a file in the form of the backend."""
+        return self._folder is not None or self.suffix == _ONNX
 
     def open(self, options: RunOptions, *, isolate: bool = False) -> Runner:
         """A runner for the file.

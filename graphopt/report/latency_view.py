@@ -27,6 +27,7 @@ class LatencyRow:
         p90: time that nine of ten runs do not exceed.
         p99: time that ninety-nine of a hundred do not exceed.
         against_first: how much faster it is than the first model, ``None`` for the first one.
+        backend: name of the backend that ran it.
     """
 
     model: str
@@ -37,13 +38,15 @@ class LatencyRow:
     p90: float
     p99: float
     against_first: LatencyRatio | None
+    backend: str = "onnxruntime"
 
 
-def latency_rows(times: Mapping[str, Latency]) -> list[LatencyRow]:
+def latency_rows(times: Mapping[str, Latency], backends: Mapping[str, str] | None = None) -> list[LatencyRow]:
     """Statistics of each model; the first is what the others are compared with.
 
     Args:
         times: by model, measured in turns.
+        backends: by model, where not all ran in ONNX Runtime.
     """
     first = next(iter(times.values()))
     return [
@@ -56,6 +59,7 @@ def latency_rows(times: Mapping[str, Latency]) -> list[LatencyRow]:
             p90=found.percentile(90),
             p99=found.percentile(99),
             against_first=None if found is first else latency_ratio(first, found),
+            backend=(backends or {}).get(name, "onnxruntime"),
         )
         for name, found in times.items()
     ]
