@@ -1,0 +1,86 @@
+"""Judges guards in a child process, because a model that a mutant makes may crash the runtime or keep it busy for ever."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks.guards.guard import Guard, Unit, units
+from benchmarks.guards.judging import Trial, Verdict, judge
+from benchmarks.guards.mutants import guards_of
+from graphopt.errors import ExecutionError
+from graphopt.passes import Pipeline
+from graphopt.runtime.isolation import ChildEnded, Worker
+from graphopt.testing import GeneratedModel, assert_equivalent, assert_idempotent
+
+__all__ = ["Court", "all_guards", "judge_here", "testing_kit"]
+
+#: Rules and passes whose models are kept in memory.
+_KEPT = 40
+
+
+def testing_kit(pipeline: Pipeline, model: GeneratedModel) -> None:
+    """Hold a pipeline to the laws that `graphopt.testing` checks on a model: the oracle of this benchmark."""
+    assert_equivalent(pipeline, model, target="onnxruntime")
+    assert_idempotent(pipeline, model, target="onnxruntime")
+
+
+@functools.cache
+def all_guards() -> tuple[Guard, ...]:
+    """Return the guards of all built-in rules and passes."""
+    return tuple(guards_of(units()))
+
+
+class Court:
+    """Judges guards one after the other, in a child process that is replaced when a mutant takes it down.
+
+    Args:
+        examples: how many models of each kind to draw for a rule.
+        limit_s: seconds for one guard; a mutant that needs more never ends.
+    """
+
+    def __init__(self, examples: int, limit_s: float) -> None:
+        self._examples = examples
+        self._limit_s = limit_s
+        self._worker: Worker | None = None
+
+    def verdict(self, guard: Guard) -> Verdict:
+        """Return what comes of the mutant without a guard."""
+        if self._worker is None or not self._worker.alive:
+            self.close()
+            self._worker = Worker()
+        try:
+            return self._worker.call(judge_here, guard.id, self._examples, timeout=self._limit_s)
+        except ChildEnded as err:
+            return Verdict("caught", f"crash: {err}")
+        except ExecutionError as err:
+            if self._worker.alive:
+                raise
+            return Verdict("caught", f"timeout: {err}")
+
+    def close(self) -> None:
+        """End the child process."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+
+def judge_here(guard_id: str, examples: int) -> Verdict:
+    """Return what comes of the mutant without a guard, in this process."""
+    guard = next(guard for guard in all_guards() if guard.id == guard_id)
+    found = judge(guard, lambda unit: _trials(unit.name, examples))
+    return replace(found, reason=" ".join(found.reason.split()))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _trials(name: str, examples: int) -> Sequence[Trial]:
+    from benchmarks.guards.subjects import models_for  # lazily: nothing else here needs hypothesis
+
+    unit = _units()[name]
+    return [Trial(unit, made, testing_kit) for made in models_for(unit, examples)]
+
+
+@functools.cache
+def _units() -> dict[str, Unit]:
+    return {unit.name: unit for unit in units()}
