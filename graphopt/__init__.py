@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphopt.compiler import lower as lower
     from graphopt.compiler import merge_calibrations as merge_calibrations
     from graphopt.compiler import optimize as optimize
+    from graphopt.compiler import reduce as reduce
     from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
     from graphopt.errors import GraphoptError as GraphoptError
     from graphopt.hookspecs import hookimpl as hookimpl
@@ -61,6 +62,7 @@ _PUBLIC = {
     "merge_calibrations": "graphopt.compiler",
     "op": "graphopt.rewriting",
     "optimize": "graphopt.compiler",
+    "reduce": "graphopt.compiler",
     "rewrite": "graphopt.rewriting",
     "to_graphsurgeon": "graphopt.compiler",
 }

@@ -28,6 +28,7 @@ COMMANDS = {
         "Show what is different between two models: nodes by lineage, weights, interface.",
         "difference:diff",
     ),
+    "reduce": ("Make a model that fails as small as possible, with the inputs that show it.", "reduction:reduce"),
     "bench": ("Measure the latency of one or several models, interleaved.", "benchmark:bench"),
     "demo": (
         "Optimize the digits classifier that ships with graphopt, and show what it brought.",

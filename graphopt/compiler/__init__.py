@@ -17,6 +17,7 @@ from graphopt.compiler.result import Optimized, OptimizeReport
 if TYPE_CHECKING:
     from graphopt.compiler.calibrating import calibrate, merge_calibrations
     from graphopt.compiler.differing import diff
+    from graphopt.compiler.reducing import reduce
     from graphopt.compiler.running import Session, compare
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "lower",
     "merge_calibrations",
     "optimize",
+    "reduce",
     "to_graphsurgeon",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "compare": "running",
     "diff": "differing",
     "merge_calibrations": "calibrating",
+    "reduce": "reducing",
 }
 
 

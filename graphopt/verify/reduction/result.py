@@ -71,7 +71,7 @@ class Reduction:
         contents = [content for feeds in self.samples if (content := _archive(feeds)) is not None]
         if len(contents) < len(self.samples):
             places, real, contents = [], [], []
-        written = save(self.model, target, force=force, lineage=False)
+        written = [target.with_name(path.name) for path in save(self.model, target, force=force, lineage=False)]
         if real:
             with new_files(real) as files:
                 for file, content in zip(files, contents, strict=True):
