@@ -14,13 +14,13 @@ from graphopt.passes import Pipeline
 from graphopt.runtime.isolation import ChildEnded, Worker
 from graphopt.testing import GeneratedModel, assert_equivalent, assert_idempotent
 
-__all__ = ["Court", "all_guards", "judge_here", "testing_kit"]
+__all__ = ["Court", "all_guards", "judge_here", "laws_of_the_kit"]
 
 #: Rules and passes whose models are kept in memory.
 _KEPT = 40
 
 
-def testing_kit(pipeline: Pipeline, model: GeneratedModel) -> None:
+def laws_of_the_kit(pipeline: Pipeline, model: GeneratedModel) -> None:
     """Hold a pipeline to the laws that `graphopt.testing` checks on a model: the oracle of this benchmark."""
     assert_equivalent(pipeline, model, target="onnxruntime")
     assert_idempotent(pipeline, model, target="onnxruntime")
@@ -78,7 +78,7 @@ def _trials(name: str, examples: int) -> Sequence[Trial]:
     from benchmarks.guards.subjects import models_for  # lazily: nothing else here needs hypothesis
 
     unit = _units()[name]
-    return [Trial(unit, made, testing_kit) for made in models_for(unit, examples)]
+    return [Trial(unit, made, laws_of_the_kit) for made in models_for(unit, examples)]
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from benchmarks.guards.bodies import Condition, conditions_in
 from benchmarks.guards.functions import Function, called_functions
 from benchmarks.guards.guard import SHARED, Guard, Unit
 from benchmarks.guards.kinds import kind_of
-from benchmarks.guards.patterns import pattern_guards
+from benchmarks.guards.patterns import has_attributes, pattern_guards
 from benchmarks.guards.polarity import wanted_answers
 from benchmarks.guards.worlds import Edit, import_edited, path_of
 from graphopt.ir import Node
@@ -70,7 +70,7 @@ def _of_declaration(unit: Unit) -> Iterator[Guard]:
         place = f"{short_path(unit.rule.body.__module__)}:{unit.rule.body.__code__.co_firstlineno}"
         for kind, what, changed in _relaxed(unit.rule):
             yield Guard(unit.name, kind, what, place, (unit,), _with(changed))
-    elif isinstance(unit.rule, RewritePattern):
+    elif isinstance(unit.rule, RewritePattern) and any(map(has_attributes, unit.rule.roots)):
         code = type(unit.rule).match_and_rewrite.__code__
         place = f"{short_path(type(unit.rule).__module__)}:{code.co_firstlineno}"
         yield Guard(unit.name, "scope", "root: no references", place, (unit,), _with(_Referring(unit.rule)))

@@ -10,8 +10,10 @@ from graphopt.rewriting import NoMatch, Pattern
 from graphopt.rewriting.match import Bindings
 from graphopt.rewriting.pattern import Any, Const, OneOf, OpPattern, Rest
 
-__all__ = ["PatternGuard", "pattern_guards"]
+__all__ = ["PatternGuard", "has_attributes", "pattern_guards"]
 
+#: No runtime is asked for older opsets.
+_OLDEST = 7
 #: Guards of a node inside a pattern, and what their being dropped is called.
 _INNER = {
     "other users": "use",
@@ -83,7 +85,7 @@ def _of_node(pattern: OpPattern, rebuild: _Rebuild, *, is_root: bool) -> Iterato
     for name, test in pattern.attributes:
         others = tuple(item for item in pattern.attributes if item != (name, test))
         yield PatternGuard("attribute", f"{text}: {name}", rebuild(_changed(pattern, attributes=others)))
-    if any(schema.attributes for schema in schemas):
+    if any(map(has_attributes, pattern.ops)):
         yield PatternGuard("scope", f"{text}: no references", rebuild(_changed(pattern, waived="references")))
     if not pattern.has_tail and any(schema.max_inputs > len(pattern.inputs) for schema in schemas):
         yield PatternGuard("input", f"{text}: no further inputs", rebuild(_changed(pattern, waived="further inputs")))
@@ -106,10 +108,16 @@ def _of_constant(pattern: Const, rebuild: _Rebuild) -> Iterator[PatternGuard]:
         yield PatternGuard("numbers", what, rebuild(replace(pattern, equal_to=None)))
 
 
+def has_attributes(op: str) -> bool:
+    """Return whether an operator has attributes, which may refer to those of a surrounding function."""
+    return any(schema.attributes for schema in _versions(op))
+
+
 def _versions(op: str) -> Iterator[OpSchema]:
+    """The versions of an operator that models of today have."""
     domain, _, op_type = op.rpartition("::")
-    version = newest_opset() if not domain else 1
-    while version >= 1 and (schema := find_schema(domain, op_type, version)) is not None:
+    version = newest = newest_opset() if not domain else 1
+    while version >= min(_OLDEST, newest) and (schema := find_schema(domain, op_type, version)) is not None:
         yield schema
         version = schema.since_version - 1
 
