@@ -1,151 +1,62 @@
-"""The check at the end: original and result run side by side, in a child process; on failure the rewrite at fault is found and left out."""
+"""The check at the end: original and result run side by side; on failure what is at fault is found and left out."""
 
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
 
-from graphopt.backends.onnx.files import save
-from graphopt.compiler.compilation import Compilation
+from graphopt.compiler.checker import Checker
+from graphopt.compiler.compilation import Attempt, Compilation
+from graphopt.compiler.judging import Outcome, judge
+from graphopt.compiler.owners import owner_of
+from graphopt.compiler.reproducing import write_failure
 from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import OptimizeReport
-from graphopt.errors import ExecutionError, GraphoptError, VerificationError
+from graphopt.compiler.searching import Search
+from graphopt.errors import GraphoptError, VerificationError
 from graphopt.ir import Model
 from graphopt.numerics import Numerics
-from graphopt.passes import PipelineReport
-from graphopt.rewriting import Application, Applications
-from graphopt.runtime.base import Feeds
-from graphopt.runtime.isolation import Worker, shared_worker
-from graphopt.verify import Verdict, repair
+from graphopt.rewriting import EVERYWHERE, Application, Applications, Site
+from graphopt.verify import Culprit, Verdict, repair
+from graphopt.verify.reproducer_record import RECORD_NAME
 
-if TYPE_CHECKING:
-    from graphopt.verify import Expectation
-
-__all__ = ["Checker", "check_result"]
+__all__ = ["check_result"]
 
 logger = logging.getLogger(__name__)
 
-_BINARY_SUFFIXES = (".onnx", ".ort", ".pb", ".model", "")
 
+def check_result(work: Compilation, first: Attempt, report: OptimizeReport, request: CheckRequest) -> Model:
+    """A model that passes the check: the one that was made, or one without what is at fault.
 
-class Checker:
-    """Compares models with one original. Use it in a ``with`` statement: it has temporary files and a place in a child process.
-
-    Models run in the child, so that a crash of a runtime is an error and not the end of this process; only operators of plugins that
-    have kernels in Python are run here.
-
-    Args:
-        work: how the original is read.
-        request: inputs and seed.
-    """
-
-    def __init__(self, work: Compilation, request: CheckRequest) -> None:
-        self._work = work
-        self._request = request
-        self._folder = tempfile.TemporaryDirectory(prefix="graphopt-check-", ignore_cleanup_errors=True)
-        self._handle: int | None = None
-        self._worker: Worker | None = None
-        self._here: Expectation | None = None
-        self.original = self._original()
-
-    def _original(self) -> str:
-        """A file with the original."""
-        source = self._work.source
-        if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() in _BINARY_SUFFIXES:
-            return os.path.abspath(source)
-        place = os.path.join(self._folder.name, "original.onnx")
-        if isinstance(source, bytes | bytearray | memoryview):
-            Path(place).write_bytes(source)
-        else:
-            save(self._work.lift(), place)
-        return place
-
-    def check(self, model: Model, numerics: Numerics) -> Verdict:
-        """The verdict on a legalized model.
-
-        Raises:
-            ExecutionError: if the original crashes its runtime, or the inputs that were brought don't fit.
-        """
-        place = os.path.join(self._folder.name, "result.onnx")
-        save(model, place, force=True)
-        if self._work.environment.kernels:
-            if self._here is None:
-                self._here = self._expect()
-            return self._here.check(place, numerics)
-        if self._worker is None or not self._worker.alive or self._handle is None:
-            self._worker = shared_worker()
-            arguments = (self.original, self._inputs(), self._request.seed)
-            self._handle = self._worker.create(expect_file, *arguments)
-        try:
-            return cast("Verdict", self._worker.invoke(self._handle, "check", place, numerics))
-        except ExecutionError as err:
-            if self._worker.alive:
-                raise
-            return Verdict("failed", f"the result crashes its runtime: {err}", str(numerics))
-
-    def _expect(self) -> Expectation:
-        from graphopt.verify import CheckOptions, expect  # lazily: imports ONNX Runtime
-
-        options = CheckOptions(seed=self._request.seed, kernels=self._work.environment.kernels)
-        return expect(self.original, inputs=self._inputs(), options=options)
-
-    def _inputs(self) -> str | Feeds | None:
-        inputs = self._request.inputs
-        if isinstance(inputs, str | os.PathLike):
-            return os.path.abspath(inputs)
-        return cast("Feeds | None", inputs)
-
-    @property
-    def result(self) -> str:
-        """The file of the model that was checked last."""
-        return os.path.join(self._folder.name, "result.onnx")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._worker is not None and self._handle is not None and self._worker.alive and error is None:
-            self._worker.release(self._handle)
-        self._folder.cleanup()
-
-
-def expect_file(path: str, inputs: str | Feeds | None, seed: int) -> Expectation:
-    """What :func:`graphopt.verify.expect` gives, with arguments that travel to a child process."""
-    from graphopt.verify import CheckOptions, expect  # lazily: imports ONNX Runtime, which the parent does without
-
-    return expect(path, inputs=inputs, options=CheckOptions(seed=seed))
-
-
-def check_result(
-    work: Compilation, model: Model, made: PipelineReport, report: OptimizeReport, request: CheckRequest
-) -> Model:
-    """A model that passes the check: the one that was made, or one without the rewrites that are at fault.
+    An exception in a pass or rule of a plugin is such a fault; one in graphopt's own is an error.
 
     Args:
         work: makes the model again, with fewer rewrites.
-        model: what was made.
-        made: how.
+        first: what was made.
         report: is told the verdict and what was left out.
         request: inputs and seed.
 
     Raises:
-        VerificationError: if no such model is found, or nothing can be told.
+        GraphoptError: if the model can't be made, and no plugin is at fault.
+        VerificationError: if no model that passes is found, or nothing can be told.
     """
+    if first.error is not None and first.stage == "passes" and not _is_strangers(work, first):
+        raise first.error
     work.progress("check")
     with work.timed("check"), Checker(work, request) as checker:
-        report.verdict = verdict = checker.check(model, made.numerics)
-        if verdict.ok:
-            return model
-        if verdict.status == "inconclusive":
-            _accept_inconclusive(verdict, report, changed=made.changed)
-            return model
-        return _repaired(work, checker, made, report, request)
+        outcome = judge(first, checker, first.numerics)
+        report.verdict = outcome.verdict
+        if outcome.kind is not None:
+            return _Healing(work, checker, first, report, request).heal(outcome)
+        assert first.model is not None, "nothing went wrong"
+        if outcome.verdict is not None and outcome.verdict.status == "inconclusive":
+            assert first.report is not None, "nothing went wrong"
+            _accept_inconclusive(outcome.verdict, report, changed=first.report.changed)
+        return first.model
+
+
+def _is_strangers(work: Compilation, attempt: Attempt) -> bool:
+    """Whether a pass of a plugin raised."""
+    return isinstance(attempt.error, GraphoptError) and bool(owner_of(work, attempt.error.pass_name))
 
 
 def _accept_inconclusive(verdict: Verdict, report: OptimizeReport, *, changed: bool) -> None:
@@ -165,64 +76,126 @@ def _accept_inconclusive(verdict: Verdict, report: OptimizeReport, *, changed: b
     )
 
 
-def _repaired(
-    work: Compilation, checker: Checker, made: PipelineReport, report: OptimizeReport, request: CheckRequest
-) -> Model:
-    logger.warning("the check failed: %s; looking for the rewrite at fault", report.verdict and report.verdict.reason)
-    work.progress("find the rewrite at fault")
-    first = report.verdict
-    assert first is not None, "a failed check has a verdict"
-    verdicts: list[Verdict] = []
-    reports: list[PipelineReport] = []
+class _Healing:
+    """Makes the model again and again, each time without one more thing that is at fault."""
 
-    def run(applications: Applications) -> Model:
-        model = work.lift()
-        reports.append(work.run(model, applications, ()))
-        return model
+    def __init__(
+        self,
+        work: Compilation,
+        checker: Checker,
+        first: Attempt,
+        report: OptimizeReport,
+        request: CheckRequest,
+    ) -> None:
+        self.work = work
+        self.checker = checker
+        self.first = first
+        self.report = report
+        self.request = request
+        self.last: Outcome | None = None
 
-    def is_right(model: Model) -> bool:
-        verdicts.append(checker.check(model, reports[-1].numerics))
-        return verdicts[-1].status != "failed"
+    def heal(self, failure: Outcome) -> Model:
+        """A model that passes.
 
-    fixed = repair(run, is_right)
-    culprits = [culprit.application for culprit in fixed.culprits if culprit.application is not None]
-    _write_reproducer(checker, report, request, first, culprits[0] if culprits else None)
-    if not fixed.ok:
-        reason = str(fixed.culprits[-1]) if fixed.culprits else "no rewrite is at fault"
-        raise VerificationError(
-            f"the result differs from the original: {first.reason}; {reason}; nothing was written{_where(report)}"
+        Raises:
+            VerificationError: if there is none.
+        """
+        logger.warning("the result fails: %s; looking for what is at fault", failure.reason)
+        self.work.progress("find what is at fault")
+        fixed = repair(self.attempt, self.is_right, find=self.find)
+        self._write_reproducer(failure, next((found.application for found in fixed.culprits), None))
+        attempt = fixed.result
+        if not fixed.ok or attempt.model is None or attempt.report is None or self.last is None:
+            if self.first.error is not None and not any(found.application for found in fixed.culprits):
+                raise self.first.error  # fails without any rewrite, too
+            raise VerificationError(self._why_not(failure, fixed.culprits))
+        report = self.report
+        report.verdict, report.passes = self.last.verdict, attempt.report.records
+        report.skipped = [self._named(found) for found in fixed.culprits]
+        for found in fixed.culprits:
+            report.notes.append(f"left out, because {found.reason}: {self._named(found)}{_where(report)}")
+        if report.verdict is not None and report.verdict.status == "inconclusive":
+            _accept_inconclusive(report.verdict, report, changed=True)
+        return attempt.model
+
+    def attempt(self, applications: Applications) -> Attempt:
+        """The model, with fewer rewrites."""
+        return self.work.attempt(applications)
+
+    def is_right(self, attempt: Attempt) -> bool:
+        """Whether a model passes."""
+        self.last = judge(attempt, self.checker, attempt.numerics)
+        return self.last.kind is None
+
+    def find(self, attempt: Attempt, skip: frozenset[Site]) -> Culprit:
+        """What is at fault."""
+        error = attempt.error if attempt.stage == "passes" else None
+        if error is not None and not _is_strangers(self.work, attempt):
+            raise error  # a bug of graphopt's own, behind one of a plugin
+        search = Search(self.work, self._judge, skip=skip)
+        found = search.find()
+        if found is None:
+            return Culprit(None, search.count, "the failure did not show again")
+        if found.record is None:
+            reason = "the result is wrong before the first rewrite: reading or writing the model is at fault"
+            return Culprit(None, search.count, reason)
+        outcome = found.after.outcome
+        raised = outcome.kind == "exception"
+        reason = f"it failed ({outcome.reason})" if raised else "the check failed with it"
+        application = found.application
+        if application is None:
+            application = Application(len(found.after.log), found.record.name, found.record.name, EVERYWHERE)
+        return Culprit(application, search.count, reason, everywhere=found.everywhere)
+
+    def _judge(self, attempt: Attempt, numerics: Numerics) -> Outcome:
+        return judge(attempt, self.checker, numerics)
+
+    def _named(self, culprit: Culprit) -> str:
+        application = culprit.application
+        assert application is not None, "what was left out is known"
+        owner = owner_of(self.work, application.pass_name)
+        pass_text = f"pass {application.pass_name}" + (f" of plugin {owner!r}" if owner else "")
+        if application.rule == application.pass_name and culprit.everywhere:
+            return pass_text
+        site = f" at {application.site!r}" if application.site else ""
+        whole = ", and all other places" if culprit.everywhere else ""
+        return f"#{application.number} {application.rule}{site}{whole} ({pass_text})"
+
+    def _why_not(self, failure: Outcome, culprits: tuple[Culprit, ...]) -> str:
+        last = culprits[-1] if culprits else None
+        what = (
+            "no rewrite is at fault" if last is None else last.reason if last.application is None else self._named(last)
         )
-    report.verdict = verdicts[-1]
-    report.passes = reports[-1].records
-    report.skipped = [str(application) for application in culprits]
-    for application in culprits:
-        report.notes.append(f"left out, because the check failed with it: {application}{_where(report)}")
-    if report.verdict.status == "inconclusive":
-        _accept_inconclusive(report.verdict, report, changed=True)
-    return fixed.result
+        said = (
+            "the result differs from the original"
+            if failure.kind == "wrong-numbers"
+            else f"the result fails ({failure.kind})"
+        )
+        return f"{said}: {failure.reason}; {what}; nothing was written{_where(self.report)}"
+
+    def _write_reproducer(self, failure: Outcome, application: Application | None) -> None:
+        folder = self.request.reproducer
+        if folder is None:
+            return
+        if (
+            failure.kind == "exception" and (folder / RECORD_NAME).exists()
+        ):  # written when the pass failed, by who watches passes
+            self.report.reproducer = str(folder)
+            return
+        try:
+            written = write_failure(
+                folder,
+                self.work,
+                self.checker,
+                self.request,
+                failure,
+                application,
+                disabled=self.request.disabled,
+            )
+            self.report.reproducer = str(written.folder)
+        except GraphoptError as err:  # a failure to write about a failure must not hide it
+            self.report.notes.append(f"no reproducer: {err}")
 
 
 def _where(report: OptimizeReport) -> str:
-    return f" (to see it again: {report.reproducer})" if report.reproducer else ""
-
-
-def _write_reproducer(
-    checker: Checker, report: OptimizeReport, request: CheckRequest, verdict: Verdict, application: Application | None
-) -> None:
-    if request.reproducer is None:
-        return
-    from graphopt.verify import write_reproducer  # lazily: imports ONNX Runtime
-
-    try:
-        written = write_reproducer(
-            request.reproducer,
-            original=checker.original,
-            optimized=None,
-            verdict=verdict,
-            pipeline=report.pipeline,
-            application=application,
-            options={"--target": report.target, "--seed": str(request.seed)},
-        )
-        report.reproducer = str(written.folder)
-    except GraphoptError as err:  # a failure to write about a failure must not hide it
-        report.notes.append(f"no reproducer: {err}")
+    return f" (to see it again: graphopt replay {report.reproducer})" if report.reproducer else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from graphopt.compiler.arguments import check_arguments, check_disabled
 from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.owners import name_plugin
 from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
 from graphopt.errors import VerificationError
@@ -20,7 +21,7 @@ from graphopt.passes import Instrumentation, Pipeline
 from graphopt.passes.dumps import Reproducer
 from graphopt.passes.verify_each import VerifyEach
 from graphopt.plugin_manager import PluginManager
-from graphopt.rewriting import EVERYWHERE, Explain
+from graphopt.rewriting import EVERYWHERE, Applications, Explain
 
 __all__ = ["optimize"]
 
@@ -73,7 +74,8 @@ def optimize(
     Raises:
         ModelError: if the model is broken.
         PipelineError: if a level, pass, rule or option is unknown, or a number is negative.
-        PassError: if a pass fails.
+        PassError: if a pass fails. One of a plugin, or the rule in it that fails, is left out instead, with a note in the report, unless
+            there is no check or ``verify_each`` is asked for.
         VerificationError: if the result differs from the original even after rewrites at fault were left out.
         TypeError: if an argument has a type that it can't have.
 
@@ -128,12 +130,18 @@ def optimize(
             bytes_before=model.constant_bytes,
             seconds=work.seconds,
         )
-        made = work.run(model)
-    report.passes = made.records
+        first = work.attempt(Applications(), work.instrumentations, model=model, sound=False)
+    report.passes = [] if first.report is None else first.report.records
+    if first.error is not None and (verify_each or not check):
+        raise name_plugin(work, first.error)
     if check:
         from graphopt.compiler.checking import check_result  # lazily: what only checks need takes time to import
 
-        model = check_result(work, model, made, report, CheckRequest(inputs, seed, again))
+        request = CheckRequest(inputs, seed, again, disabled=tuple(disabled))
+        model = check_result(work, first, report, request)
+    else:
+        assert first.model is not None, "nothing went wrong"
+        model = first.model
     report.ops_after = count_ops(model)
     report.bytes_after = model.constant_bytes
     return Optimized(model, report, environment.backend(target))
@@ -147,7 +155,7 @@ def _checks_of_each_pass(
         return []
     if not run:
         return [VerifyEach()]
-    from graphopt.compiler.checking import Checker  # lazily, as above
+    from graphopt.compiler.checker import Checker  # lazily, as above
 
     checker = stack.enter_context(Checker(work, request))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CheckRequest"]
+__all__ = ["CheckRequest", "InputSet"]
+
+#: One set of inputs: an ``.npz`` file, or arrays by name.
+InputSet = str | os.PathLike[str] | Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +18,15 @@ class CheckRequest:
     """How a result is to be checked.
 
     Attributes:
-        inputs: an ``.npz`` file or arrays by name; drawn when ``None``.
+        inputs: an ``.npz`` file, arrays by name, or several of these; drawn when ``None``.
         seed: of drawn inputs.
         reproducer: folder for what shows a failure again, ``None`` for none.
+        samples: how many sets are drawn.
+        disabled: passes and rules that are left out, for the reproducer.
     """
 
-    inputs: str | os.PathLike[str] | Mapping[str, object] | None = None
+    inputs: InputSet | Sequence[InputSet] | None = None
     seed: int = 0
     reproducer: Path | None = None
+    samples: int = 4
+    disabled: tuple[str, ...] = ()

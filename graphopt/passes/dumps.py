@@ -94,7 +94,8 @@ class Reproducer(Instrumentation):
     """When a pass fails, writes the model as it was before, and the command that runs the pass on it again.
 
     The folder then holds ``model.onnx``, ``pipeline.txt`` (the whole pipeline), ``replay.txt`` (the failed pass alone, with the
-    command) and ``versions.json``. Before each pass that follows a change the model is copied; weights are shared, not copied.
+    command), ``versions.json``, and ``reproducer.json``, with which ``graphopt replay`` does it. Before each pass that follows a change
+    the model is copied; weights are shared, not copied.
 
     Args:
         folder: where to; made when it is not there.
@@ -138,8 +139,19 @@ class Reproducer(Instrumentation):
         command = self.command.format(model=shlex.quote(str(path)), passes=shlex.quote(record.text))
         (self.folder / "pipeline.txt").write_text(self._pipeline + "\n", encoding="utf-8")
         (self.folder / "replay.txt").write_text(f"{record.text}\n{command}\n{error}\n", encoding="utf-8")
-        versions = json.dumps(installed_versions(), indent=2)
-        (self.folder / "versions.json").write_text(versions + "\n", encoding="utf-8")
+        versions = installed_versions()
+        (self.folder / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
+        told = {
+            "format": 1,
+            "command": "graphopt replay .",
+            "optimize": command,
+            "kind": "exception",
+            "reason": str(error),
+            "original": "model.onnx",
+            "pipeline": record.text,
+            "versions": versions,
+        }
+        (self.folder / "reproducer.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         try:
             self.save(self._before, path)
         except Exception as err:  # noqa: BLE001 - a second failure must not hide the first

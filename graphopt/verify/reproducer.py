@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from onnx import ModelProto
 
 from graphopt.errors import ExecutionError, OutputError
 from graphopt.rewriting import Application
+from graphopt.runtime.base import Feeds
 from graphopt.runtime.onnxruntime_runner import ModelSource
+from graphopt.verify.reproducer_record import FORMAT, RECORD_NAME, NotedApplication, NotedPlugin, ReproducerRecord
 from graphopt.verify.user_inputs import save_inputs
 from graphopt.verify.verdict import Verdict
 
-__all__ = ["Reproducer", "write_reproducer"]
+__all__ = ["Reproducer", "current_versions", "write_reproducer"]
 
 _LARGEST_COPY: Final = 512 << 20
-_PACKAGES: Final = ("graphopt", "onnx", "onnxruntime", "numpy", "protobuf")
+_PACKAGES: Final = ("graphopt", "onnx", "onnxruntime", "numpy", "protobuf", "ml-dtypes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,22 @@ def write_reproducer(
     *,
     original: ModelSource,
     optimized: ModelSource | None,
-    verdict: Verdict,
+    verdict: Verdict | None,
     pipeline: str,
     application: Application | None = None,
     options: Mapping[str, str] | None = None,
+    kind: str = "",
+    reason: str = "",
+    inputs: Feeds | None = None,
+    target: str = "onnxruntime",
+    seed: int = 0,
+    samples: int = 4,
+    rtol: float | None = None,
+    disabled: Sequence[str] = (),
+    plugins: Sequence[NotedPlugin] = (),
+    imports: Sequence[str] = (),
 ) -> Reproducer:
-    """Write a folder that shows a failure again. It appears whole or not at all.
+    """Write a folder that shows a failure again, with ``graphopt replay``. It appears whole or not at all.
 
     ``original.onnx`` (or, for a model above 512 MB, only its path), ``optimized.onnx``, ``inputs.npz``, ``reproducer.json`` and ``README``.
 
@@ -60,14 +72,45 @@ def write_reproducer(
         folder: is made; if it exists, one beside it gets a number.
         original: path, bytes or message.
         optimized: the wrong model, ``None`` when there is none.
-        verdict: what the check found.
+        verdict: what the check found, ``None`` when the failure is none of numbers.
         pipeline: text of the pipeline.
         application: the rewrite at fault, if it is known.
-        options: further options of the command line, such as ``{"--target": "onnxruntime"}``.
+        options: further options of the command line, for the command that does it by hand.
+        kind: of the failure; that of the verdict by default.
+        reason: of the failure; that of the verdict by default.
+        inputs: that show it; those of the verdict by default.
+        target: name of the backend.
+        seed: of all random numbers.
+        samples: how many sets of inputs are drawn when there are none in the folder.
+        rtol: difference that is allowed, ``None`` for what the passes declare.
+        disabled: passes and rules that are left out.
+        plugins: that are in use.
+        imports: places (``module:name``, or ``path/to/file.py:name``) of passes and rules that no plugin registers. Rules stand in
+            ``pipeline`` as one pass that has their names joined by ``+``. They are imported by ``graphopt replay --trust`` only.
 
     Raises:
         OutputError: if the folder cannot be written.
     """
+    record = ReproducerRecord(
+        format=FORMAT,
+        kind=kind or (verdict.failure if verdict is not None else "") or "wrong-numbers",
+        reason=reason or (verdict.reason if verdict is not None else ""),
+        pipeline=pipeline,
+        target=target,
+        seed=seed,
+        samples=samples,
+        rtol=rtol,
+        disabled=tuple(disabled),
+        imports=tuple(imports),
+        application=None
+        if application is None
+        else NotedApplication(application.number, application.pass_name, application.rule, application.site),
+        options=dict(options or {}),
+        verdict=None if verdict is None else verdict.to_json(),
+        versions=current_versions(),
+        plugins=tuple(plugins),
+    )
+    feeds = inputs if inputs is not None else verdict.failing_feeds if verdict is not None else None
     wanted = Path(folder)
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +120,7 @@ def write_reproducer(
             f"reproducer {str(wanted)!r} cannot be written: {err.strerror}; choose another folder"
         ) from err
     try:
-        command = _fill(draft, original, optimized, verdict, pipeline, application, options or {})
+        command = _fill(draft, original, optimized, feeds, record)
         os.chmod(draft, 0o755)
         return Reproducer(_publish(draft, wanted), command)
     except OSError as err:
@@ -100,43 +143,56 @@ def _publish(draft: Path, wanted: Path) -> Path:
 
 
 def _fill(
-    draft: Path,
-    original: ModelSource,
-    optimized: ModelSource | None,
-    verdict: Verdict,
-    pipeline: str,
-    application: Application | None,
-    options: Mapping[str, str],
+    draft: Path, original: ModelSource, optimized: ModelSource | None, feeds: Feeds | None, record: ReproducerRecord
 ) -> str:
     source = _copy(original, draft / "original.onnx")
     if optimized is not None:
         _copy(optimized, draft / "optimized.onnx")
-    parts = ["graphopt", "optimize", source, "-o", "again.onnx", "--passes", pipeline]
-    if verdict.failing_feeds is not None:
+    inside = source == "original.onnx"
+    stored = None
+    if feeds is not None:
         with contextlib.suppress(ExecutionError):  # maps can't be stored; the seed draws them again
-            save_inputs(draft / "inputs.npz", verdict.failing_feeds)
-            parts += ["--inputs", "inputs.npz"]
-    if application is not None:
-        parts += [f"--opt-bisect-limit={application.number}"]
-    for name, value in options.items():
-        parts += [name, value]
-    command = shlex.join(parts)
-    record = {
-        "command": command,
-        "pipeline": pipeline,
-        "application": None if application is None else {
-            "number": application.number, "pass": application.pass_name, "rule": application.rule, "site": application.site
-        },
-        "verdict": verdict.to_json(),
-        "original": source,
-        "versions": _versions(),
-    }  # fmt: skip
-    (draft / "reproducer.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    wrong = "" if application is None else f"The first wrong rewrite: {application}\n"
-    (draft / "README").write_text(
-        f"{verdict.summary}\n{wrong}To see it again, in this folder:\n\n{command}\n", encoding="utf-8"
+            save_inputs(draft / "inputs.npz", feeds)
+            stored = "inputs.npz"
+    command = ["graphopt", "replay", "."]
+    if not inside:
+        command += ["--model", source]
+    if record.imports:
+        command += ["--trust"]
+    record = msgspec.structs.replace(
+        record,
+        command=shlex.join(command),
+        optimize=_by_hand(source, stored, record),
+        original="original.onnx" if inside else "",
+        original_path="" if inside else source,
+        inputs=stored,
     )
-    return command
+    (draft / RECORD_NAME).write_text(record.text(), encoding="utf-8")
+    (draft / "README").write_text(_readme(record), encoding="utf-8")
+    return record.command
+
+
+def _by_hand(source: str, inputs: str | None, record: ReproducerRecord) -> str:
+    """The command that optimizes with the same options, up to the rewrite at fault."""
+    parts = ["graphopt", "optimize", source, "-o", "again.onnx", "--passes", record.pipeline]
+    if inputs is not None:
+        parts += ["--inputs", inputs]
+    if record.application is not None and record.kind != "exception":
+        parts += [f"--opt-bisect-limit={record.application.number}"]
+    for name in record.disabled:
+        parts += ["--disable", name]
+    for option, value in {"--target": record.target, "--seed": str(record.seed), **record.options}.items():
+        parts += [option, value]
+    return shlex.join(parts)
+
+
+def _readme(record: ReproducerRecord) -> str:
+    lines = [f"{record.kind}: {record.reason}"]
+    if record.application is not None:
+        found = record.application
+        lines.append(f"The first wrong rewrite: {Application(found.number, found.pass_name, found.rule, found.site)}")
+    lines += ["To see it again, in this folder:", "", record.command, "", "Step by step:", "", record.optimize]
+    return "\n".join(lines) + "\n"
 
 
 def _copy(model: ModelSource, place: Path) -> str:
@@ -167,7 +223,8 @@ def _has_external_data(path: Path) -> bool:
     return False
 
 
-def _versions() -> dict[str, str]:
+def current_versions() -> dict[str, str]:
+    """Versions of Python, of the system and of the packages that decide what a pipeline does."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -207,7 +207,7 @@ def test_a_failing_pass_is_named_and_can_be_replayed(tmp_path: Path, monkeypatch
     monkeypatch.setattr("graphopt.transforms.shape_folding.FoldShapes.run", broken)
     line = refused(MODEL, "--passes", "constants-to-initializers,fold-shapes", "--reproducer", str(tmp_path / "again"))
     assert "pass 'fold-shapes': ZeroDivisionError: no such luck; passes already run: constants-to-initializers" in line
-    assert {"model.onnx", "pipeline.txt", "replay.txt", "versions.json"} == {
+    assert {"model.onnx", "pipeline.txt", "replay.txt", "reproducer.json", "versions.json"} == {
         path.name for path in (tmp_path / "again").iterdir()
     }
     assert "--passes fold-shapes" in (tmp_path / "again" / "replay.txt").read_text()

@@ -132,9 +132,10 @@ def test_a_disabled_rule_is_not_applied():
 
 
 def test_a_failing_pass_is_named():
-    """The error says which pass and what it said."""
-    with pytest.raises(PassError, match=r"'broken'.*RuntimeError: out of luck"):
-        optimize(TWO_ABS, pipeline="broken", plugins=with_passes(Broken))
+    """The error says which pass, whose it is and what it said."""
+    with pytest.raises(PassError, match=r"'broken'.*RuntimeError: out of luck") as caught:
+        optimize(TWO_ABS, pipeline="broken", plugins=with_passes(Broken), check=False)
+    assert "plugin 'test'" in caught.value.__notes__[-1]
 
 
 @pytest.mark.parametrize("level", ["O0", "O1", "O2", "O3"])

@@ -14,6 +14,7 @@ from graphopt.errors import OutputError
 from graphopt.rewriting import Application
 from graphopt.runtime import OrtRunner
 from graphopt.verify import check_equivalence, load_inputs, write_reproducer
+from graphopt.verify.reproducer_record import read_record
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) '
 GOOD, BAD = parse_model(HEAD + "{ y = Neg(x) }"), parse_model(HEAD + "{ y = Abs(x) }")
@@ -37,9 +38,11 @@ def test_a_folder_shows_the_failure_again(tmp_path):
     }
     assert [
         *("graphopt", "optimize", "original.onnx", "-o", "again.onnx", "--passes", "canonicalize,fixpoint(fuse{a=1})"),
-        *("--inputs", "inputs.npz", "--opt-bisect-limit=3", "--target", "onnxruntime"),
-    ] == shlex.split(made.command)
+        *("--inputs", "inputs.npz", "--opt-bisect-limit=3", "--target", "onnxruntime", "--seed", "0"),
+    ] == shlex.split(read_record(made.folder).optimize)
+    assert "graphopt replay ." == made.command
     record = json.loads((made.folder / "reproducer.json").read_text("utf-8"))
+    assert (1, "wrong-numbers", "graphopt replay .") == (record["format"], record["kind"], record["command"])
     assert ("neg-to-abs", "failed") == (record["application"]["rule"], record["verdict"]["status"])
     assert {"graphopt", "onnx", "onnxruntime", "python"} <= set(record["versions"])
     with OrtRunner(made.folder / "original.onnx") as runner:
