@@ -6,18 +6,31 @@ import importlib
 from typing import TYPE_CHECKING
 
 from graphopt.backends.base import Artifact, Backend, SavingBackend
+from graphopt.target import Target
 
 if TYPE_CHECKING:
     from graphopt.backends.artifact_files import beside, save_artifact
     from graphopt.backends.onnx.atomic import check_output, new_files
+    from graphopt.backends.onnx.files import save as save_onnx
 
-__all__ = ["Artifact", "Backend", "SavingBackend", "beside", "check_output", "new_files", "save_artifact"]
+__all__ = [
+    "Artifact",
+    "Backend",
+    "SavingBackend",
+    "Target",
+    "beside",
+    "check_output",
+    "new_files",
+    "save_artifact",
+    "save_onnx",
+]
 
 _HOMES = {
-    "beside": "artifact_files",
-    "check_output": "onnx.atomic",
-    "new_files": "onnx.atomic",
-    "save_artifact": "artifact_files",
+    "beside": "artifact_files:beside",
+    "check_output": "onnx.atomic:check_output",
+    "new_files": "onnx.atomic:new_files",
+    "save_artifact": "artifact_files:save_artifact",
+    "save_onnx": "onnx.files:save",
 }
 
 
@@ -25,4 +38,5 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    module, _, attribute = home.partition(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from graphopt.runtime.base import Datum, Feeds, LoadedModel, Outputs, Runner, ValueSpec, check_feeds
-from graphopt.runtime.isolation import Worker, run_isolated
+from graphopt.runtime.isolation import Worker, run_isolated, shared_worker
 
 if TYPE_CHECKING:
     from graphopt.runtime.executor import OrtExecutor
@@ -37,6 +37,7 @@ __all__ = [
     "check_feeds",
     "load_isolated",
     "run_isolated",
+    "shared_worker",
 ]
 
 _HOMES = {
