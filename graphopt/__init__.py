@@ -14,17 +14,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from graphopt.compiler import Bisection as Bisection
     from graphopt.compiler import Optimized as Optimized
     from graphopt.compiler import OptimizeReport as OptimizeReport
+    from graphopt.compiler import Replayed as Replayed
     from graphopt.compiler import Session as Session
+    from graphopt.compiler import bisect as bisect
     from graphopt.compiler import calibrate as calibrate
     from graphopt.compiler import compare as compare
+    from graphopt.compiler import compare_layers as compare_layers
     from graphopt.compiler import diff as diff
     from graphopt.compiler import lift as lift
     from graphopt.compiler import lower as lower
     from graphopt.compiler import merge_calibrations as merge_calibrations
     from graphopt.compiler import optimize as optimize
     from graphopt.compiler import reduce as reduce
+    from graphopt.compiler import replay as replay
     from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
     from graphopt.errors import GraphoptError as GraphoptError
     from graphopt.hookspecs import hookimpl as hookimpl
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
 #: What each public name is imported from, when somebody first asks for it: ``import graphopt`` itself imports nothing.
 _PUBLIC = {
+    "Bisection": "graphopt.compiler",
     "CalibrationTable": "graphopt.passes",
     "GraphBuilder": "graphopt.ir",
     "GraphoptError": "graphopt.errors",
@@ -49,11 +55,14 @@ _PUBLIC = {
     "Optimized": "graphopt.compiler",
     "PassManager": "graphopt.passes",
     "Pipeline": "graphopt.passes",
+    "Replayed": "graphopt.compiler",
     "RewritePass": "graphopt.passes",
     "Session": "graphopt.compiler",
     "any_": "graphopt.rewriting",
+    "bisect": "graphopt.compiler",
     "calibrate": "graphopt.compiler",
     "compare": "graphopt.compiler",
+    "compare_layers": "graphopt.compiler",
     "const": "graphopt.rewriting",
     "diff": "graphopt.compiler",
     "hookimpl": "graphopt.hookspecs",
@@ -63,6 +72,7 @@ _PUBLIC = {
     "op": "graphopt.rewriting",
     "optimize": "graphopt.compiler",
     "reduce": "graphopt.compiler",
+    "replay": "graphopt.compiler",
     "rewrite": "graphopt.rewriting",
     "to_graphsurgeon": "graphopt.compiler",
 }

@@ -28,11 +28,20 @@ COMMANDS = {
         "Show what is different between two models: nodes by lineage, weights, interface.",
         "difference:diff",
     ),
+    "bisect": ("Find the pass, and the rewrite in it, that makes a result wrong.", "bisection:bisect"),
+    "replay": (
+        "Run again what a reproducer folder holds, and say whether the failure shows again.",
+        "replaying:replay",
+    ),
     "reduce": ("Make a model that fails as small as possible, with the inputs that show it.", "reduction:reduce"),
     "bench": ("Measure the latency of one or several models, interleaved.", "benchmark:bench"),
     "demo": (
         "Optimize the digits classifier that ships with graphopt, and show what it brought.",
         "demonstration:demo",
+    ),
+    "plugin": (
+        "Write a package with an operator, a rule, a pass and tests, to start a plugin from.",
+        "plugin_new:plugin",
     ),
     "list": ("List what is there: passes, rules, pipelines, backends, plugins or hooks.", "listing:list_"),
 }

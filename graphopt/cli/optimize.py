@@ -11,20 +11,18 @@ from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
 from graphopt.cli.explaining import Explainer
-from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet, UsageError
+from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet
+from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.errors import PipelineError, PluginError
+from graphopt.errors import PluginError
 from graphopt.ir import Model
 from graphopt.passes import (
     Instrumentation,
     PassStatistics,
     PeakMemory,
-    Pipeline,
-    PipelineFile,
     PrintIR,
     Reproducer,
     parse_overrides,
-    read_pipeline_file,
 )
 from graphopt.plugin_manager import PluginManager
 from graphopt.report.optimize_view import optimize_view, pass_totals, refusal_table, section_view
@@ -63,8 +61,8 @@ def optimize(
     if output is not None:
         check_output(output, force=force)  # before the work, not after it
     plugins = builtin_plugins(no_plugin or ())
-    file = None if pipeline is None else _read(pipeline)
-    chosen = _pipeline(plugins, level, passes, file)
+    file = None if pipeline is None else read_pipeline(pipeline)
+    chosen = choose_pipeline(plugins, level, passes, file)
     explainer = None if explain is None else Explainer(explain, _rules(plugins))
     watchers: list[Instrumentation] = []
     if print_ir_after_all or print_ir_after_change or print_ir_dir is not None:
@@ -111,36 +109,6 @@ def optimize(
         if explainer is not None:
             applied = sum(record.stats.get(explainer.rule, 0) for record in pass_totals(result.report.passes))
             show(refusal_table(explainer.rule, explainer.refusals, applied=applied, dropped=explainer.dropped))
-
-
-def _pipeline(
-    plugins: PluginManager, level: str | None, passes: str | None, file: PipelineFile | None
-) -> Pipeline | str | None:
-    """What to run instead of a level."""
-    stated = [
-        name for name, given in (("--level", level), ("--passes", passes), ("--pipeline", file)) if given is not None
-    ]
-    if len(stated) > 1 and not (level is not None and file is not None and file.text is None):
-        raise UsageError(f"{' and '.join(stated)} each say what to run; state one of them")
-    if file is None:
-        return passes
-    return file.build(plugins.passes, asked.LEVEL if level is None else level)
-
-
-def _read(path: Path) -> PipelineFile:
-    """A pipeline file; what it states and the check cannot follow is an error, not something to pass over."""
-    file = read_pipeline_file(path)
-    stated = {
-        "check.rtol": file.check.rtol,
-        "check.atol": file.check.atol,
-        "check.samples": file.check.samples,
-        "inputs.shapes": file.inputs.shapes,
-        "inputs.dims": file.inputs.dims,
-    }
-    for name, value in stated.items():
-        if value:
-            raise PipelineError(f"pipeline file {str(path)!r}: graphopt optimize can't follow {name}; take it out")
-    return file
 
 
 def _save_again(model: Model, path: Path) -> None:

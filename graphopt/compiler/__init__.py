@@ -15,36 +15,50 @@ from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import Optimized, OptimizeReport
 
 if TYPE_CHECKING:
+    from graphopt.compiler.bisecting import bisect
+    from graphopt.compiler.bisection import Bisection
     from graphopt.compiler.calibrating import calibrate, merge_calibrations
     from graphopt.compiler.differing import diff
+    from graphopt.compiler.layers import compare_layers
     from graphopt.compiler.reducing import reduce
+    from graphopt.compiler.replaying import Replayed, replay
     from graphopt.compiler.running import Session, compare
 
 __all__ = [
+    "Bisection",
     "Environment",
     "OptimizeReport",
     "Optimized",
+    "Replayed",
     "Session",
+    "bisect",
     "calibrate",
     "compare",
+    "compare_layers",
     "diff",
     "lift",
     "lower",
     "merge_calibrations",
     "optimize",
     "reduce",
+    "replay",
     "to_graphsurgeon",
 ]
 
 
 #: Where names are that import much (ONNX Runtime, say), and so are imported when somebody asks for them.
 _HOMES = {
+    "Bisection": "bisection",
+    "Replayed": "replaying",
     "Session": "running",
+    "bisect": "bisecting",
     "calibrate": "calibrating",
     "compare": "running",
+    "compare_layers": "layers",
     "diff": "differing",
     "merge_calibrations": "calibrating",
     "reduce": "reducing",
+    "replay": "replaying",
 }
 
 
