@@ -64,5 +64,6 @@ def parse_text(text: str, *, source: str = "model text") -> ModelProto:
     try:
         return onnx.parser.parse_model(text)
     except onnx.parser.ParseError as err:
-        reason = " ".join(str(err).split())
+        said = err.args[0] if err.args else ""
+        reason = " ".join((said.decode(errors="replace") if isinstance(said, bytes) else str(said)).split())
         raise ModelError(f"{source} is not ONNX text: {reason}; see onnx.parser for the syntax") from err
