@@ -39,28 +39,43 @@ class PatternGuard:
 
 
 def pattern_guards(pattern: Pattern) -> Iterator[PatternGuard]:
-    """Yield the guards of a pattern, each with the pattern that lacks it."""
-    yield from _guards(pattern, lambda other: other, is_root=True, names=set())
+    """Yield the guards of a pattern, each with the pattern that lacks it.
+
+    Example:
+        >>> from graphopt.rewriting import any_, const, op
+        >>> [guard.what for guard in pattern_guards(op.Relu(op.MatMul(any_("x"), const("w"))))][:2]
+        ['MatMul of Relu: no other users', 'MatMul of Relu: no graph output']
+    """
+    yield from _guards(pattern, lambda other: other, outer="", names=set())
 
 
 _Rebuild = Callable[[Pattern], Pattern]
 
 
-def _guards(pattern: Pattern, rebuild: _Rebuild, *, is_root: bool, names: set[str]) -> Iterator[PatternGuard]:
+def _guards(pattern: Pattern, rebuild: _Rebuild, *, outer: str, names: set[str]) -> Iterator[PatternGuard]:
+    """Guards of a part of a pattern.
+
+    Args:
+        pattern: the part.
+        rebuild: makes the whole pattern with another part here.
+        outer: operators around it, the nearest first, each with " of " before it.
+        names: names met so far, which are added to.
+    """
     match pattern:
         case OneOf():
             for index, choice in enumerate(pattern.choices):
-                inside = _in_choice(pattern, index, rebuild)
-                yield from _guards(choice, inside, is_root=is_root, names=set(names) if is_root else names)
+                known = names if outer else set(names)
+                yield from _guards(choice, _in_choice(pattern, index, rebuild), outer=outer, names=known)
         case OpPattern():
-            yield from _of_node(pattern, rebuild, is_root=is_root)
+            yield from _of_node(pattern, rebuild, outer)
+            here = f" of {'|'.join(pattern.ops)}{outer}"
             for index, item in enumerate(pattern.inputs):
-                yield from _guards(item, _in_input(pattern, index, rebuild), is_root=False, names=names)
+                yield from _guards(item, _in_input(pattern, index, rebuild), outer=here, names=names)
         case Const():
-            yield from _of_constant(pattern, rebuild)
+            yield from _of_constant(pattern, rebuild, outer)
         case Any() if pattern.name in names:
             other = replace(pattern, name=f"{pattern.name}'")
-            yield PatternGuard("name", f"{pattern.name} is the same value twice", rebuild(other))
+            yield PatternGuard("name", f"{pattern.name}{outer}: the same value twice", rebuild(other))
         case Any():
             names.add(pattern.name)
 
@@ -80,8 +95,9 @@ def _in_input(pattern: OpPattern, index: int, rebuild: _Rebuild) -> _Rebuild:
     return made
 
 
-def _of_node(pattern: OpPattern, rebuild: _Rebuild, *, is_root: bool) -> Iterator[PatternGuard]:
-    text, schemas = "|".join(pattern.ops), [schema for op in pattern.ops for schema in _versions(op)]
+def _of_node(pattern: OpPattern, rebuild: _Rebuild, outer: str) -> Iterator[PatternGuard]:
+    schemas = [schema for op in pattern.ops for schema in _versions(op)]
+    text = f"{'|'.join(pattern.ops)}{outer}"
     for name, test in pattern.attributes:
         others = tuple(item for item in pattern.attributes if item != (name, test))
         yield PatternGuard("attribute", f"{text}: {name}", rebuild(_changed(pattern, attributes=others)))
@@ -89,7 +105,7 @@ def _of_node(pattern: OpPattern, rebuild: _Rebuild, *, is_root: bool) -> Iterato
         yield PatternGuard("scope", f"{text}: no references", rebuild(_changed(pattern, waived="references")))
     if not pattern.has_tail and any(schema.max_inputs > len(pattern.inputs) for schema in schemas):
         yield PatternGuard("input", f"{text}: no further inputs", rebuild(_changed(pattern, waived="further inputs")))
-    if is_root or pattern.shared:
+    if not outer or pattern.shared:
         return
     several = any(schema.max_outputs > 1 for schema in schemas)
     for name, kind in _INNER.items():
@@ -97,15 +113,17 @@ def _of_node(pattern: OpPattern, rebuild: _Rebuild, *, is_root: bool) -> Iterato
             yield PatternGuard(kind, f"{text}: no {name}", rebuild(_changed(pattern, waived=name)))
 
 
-def _of_constant(pattern: Const, rebuild: _Rebuild) -> Iterator[PatternGuard]:
+def _of_constant(pattern: Const, rebuild: _Rebuild, outer: str) -> Iterator[PatternGuard]:
+    text = f"{pattern.name}{outer}"
     values = (pattern.name, pattern.optional, pattern.scalar, pattern.equal_to)
-    yield PatternGuard("constant", f"{pattern.name}: no default of an input", rebuild(_Default(*values)))
-    yield PatternGuard("constant", f"{pattern.name}: constant", rebuild(Any(pattern.name, pattern.optional)))
+    yield PatternGuard("constant", f"{text}: no default of an input", rebuild(_Default(*values)))
+    yield PatternGuard("constant", f"{text}: constant", rebuild(Any(pattern.name, pattern.optional)))
     if pattern.scalar:
-        yield PatternGuard("shape", f"{pattern.name}: one element", rebuild(replace(pattern, scalar=False)))
+        yield PatternGuard("shape", f"{text}: one element", rebuild(replace(pattern, scalar=False)))
     if pattern.equal_to is not None:
-        what = f"{pattern.name}: equal to {pattern.equal_to:g}"
-        yield PatternGuard("numbers", what, rebuild(replace(pattern, equal_to=None)))
+        yield PatternGuard(
+            "numbers", f"{text}: equal to {pattern.equal_to:g}", rebuild(replace(pattern, equal_to=None))
+        )
 
 
 def has_attributes(op: str) -> bool:

@@ -77,7 +77,7 @@ def test_what_the_kit_has_against_the_real_rule_too_does_not_count():
 
 def test_a_mutant_that_fails_is_caught():
     computed = made("(float[2,3] x) => (float[2,3] y) { c = Less(x, x) a = Neg(x) y = Where(c, a, x) }", (2, 3))
-    found = verdict_on("resolve-constant-where: constant: condition: constant", computed)
+    found = verdict_on("resolve-constant-where: constant: condition of Where: constant", computed)
     assert "caught" == found.state
     assert "which is not constant" in found.reason
 
@@ -88,7 +88,7 @@ def test_a_default_that_a_caller_overrides_is_caught():
     )
     feeds = {**overridden.feeds[0], "c": np.array([False])}
     found = verdict_on(
-        "resolve-constant-where: constant: condition: no default of an input",
+        "resolve-constant-where: constant: condition of Where: no default of an input",
         GeneratedModel(overridden.proto, (feeds,)),
     )
     assert "caught" == found.state
@@ -101,7 +101,7 @@ def test_more_arithmetic_is_told():
         { z = Conv(x, w) y = Mul(z, c) }""",
         (1, 2, 4, 4),
     )
-    found = verdict_on("fold-multiplication: use: Conv|ConvTranspose|Gemm: no graph output", shared)
+    found = verdict_on("fold-multiplication: use: Conv|ConvTranspose|Gemm of Mul: no graph output", shared)
     assert ("reached", "costs more on 1") == (found.state, found.reason)
 
 
