@@ -77,9 +77,12 @@ class ConstantsToInitializers(Pass):
             constant = constant_of_node(node)
             if constant is None:
                 continue
-            home = cast(Graph, node.graph)
+            home, site = cast(Graph, node.graph), node.output.name
+            if not ctx.applications.admits(self.name, site):
+                continue
             put_constant(node.output, constant, home)
             home.erase(node)
+            ctx.applications.record(self.name, site)
             count += 1
         return PassResult(changed=count > 0, stats={"constants": count} if count else {})
 
@@ -102,7 +105,8 @@ class InitializersToConstants(Pass):
         for inner in list(graph.walk_graphs()):
             first = next(iter(inner.nodes), None)
             for value in inner.initializers():
-                if value.is_input or not _fits(value, inner):
+                site = value.name
+                if value.is_input or not _fits(value, inner) or not ctx.applications.admits(self.name, site):
                     continue
                 node = _constant_node(value)
                 if first is None:
@@ -110,6 +114,7 @@ class InitializersToConstants(Pass):
                 else:
                     inner.insert_before(first, node)
                 _hand_over(value, node.output, inner)
+                ctx.applications.record(self.name, site)
                 count += 1
         return PassResult(changed=count > 0, stats={"constants": count} if count else {})
 

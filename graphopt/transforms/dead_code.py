@@ -7,14 +7,17 @@ holds them is met, so that values captured only by dead nodes are dead when the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar, Final, cast
 
 from graphopt.ir import FunctionKey, Graph, Model, Node
 from graphopt.passes import Pass, PassContext, PassResult
+from graphopt.rewriting import Applications
 
 __all__ = ["EliminateDeadCode", "RemoveUnusedFunctions"]
 
+_NAME: Final = "eliminate-dead-code"
 #: Operators whose number of outputs is part of what they mean: the training form of BatchNormalization, the cache of Attention. ONNX
 #: Runtime's MaxPool has one kernel with and one without indices, which take NaN and negative infinity otherwise.
 _COUNT_HAS_MEANING = frozenset({"Attention", "BatchNormalization", "MaxPool"})
@@ -27,7 +30,7 @@ class EliminateDeadCode(Pass):
     Inputs and outputs of the graph stay. A constant that callers may override stays too: it is an input. Exact; idempotent.
     """
 
-    name: ClassVar[str] = "eliminate-dead-code"
+    name: ClassVar[str] = _NAME
     keeps_types: ClassVar[bool] = True
     idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
@@ -35,28 +38,43 @@ class EliminateDeadCode(Pass):
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Sweep a graph and its subgraphs once."""
         counts: Counter[str] = Counter()
-        _sweep(graph, counts)
+        _sweep(graph, counts, ctx.applications)
         return PassResult(changed=bool(counts), stats=dict(counts))
 
 
-def _sweep(graph: Graph, counts: Counter[str]) -> None:
+def _sweep(graph: Graph, counts: Counter[str], applications: Applications) -> None:
     for node in reversed(graph.nodes):
         outputs = node.outputs
         for value in outputs:
             if value._uses or value.graph_outputs:
                 break
         else:
-            if outputs:
-                graph.erase(node)
+            if outputs and applications.admits(_NAME, outputs[0].name):
+                applications.record(_NAME, _erase(node, graph))
                 counts["nodes"] += 1
                 continue
-        if node.subgraphs and len(outputs) > 1 and (removed := _remove_subgraph_outputs(node)):
-            counts["outputs"] += removed
+        if node.subgraphs and len(outputs) > 1:
+            _note_outputs(node, _remove_subgraph_outputs, counts, applications)
         for inner in node.subgraphs:
-            _sweep(inner, counts)
-        if len(outputs) > 1 and (dropped := _drop_outputs(node)):
-            counts["outputs"] += dropped
-    _drop_constants(graph, counts)
+            _sweep(inner, counts, applications)
+        if len(outputs) > 1:
+            _note_outputs(node, _drop_outputs, counts, applications)
+    _drop_constants(graph, counts, applications)
+
+
+def _note_outputs(node: Node, drop: Callable[[Node], int], counts: Counter[str], applications: Applications) -> None:
+    """Drop outputs, and note it."""
+    site = node.outputs[0].name
+    if applications.admits(_NAME, site) and (dropped := drop(node)):
+        counts["outputs"] += dropped
+        applications.record(_NAME, site)
+
+
+def _erase(node: Node, graph: Graph) -> str:
+    """Erase a node; the name of its first output."""
+    site = node.outputs[0].name
+    graph.erase(node)
+    return site
 
 
 def _remove_subgraph_outputs(node: Node) -> int:
@@ -102,15 +120,16 @@ def _drop_outputs(node: Node) -> int:
     return dropped
 
 
-def _drop_constants(graph: Graph, counts: Counter[str]) -> None:
+def _drop_constants(graph: Graph, counts: Counter[str], applications: Applications) -> None:
     dead = [value for value in graph.initializers() if not value.is_used and not value.is_input]  # inputs are a promise
     if not dead:
         return
     named = _names_in_annotations(graph)
     for value in dead:
-        if value.name in named:
+        if value.name in named or not applications.admits(_NAME, value.name):
             continue
         graph.remove_initializer(value)
+        applications.record(_NAME, value.name)
         counts["constants"] += 1
 
 

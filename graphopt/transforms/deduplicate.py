@@ -45,9 +45,12 @@ class DeduplicateConstants(Pass):
         for group in _equal_groups(value for inner in graphs for value in inner.initializers() if _is_plain(value)):
             for old, new in _merges(group, self.min_outer_bytes):
                 assert old.const is not None
+                if not ctx.applications.admits(self.name, old.name):
+                    continue
                 saved += old.const.nbytes
                 merged += 1
                 _merge(old, new)
+                ctx.applications.record(self.name, old.name)
         return PassResult(changed=merged > 0, stats={"constants": merged, "bytes": saved} if merged else {})
 
 
