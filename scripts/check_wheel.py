@@ -22,6 +22,15 @@ REQUIRED = (
     "graphopt/data/__init__.py",
     "graphopt/data/digits_cnn.onnx",
     "graphopt/data/digits_test.npz",
+    "graphopt/plugin_manager/template/README.md.in",
+    "graphopt/plugin_manager/template/fusion.py.in",
+    "graphopt/plugin_manager/template/gitignore.in",
+    "graphopt/plugin_manager/template/init.py.in",
+    "graphopt/plugin_manager/template/operator.py.in",
+    "graphopt/plugin_manager/template/pyproject.toml.in",
+    "graphopt/plugin_manager/template/test.yml.in",
+    "graphopt/plugin_manager/template/test_fusion.py.in",
+    "graphopt/plugin_manager/template/test_operator.py.in",
 )
 """Files without which an installed graphopt does not work."""
 

@@ -37,6 +37,13 @@ def test_wheel_holds_every_module(names: list[str]) -> None:
     assert modules <= set(names)
 
 
+def test_every_template_is_asked_for() -> None:
+    """An installed graphopt writes new plugins too."""
+    folder = Path("graphopt", "plugin_manager", "template")
+    found = {(folder / path.name).as_posix() for path in Path(ROOT, folder).iterdir()}
+    assert found == {name for name in REQUIRED if "/template/" in name}
+
+
 @pytest.mark.parametrize("name", REQUIRED)
 def test_missing_file_is_noticed(name: str) -> None:
     """Each file that an installation needs is asked for."""
