@@ -10,6 +10,7 @@ import typer
 
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.feeding import feeds_of_model
+from graphopt.cli.layers import LayerOutput, compare_by_layer
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, Quiet, Seed, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, opener_for
@@ -20,6 +21,7 @@ from graphopt.report.latency_view import LatencyRow, latency_rows
 from graphopt.runtime import RunOptions
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.latency import measure_latency
+from graphopt.verify.attribution import LayerOptions
 from graphopt.verify.check import check_equivalence
 from graphopt.verify.hints import model_hints
 from graphopt.verify.opening import CheckOptions
@@ -58,11 +60,26 @@ def compare(
         str,
         typer.Option("--backend", metavar="NAME", help="What runs B; A runs in ONNX Runtime."),
     ] = DEFAULT_BACKEND,
+    by_layer: Annotated[
+        bool, typer.Option("--by-layer", help="Compare inner values too: where the error starts and how it grows.")
+    ] = False,
+    memory: Annotated[
+        int, typer.Option("--memory", metavar="MB", min=1, help="What inner values may take at a time.")
+    ] = 256,
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Where a page with a plot of the layers goes.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the page if it is there.")] = False,
     no_plugin: NoPlugin = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> int:
     """Compare two models: outputs on the same inputs, and latency."""
+    if page is not None and not by_layer:
+        raise UsageError("--html is a page about inner values; add --by-layer")
+    if by_layer and (two is None or backend != DEFAULT_BACKEND):
+        raise UsageError("--by-layer compares two models in ONNX Runtime; name two models, without --backend")
     if two is None and backend == DEFAULT_BACKEND:
         raise UsageError("there is one model and one runtime; name another model, or another runtime with --backend")
     other = one if two is None else two
@@ -70,6 +87,13 @@ def compare(
     environment = Environment(builtin_plugins(no_plugin or ()))
     options = CheckOptions(seed=seed, samples=samples)
     numerics: Numerics = Reassociates(rtol) if rtol else Exact()
+    if by_layer:
+        brought = (
+            feeds_of_model(one, environment=environment, inputs=inputs, seed=seed, sizes=bound) if bound else inputs
+        )
+        layers = LayerOptions(rtol=rtol, seed=seed, memory=memory << 20)
+        output = LayerOutput(page, force=force, as_json=as_json, quiet=quiet)
+        return compare_by_layer(one, other, environment, inputs=brought, options=layers, output=output)
     with (
         progress(f"comparing {one} and {other}", wanted=not (quiet or as_json)) as tell,
         RunnableFile(one, DEFAULT_BACKEND, environment) as first,
