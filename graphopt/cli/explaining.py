@@ -1,14 +1,14 @@
-"""``--explain RULE[@NODE]``: where a rule was tried and why it did not apply."""
+"""``--explain RULE[@NODE]``: where a rule was tried, and where and why it stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphopt.errors import PipelineError
-from graphopt.ir import Node
+from graphopt.ir import Model, Node
 from graphopt.passes import suggestion
-from graphopt.rewriting import NoMatch, Rule
+from graphopt.rewriting import NoMatch, Rule, diagnose
 
 __all__ = ["Explainer", "Refusal"]
 
@@ -24,36 +24,44 @@ class Refusal:
         rule: the rule.
         node: name of the node, or of its first output.
         op: its operator.
+        where: path from the node to the part that did not match, with the name of the value there.
+        part: what must be there, as in the pattern.
         reason: why not.
+        origins: the nodes of the original model that it stands for.
     """
 
     rule: str
     node: str
     op: str
+    where: str
+    part: str
     reason: str
+    origins: tuple[str, ...] = ()
 
 
 class Explainer:
-    """Collects why a rule did not apply.
+    """Collects where and why a rule did not apply.
 
     Args:
-        wanted: ``RULE`` or ``RULE@NODE``; the node is named by itself or by one of its outputs.
-        rules: names of all rules.
+        wanted: ``RULE`` or ``RULE@NODE``; the node is named by itself, by one of its outputs, or by a node of the original model that it
+            stands for.
+        rules: patterns of all rules, by name.
 
     Attributes:
         refusals: what was found, each candidate with its last reason.
         dropped: how many more there were.
+        pattern: what the rule looks for.
 
     Raises:
         PipelineError: if there is no such rule.
     """
 
-    def __init__(self, wanted: str, rules: Iterable[str]) -> None:
+    def __init__(self, wanted: str, rules: Mapping[str, str]) -> None:
         self.rule, _, self.node = wanted.partition("@")
-        known = set(rules)
-        if self.rule not in known:
-            hint = suggestion(self.rule, known) or ";"
+        if self.rule not in rules:
+            hint = suggestion(self.rule, rules) or ";"
             raise PipelineError(f"unknown rule {self.rule!r}{hint} known rules: graphopt list rules")
+        self.pattern = rules[self.rule]
         self._found: dict[Node, Refusal] = {}
         self.dropped = 0
 
@@ -64,14 +72,29 @@ class Explainer:
         if node not in self._found and len(self._found) >= _KEPT:
             self.dropped += 1
             return
-        self._found[node] = Refusal(rule.name, _names(node)[0], node.op, str(reason))
+        stop = diagnose(rule, node, reason)
+        name = node.name or (node.outputs[0].name if node.outputs else "") or node.op
+        self._found[node] = Refusal(rule.name, name, node.op, stop.where, stop.part, stop.reason, node.lineage.names())
 
     @property
     def refusals(self) -> list[Refusal]:
         """What was found, in the order of the graph."""
         return list(self._found.values())
 
+    def hint(self, model: Model, *, applied: int) -> str:
+        """Why the node that is asked for was no candidate, ``""`` when it was or none is asked for."""
+        if not self.node or self._found or applied:
+            return ""
+        for owner in model.owners():
+            for node in owner.graph.walk():
+                if self.node in _names(node):
+                    return f"{self.node!r} is a {node.op}, at which the rule does not begin, or no pass that has the rule ran"
+        return f"no node of the result is or comes from {self.node!r}; names of nodes: graphopt inspect, --print-ir-after-change"
 
-def _names(node: Node) -> list[str]:
-    names = [node.name, *(value.name for value in node.outputs)]
-    return [name for name in names if name] or [node.op]
+
+def _names(node: Node) -> set[str]:
+    names = {node.name, *node.lineage.names()}
+    for value in node.outputs:
+        names.add(value.name)
+        names.update(value.lineage.names())
+    return names - {""}

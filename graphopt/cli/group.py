@@ -60,8 +60,16 @@ def _without_types_of_flags(params: list[Any]) -> list[Any]:
     return params
 
 
+#: Options that may stand alone, and what they mean then; a value follows behind ``=``.
+_ALONE = {"--remarks": "all"}
+
+
 class _Command(TyperCommand):
     """A command whose help says no more than it must."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - types of a private module of typer
+        """Read the arguments."""
+        return super().parse_args(ctx, [f"{item}={_ALONE[item]}" if item in _ALONE else item for item in args])
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - types of a private module of typer
         """All parameters."""

@@ -11,9 +11,10 @@ from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
 from graphopt.cli.explaining import Explainer
-from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet
+from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet, UsageError
 from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline
 from graphopt.cli.terminal import progress, show, write_json
+from graphopt.compiler.remarks import Remarks
 from graphopt.errors import PluginError
 from graphopt.ir import Model
 from graphopt.passes import (
@@ -25,9 +26,12 @@ from graphopt.passes import (
     parse_overrides,
 )
 from graphopt.plugin_manager import PluginManager
-from graphopt.report.optimize_view import optimize_view, pass_totals, refusal_table, section_view
+from graphopt.report.optimize_view import optimize_view, pass_totals, section_view
+from graphopt.report.remarks_view import made_table, missed_table, refusal_table
 
 __all__ = ["optimize"]
+
+_REMARKS = ("made", "missed", "all")
 
 
 def optimize(
@@ -48,6 +52,7 @@ def optimize(
     as_json: AsJson = False,
     quiet: Quiet = False,
     explain: asked.Explain = None,
+    remarks: asked.Remarks = None,
     time_passes: asked.TimePasses = False,
     pass_statistics: asked.PassStatistics = False,
     print_ir_after_all: asked.PrintAll = False,
@@ -64,6 +69,9 @@ def optimize(
     file = None if pipeline is None else read_pipeline(pipeline)
     chosen = choose_pipeline(plugins, level, passes, file)
     explainer = None if explain is None else Explainer(explain, _rules(plugins))
+    if remarks not in (None, *_REMARKS):
+        raise UsageError(f"--remarks={remarks} is not understood; expected one of: {', '.join(_REMARKS)}")
+    collected = None if remarks is None else Remarks()
     watchers: list[Instrumentation] = []
     if print_ir_after_all or print_ir_after_change or print_ir_dir is not None:
         watchers.append(PrintIR("all" if print_ir_after_all else "change", folder=print_ir_dir))
@@ -89,6 +97,7 @@ def optimize(
             bisect_limit=opt_bisect_limit,
             verify_each=verify_each,
             explain=explainer,
+            remarks=collected,
             reproducer=reproducer,
             plugins=plugins,
         )
@@ -100,7 +109,9 @@ def optimize(
     plain = result.report.to_dict() | {"files": [str(path) for path in files]}
     sections = _sections(plugins, plain)
     if as_json:
-        more = {} if explainer is None else {"explained": explainer.refusals}
+        more: dict[str, object] = {} if explainer is None else {"explained": explainer.refusals}
+        if collected is not None and remarks is not None:
+            more["remarks"] = collected.to_dict(remarks)
         write_json(plain | ({"sections": sections} if sections else {}) | more)
     elif not quiet:
         show(optimize_view(result.report, by_time=time_passes, statistics=pass_statistics, files=files))
@@ -108,7 +119,14 @@ def optimize(
             show(section_view(title, text))
         if explainer is not None:
             applied = sum(record.stats.get(explainer.rule, 0) for record in pass_totals(result.report.passes))
-            show(refusal_table(explainer.rule, explainer.refusals, applied=applied, dropped=explainer.dropped))
+            hint = explainer.hint(result.model, applied=applied)
+            found, dropped = explainer.refusals, explainer.dropped
+            show(refusal_table(explainer.rule, explainer.pattern, found, applied=applied, dropped=dropped, hint=hint))
+        if collected is not None:
+            if remarks in ("made", "all"):
+                show(made_table(collected.made))
+            if remarks in ("missed", "all"):
+                show(missed_table(collected.missed))
 
 
 def _save_again(model: Model, path: Path) -> None:
@@ -131,5 +149,5 @@ def _sections(plugins: PluginManager, report: Mapping[str, object]) -> dict[str,
     return found
 
 
-def _rules(plugins: PluginManager) -> set[str]:
-    return {str(row["name"]) for row in plugins.describe("rules")}
+def _rules(plugins: PluginManager) -> dict[str, str]:
+    return {str(row["name"]): str(row["pattern"]) for row in plugins.describe("rules")}

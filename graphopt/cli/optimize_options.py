@@ -24,6 +24,7 @@ __all__ = [
     "PrintAll",
     "PrintChange",
     "PrintDir",
+    "Remarks",
     "Reproducer",
     "Settings",
     "Target",
@@ -100,7 +101,21 @@ Check: TypeAlias = Annotated[
 
 Explain: TypeAlias = Annotated[
     str | None,
-    _option(_INSIDE, "--explain", metavar="RULE[@NODE]", text="Show where a rule did not apply, and why."),
+    _option(
+        _INSIDE,
+        "--explain",
+        metavar="RULE[@NODE]",
+        text="Show where a rule was tried, and where in its pattern it stopped and why.",
+    ),
+]
+Remarks: TypeAlias = Annotated[
+    str | None,
+    _option(
+        _INSIDE,
+        "--remarks",
+        metavar="=made|missed|all",
+        text="List rewrites that were made, and those that were missed and why; alone it means all.",
+    ),
 ]
 TimePasses: TypeAlias = Annotated[
     bool, _option(_INSIDE, "--time-passes", text="Show how long each pass took, slowest first.")

@@ -12,16 +12,17 @@ from graphopt.compiler.arguments import check_arguments, check_disabled
 from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.owners import name_plugin
+from graphopt.compiler.remarks import Remarks
 from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
 from graphopt.errors import VerificationError
-from graphopt.ir import Model
+from graphopt.ir import Model, Node
 from graphopt.numerics import Numerics
 from graphopt.passes import Instrumentation, Pipeline
 from graphopt.passes.dumps import Reproducer
 from graphopt.passes.verify_each import VerifyEach
 from graphopt.plugin_manager import PluginManager
-from graphopt.rewriting import EVERYWHERE, Applications, Explain
+from graphopt.rewriting import EVERYWHERE, Applications, Explain, NoMatch, Rule
 
 __all__ = ["optimize"]
 
@@ -44,6 +45,7 @@ def optimize(
     bisect_limit: int | None = None,
     verify_each: bool = False,
     explain: Explain | None = None,
+    remarks: Remarks | None = None,
     reproducer: str | os.PathLike[str] | None = None,
     plugins: PluginManager | None = None,
 ) -> Optimized:
@@ -65,6 +67,7 @@ def optimize(
         bisect_limit: stop after this many rewrites.
         verify_each: check the invariants of the IR after each pass, what each pass declares, and (with ``check``) its numbers.
         explain: told of each candidate at which a rule did not apply.
+        remarks: collects the rewrites that were made, and those that were missed.
         reproducer: folder for what is needed to replay a failed check or pass.
         plugins: where passes, frontends and backends come from; built-in and installed ones by default.
 
@@ -112,6 +115,8 @@ def optimize(
         rules,
         bisect_limit,
     )
+    if remarks is not None:
+        work.trace, work.explain = remarks.trace, _both(explain, remarks)
     again = None if reproducer is None else Path(reproducer)
     with ExitStack() as stack:
         work.instrumentations = (
@@ -145,6 +150,17 @@ def optimize(
     report.ops_after = count_ops(model)
     report.bytes_after = model.constant_bytes
     return Optimized(model, report, environment.backend(target))
+
+
+def _both(explain: Explain | None, remarks: Remarks) -> Explain:
+    """Tells both of a candidate."""
+
+    def tell(rule: Rule, node: Node, reason: NoMatch) -> None:
+        remarks(rule, node, reason)
+        if explain is not None:
+            explain(rule, node, reason)
+
+    return tell
 
 
 def _checks_of_each_pass(

@@ -15,14 +15,12 @@ from graphopt.report.layout import columns, facts, printable
 from graphopt.report.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
-    from graphopt.cli.explaining import Refusal
     from graphopt.compiler import OptimizeReport
 
 __all__ = [
     "optimize_view",
     "pass_table",
     "pass_totals",
-    "refusal_table",
     "section_view",
     "statistics_table",
     "time_table",
@@ -88,23 +86,6 @@ def statistics_table(records: Iterable[PassRecord]) -> RenderableType:
 
 def _bytes_or_nothing(size: int | None) -> str:
     return "?" if size is None else bytes_text(size)
-
-
-def refusal_table(rule: str, refusals: Sequence[Refusal], *, applied: int, dropped: int = 0) -> RenderableType:
-    """Where a rule did not apply, and why.
-
-    Args:
-        rule: the rule.
-        refusals: candidates, each with the last reason: a rule that applied is tried there again.
-        applied: how often it did apply.
-        dropped: how many more candidates there were.
-    """
-    parts: list[RenderableType] = ["", Text(f"{rule} applied {applied:,} times")]
-    if refusals:
-        parts.append(columns(("node", "operator", "why not (again)"), [(r.node, r.op, r.reason) for r in refusals]))
-    if dropped:
-        parts.append(Text(f"and {dropped:,} more"))
-    return Group(*parts)
 
 
 def section_view(title: str, text: str) -> RenderableType:
