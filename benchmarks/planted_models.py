@@ -153,7 +153,7 @@ def twins(blocks: int = 332, *, odd: int = 40) -> Model:
             early = b.Concat(b.Softmax(x, axis=0, name="early"), x, axis=0, name="kept")
             late = x
         x = b.Add(x, np.float32(block % 7 - 3), name=f"add{block}")
-        x = b.Mul(b.Sin(x, name=f"sin{block}"), np.float32(1.5), name=f"mul{block}")
+        x = b.Mul(b.Neg(x, name=f"neg{block}"), np.float32(1.0 + block % 3 / 100), name=f"mul{block}")
     x = b.Add(x, b.Softmax(late, axis=1, name="late"), name="sum")
     b.output(b.Concat(x, early, axis=0, name="all"), "y", DType.FLOAT, [3 * WIDTH, WIDTH])
     return b.build()

@@ -5,12 +5,13 @@ They are drawn once, the same ones on every run, and kept in the folder for temp
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,36 +19,40 @@ from hypothesis import strategies as st
 
 from benchmarks.guards.guard import Unit
 from benchmarks.measure import ROOT, versions
+from graphopt.rewriting import Rule
 from graphopt.testing import GeneratedModel, graphs_matching, models, near_misses
 
 __all__ = ["collect", "models_for"]
 
 
 def models_for(unit: Unit, count: int) -> list[GeneratedModel]:
-    """Return models for a rule or pass, those that it matches first.
+    """Return models for a rule or pass: those that it matches, near misses, and any models, which are the same for all.
 
     Args:
         unit: the rule or pass.
-        count: how many of each kind to draw; rules have three kinds, passes one, of which as many are drawn as of three.
+        count: how many of each of the three kinds; a pass that is not made of rules has the last kind only.
     """
-    path = _folder() / f"{unit.name}-{count}-{_digest(unit)}.pickle"
+    found: list[GeneratedModel] = []
+    if unit.rule is not None:
+        source = _source_of(unit.rule)
+        found += _kept(f"matching-{unit.name}", count, functools.partial(graphs_matching, unit.rule), source)
+        found += _kept(f"near-{unit.name}", count, functools.partial(near_misses, unit.rule), source)
+    return [*found, *_kept("any", count, models)]
+
+
+def _kept(
+    name: str, count: int, strategy: Callable[[], st.SearchStrategy[GeneratedModel]], source: bytes = b""
+) -> list[GeneratedModel]:
+    """Examples of a strategy, from the folder for temporary files if they are there."""
+    path = _folder() / f"{name}-{count}-{_digest(source)}.pickle"
     if path.exists():
-        found: list[GeneratedModel] = pickle.loads(path.read_bytes())
-        return found
-    found = [model for strategy, wanted in _strategies(unit, count) for model in collect(strategy, wanted)]
+        kept: list[GeneratedModel] = pickle.loads(path.read_bytes())
+        return kept
+    found = collect(strategy(), count)
     scratch = path.with_suffix(f".{os.getpid()}")
     scratch.write_bytes(pickle.dumps(found))
     scratch.replace(path)
     return found
-
-
-def _strategies(unit: Unit, count: int) -> Iterator[tuple[st.SearchStrategy[GeneratedModel], int]]:
-    if unit.rule is None:
-        yield models(), 3 * count
-        return
-    yield graphs_matching(unit.rule), count
-    yield near_misses(unit.rule), count
-    yield models(), count
 
 
 def collect(strategy: st.SearchStrategy[GeneratedModel], count: int) -> list[GeneratedModel]:
@@ -76,12 +81,15 @@ def _folder() -> Path:
     return folder
 
 
-def _digest(unit: Unit) -> str:
-    """What the models depend on: strategies, the rule, and the packages that make and run models."""
-    found = hashlib.sha256(repr(sorted(versions().items())).encode())
-    for path in sorted((ROOT / "graphopt" / "testing").rglob("*.py")):
+def _source_of(rule: Rule) -> bytes:
+    path = inspect.getsourcefile(getattr(rule, "body", None) or type(rule))
+    return b"" if path is None else Path(path).read_bytes()
+
+
+def _digest(source: bytes) -> str:
+    """What models depend on: the strategies, a rule, and the packages that make and run models."""
+    found = hashlib.sha256(repr(sorted(versions().items())).encode() + source)
+    folder = ROOT / "graphopt" / "testing"
+    for path in (folder / "generated.py", *sorted((folder / "strategies").rglob("*.py"))):
         found.update(path.read_bytes())
-    source = inspect.getsourcefile(getattr(unit.rule, "body", None) or type(unit.rule or unit.pass_class))
-    if source is not None:
-        found.update(Path(source).read_bytes())
     return found.hexdigest()[:16]
