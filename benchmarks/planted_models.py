@@ -52,7 +52,7 @@ def _const(value: Value) -> Array:
     return array
 
 
-def transformer(blocks: int = 27, *, odd: int = 16) -> Model:
+def transformer(blocks: int = 33, *, odd: int = 20) -> Model:
     """Attention with heads by Reshape and Transpose, shapes computed, then a Gelu by Erf. The odd block scales by 3."""
     rng = np.random.default_rng(0)
     b = GraphBuilder(opset=17, name="transformer")
@@ -91,7 +91,7 @@ def _gelu(b: GraphBuilder, x: Value, rng: np.random.Generator, block: int) -> Va
     return b.MatMul(y, _random(rng, WIDTH, WIDTH) * np.float32(0.1), name=f"down{block}")
 
 
-def branches(blocks: int = 84, *, odd: int = 50) -> Model:
+def branches(blocks: int = 93, *, odd: int = 57) -> Model:
     """Blocks with an If whose branches capture two values, and a Loop in every fourth. A branch of the odd block multiplies."""
     b = GraphBuilder(opset=17, name="branches")
     x = b.input("x", DType.FLOAT, [WIDTH])

@@ -10,9 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 import graphopt
@@ -77,11 +79,15 @@ def measure(names: Sequence[str], console: Console) -> list[Row]:
                 MODELS[model](),
                 pipeline=pipeline,
                 timeout=TIMEOUT_S if kind == "timeout" else 60.0,
-                progress=lambda text, name=name, status=status: status.update(f"{name}: {text}"),
+                progress=partial(_tell, status, name),
             )
         assert found.kind == kind, f"{name}: {found.kind}, expected {kind}"
         rows.append(_row(name, model, found))
     return rows
+
+
+def _tell(status: Status, name: str, text: str) -> None:
+    status.update(f"{name}: {text}")
 
 
 def digits() -> list[Row]:

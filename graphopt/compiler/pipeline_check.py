@@ -14,7 +14,9 @@ import pickle
 import re
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +42,7 @@ __all__ = ["Judge", "PipelineCheck"]
 
 logger = logging.getLogger(__name__)
 
+_SPARE: Final = 1
 _LARGEST_CHECKED: Final = 1 << 30
 
 
@@ -74,8 +77,8 @@ class PipelineCheck:
         self._spec = (target, tuple(no_plugin), self._folder.name)
         self._passes = _pickled(pipeline) if isolate and plugins is None else None
         self._here: Judge | None = None
-        self._worker: Worker | None = None
-        self._handle = 0
+        self._starter = ThreadPoolExecutor(max_workers=1 + _SPARE)
+        self._children: deque[Future[tuple[Worker, int]]] = deque()
         if self._passes is None:
             self._here = Judge(pipeline, Environment(plugins or builtin_plugins(no_plugin)), target, self._folder.name)
 
@@ -89,34 +92,50 @@ class PipelineCheck:
         save(model, self._path, force=True)
         if self._here is not None:
             return self._here.judge(str(self._path), tuple(samples))
-        worker = self._started()
+        worker, handle = self._started()
         start = time.monotonic()
         try:
-            found = worker.invoke(self._handle, "judge", str(self._path), tuple(samples), timeout=self._timeout)
+            found = worker.invoke(handle, "judge", str(self._path), tuple(samples), timeout=self._timeout)
         except ChildEnded as err:
-            self.close_worker()
-            late = self._timeout is not None and time.monotonic() - start >= self._timeout
-            return "timeout" if late else f"crash: {_cause(str(err))}"
+            self._start_another()
+            return f"crash: {_cause(str(err))}"
+        except ExecutionError:
+            if self._timeout is None or time.monotonic() - start < self._timeout:
+                raise
+            self._start_another()
+            return "timeout"
         return None if found is None else str(found)
 
-    def _started(self) -> Worker:
-        """The child, started anew after a crash."""
-        if self._worker is None or not self._worker.alive:
-            self.close_worker()
-            self._worker = Worker()
-            self._handle = self._worker.create(make_judge, self._passes, *self._spec)
-        return self._worker
+    def _started(self) -> tuple[Worker, int]:
+        """The child and the judge in it."""
+        if not self._children:
+            self._start(1)
+        return self._children[0].result()
 
-    def close_worker(self) -> None:
-        """End the child."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+    def _start_another(self) -> None:
+        """Let a spare child take the place of one that is gone: what ended one will end more, and starting takes long."""
+        self._children.popleft().result()[0].close()
+        self._start(1 + _SPARE)
+
+    def _start(self, count: int) -> None:
+        assert self._passes is not None, "only what travels runs in a child"
+        while len(self._children) < count:
+            self._children.append(self._starter.submit(_new_child, self._passes, self._spec))
 
     def close(self) -> None:
         """End the child and remove temporary files."""
-        self.close_worker()
-        self._folder.cleanup()
+        try:
+            for child in self._children:
+                if not child.cancel():
+                    child.result()[0].close()
+        finally:
+            self._starter.shutdown()
+            self._folder.cleanup()
+
+
+def _new_child(passes: bytes, spec: tuple[str, tuple[str, ...], str]) -> tuple[Worker, int]:
+    worker = Worker()
+    return worker, worker.create(make_judge, passes, *spec)
 
 
 def _cause(text: str) -> str:
@@ -147,7 +166,9 @@ class Judge:
         try:
             report = self._run(path, running)
         except Exception as err:  # noqa: BLE001 - whatever a pass raises is what is looked for
-            cause = err.__cause__ if isinstance(err, PassError) and err.__cause__ is not None else err
+            cause: BaseException = err
+            while isinstance(cause, PassError) and cause.__cause__ is not None:
+                cause = cause.__cause__
             where = f"pass {running[-1]}" if running[-1] not in ("lift", "legalize", "emit") else running[-1]
             return f"exception: {type(cause).__name__} in {where}"
         if not _is_accepted(str(self._result)) and _is_accepted(path):
