@@ -17,6 +17,8 @@ __all__ = ["computed_types", "newest_runtime_opset"]
 
 _PROVIDER: Final = "CPUExecutionProvider"
 _FOREVER: Final = 1 << 20
+#: Element types for which an operator that is defined by others has all of those computed, mostly.
+_COMMON: Final = frozenset({DType.FLOAT, DType.FLOAT16, DType.INT64, DType.INT32, DType.BOOL, DType.STRING})
 #: First and last opset of a kernel, and the element types of each of its type constraints.
 _Kernel = tuple[int, int, dict[str, frozenset[DType]]]
 
@@ -55,12 +57,14 @@ def computed_types(op_type: str, opset: int, index: int) -> frozenset[DType]:
     formal = schema.inputs[min(index, len(schema.inputs) - 1)]
     allowed = spelt(formal.types)
     kernels = _kernels()
-    if kernels is None or schema.has_function:
+    if kernels is None:
         return allowed
     since = schema.since_version
     mine = [
         types for first, last, types in kernels.get(op_type, ()) if since == first or first < since <= last < _FOREVER
     ]
+    if not mine and schema.has_function:
+        return allowed & _COMMON
     found: set[DType] = set()
     for types in mine:
         found |= types.get(formal.type_key, allowed)

@@ -241,7 +241,8 @@ class Scope:
             self.world.refused += 1
             raise RefusedError(f"{nodes[-1].op_type} does not run")
         self.nodes.extend(nodes)
-        for name, value in zip(wanted, found, strict=True):
+        for name in wanted:
+            value = found[name]
             if isinstance(value, np.ndarray):
                 self.define(name, value)
             else:

@@ -74,8 +74,8 @@ def binary(ask: Ask) -> None:
     if ask.op in ("Div", "Mod") and dtype.is_integer:
         numbers = np.where(numbers == 0, np.ones_like(numbers), numbers)
     if ask.op == "BitShift":
-        numbers = np.abs(numbers) % 4
-    ask.need(other, numbers.astype(dtype.numpy), "weight")
+        numbers = numbers % 4
+    ask.need(other, np.asarray(numbers, dtype.numpy), "weight")
 
 
 def broadcasts(a: Array, b: Array, *, one_way: bool = False) -> bool:

@@ -28,7 +28,7 @@ def say_axes(ask: Ask, axes: list[int] | None, index: int = 1) -> None:
 def transpose(ask: Ask) -> None:
     """Any order of axes, or the reverse by default."""
     rank = ask.data(0).ndim
-    if ask.choices.chance(0.85):
+    if rank and ask.choices.chance(0.85):
         ask.set(perm=ask.choices.shuffled(range(rank))[::-1])
 
 

@@ -99,17 +99,6 @@ def affine_grid(ask: Ask) -> None:
     ask.set(align_corners=ask.choices.of((None, 1)))
 
 
-@TABLE("RoiAlign", ranks={0: (4, 4)})
-def roi_align(ask: Ask) -> None:
-    """Of two regions."""
-    x = ask.data(0, ranks=(4, 4), dtypes={DType.FLOAT}, shape=lambda _rank: (1, 2, 4, 4), empty=False)
-    ask.need(1, np.array([[0, 0, 2, 2], [1, 1, 3, 3]], x.dtype), "weight")
-    ask.need(2, np.zeros(2, np.int64), "weight")
-    ask.set(
-        output_height=2, output_width=2, spatial_scale=ask.choices.of((None, 0.5)), mode=ask.choices.of((None, "max"))
-    )
-
-
 @TABLE("Col2Im", ranks={0: (3, 3)})
 def col2im(ask: Ask) -> None:
     """Blocks of an image, put together."""

@@ -1,0 +1,12 @@
+"""Hypothesis strategies of tensors, nodes, graphs and models.
+
+Import from here or from :mod:`graphopt.testing`, not from the modules inside. All arguments are keywords, what is wrong with them is said
+when something is drawn, and what is drawn shrinks: to fewer nodes, smaller tensors, simpler operators.
+"""
+
+from __future__ import annotations
+
+from graphopt.testing.strategies.arrays import shapes, tensor_types, tensors
+from graphopt.testing.strategies.drawn_models import graphs, models, opsets
+
+__all__ = ["graphs", "models", "opsets", "shapes", "tensor_types", "tensors"]
