@@ -59,8 +59,9 @@ def break_computed_shape(m: Match, rw: Rewriter) -> Value | NoMatch:
 
 @rewrite(op.Relu(op.Conv(any_("x"), const("w"), const("b"), name="conv")))
 def forget_relu(m: Match, rw: Rewriter) -> Value:
-    """Relu(Conv(x, w, b)) -> Conv(x, w, b)."""
-    return rw.new("Conv", m.value("x"), rw.constant(m.array("w")), rw.constant(m.array("b")), **m.node("conv").attrs)
+    """Relu(Conv(x, w, b)) -> Conv(x, w, b), with its pads and nothing else."""
+    pads = m.node("conv").ints_attr("pads")
+    return rw.new("Conv", m.value("x"), rw.constant(m.array("w")), rw.constant(m.array("b")), pads=pads)
 
 
 @dataclass(frozen=True)

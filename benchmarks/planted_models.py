@@ -1,173 +1,132 @@
-"""Models of about a thousand nodes with one odd place each, for bugs that show there only.
+"""Networks of 50 to 1,000 nodes with a place for each planted bug: convolutions with residuals, and an encoder of attention layers.
 
-Networks as people have them, small in all sizes so that they run in a moment: convolutions, attention, branches and loops.
-`odd` says which block has the odd place.
+Both are the same on every machine, have a dynamic batch, and keep their numbers near one, whatever the depth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from graphopt import GraphBuilder
-from graphopt.ir import DType, Model, TensorType, Value
+from graphopt.ir import DType, GraphBuilder, Model, Value
 
-__all__ = ["MODELS", "branches", "convolutions", "shapes", "transformer", "twins"]
+__all__ = ["convolutions", "encoder"]
 
-Array = npt.NDArray[Any]
-CHANNELS, SIDE, WIDTH, HEADS, LENGTH = 8, 6, 16, 4, 5
+_FLOAT, _INT64, _DOUBLE = 1, 7, 11
+_CHANNELS, _SIDE = 8, 8
+_TOKENS, _WIDTH, _HEADS = 4, 16, 2
 
 
-def convolutions(blocks: int = 142, *, odd: int = 87) -> Model:
-    """Residual blocks of seven nodes: Conv, BatchNormalization, Relu, Conv, BatchNormalization, Add, Relu. The odd Conv is dilated."""
-    rng = np.random.default_rng(0)
+def _weights(rng: np.random.Generator, *shape: int, fan: int) -> npt.NDArray[np.float32]:
+    return rng.standard_normal(shape, dtype=np.float32) / np.float32(np.sqrt(fan))
+
+
+def convolutions(blocks: int, *, seed: int = 0) -> Model:
+    """Return a residual network of `blocks` blocks of 14 to 16 nodes: pad, convolution, normalization, clips, pooling, casts, slices.
+
+    In every fourth block the convolution has a second user, which a fold of the normalization must see.
+    """
+    rng = np.random.default_rng(seed)
     b = GraphBuilder(opset=17, name="convolutions")
-    x = b.input("image", DType.FLOAT, ["n", CHANNELS, SIDE, SIDE])
-    for block in range(blocks):
-        step = 2 if block == odd else 1
-        y = b.Relu(_norm(b, _conv(b, x, rng, f"a{block}", step), rng, f"a{block}"), name=f"relu_a{block}")
-        y = _norm(b, _conv(b, y, rng, f"b{block}", 1), rng, f"b{block}")
-        x = b.Relu(b.Add(x, y, name=f"add{block}"), name=f"relu_b{block}")
-    b.output(x, "features", DType.FLOAT, ["n", CHANNELS, SIDE, SIDE])
+    x = b.input("x", DType.FLOAT, ["n", _CHANNELS, _SIDE, _SIDE])
+    for index in range(blocks):
+        x = _block(b, x, rng, f"block{index}", shared=index % 4 == 3)
+    pooled = b.Flatten(b.GlobalAveragePool(x, name="pool"), name="flat")
+    b.output(b.MatMul(pooled, _weights(rng, _CHANNELS, 10, fan=_CHANNELS), name="classes"), "y", DType.FLOAT, ["n", 10])
     return b.build()
 
 
-def _conv(b: GraphBuilder, x: Value, rng: np.random.Generator, name: str, step: int) -> Value:
-    weight = b.constant(_random(rng, CHANNELS, CHANNELS, 3, 3) * np.float32(0.1), f"w_{name}")
-    return b.Conv(x, weight, pads=[step] * 4, dilations=[step, step], name=f"conv_{name}")
+def _block(b: GraphBuilder, x: Value, rng: np.random.Generator, name: str, *, shared: bool) -> Value:
+    padded = b.Pad(x, np.array([0, 0, 2, 2, 0, 0, 0, 0], np.int64), name=f"{name}/pad")  # above and left only
+    conv = b.Conv(
+        padded,
+        _weights(rng, _CHANNELS, _CHANNELS, 3, 3, fan=9 * _CHANNELS),
+        _weights(rng, _CHANNELS, fan=4),
+        name=f"{name}/conv",
+    )
+    spread = [
+        rng.uniform(low, high, _CHANNELS).astype(np.float32) for low, high in ((0.5, 1), (-1, 1), (-1, 1), (0.1, 0.5))
+    ]
+    y = b.BatchNormalization(conv, *spread, epsilon=0.1, name=f"{name}/bn")
+    if shared:
+        y = b.Add(y, b.Sigmoid(conv, name=f"{name}/gate"), name=f"{name}/gated")
+    y = b.Clip(
+        b.Clip(y, np.float32(-2), np.float32(2), name=f"{name}/clip"),
+        np.float32(-1),
+        np.float32(3),
+        name=f"{name}/clip2",
+    )
+    y = b.AveragePool(y, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1, name=f"{name}/average")
+    y = b.Mul(y, rng.uniform(0.5, 1.5, (_CHANNELS, 1, 1)).astype(np.float32), name=f"{name}/scale")
+    left = b.Slice(y, np.array([0]), np.array([_CHANNELS // 2]), np.array([1]), name=f"{name}/left")
+    right = b.Slice(y, np.array([_CHANNELS // 2]), np.array([_CHANNELS]), np.array([1]), name=f"{name}/right")
+    y = b.Concat(right, left, axis=1, name=f"{name}/shuffle")
+    y = b.Cast(b.Cast(y, to=_DOUBLE, name=f"{name}/wide"), to=_FLOAT, name=f"{name}/narrow")
+    y = b.Add(y, x, name=f"{name}/residual")
+    return b.Div(y, np.float32(1.4142135), name=f"{name}/half")
 
 
-def _norm(b: GraphBuilder, x: Value, rng: np.random.Generator, name: str) -> Value:
-    values = [_random(rng, CHANNELS) * np.float32(0.1) + np.float32(shift) for shift in (1, 0, 0, 1)]
-    scale, bias, mean, var = (b.constant(array, f"bn_{name}") for array in values)
-    return b.BatchNormalization(x, scale, bias, mean, b.constant(np.abs(_const(var)), f"var_{name}"), name=f"bn_{name}")
-
-
-def _const(value: Value) -> Array:
-    array = value.array()
-    assert array is not None, "it was just made"
-    return array
-
-
-def transformer(blocks: int = 33, *, odd: int = 20) -> Model:
-    """Attention with heads by Reshape and Transpose, shapes computed, then a Gelu by Erf. The odd block scales by 3."""
-    rng = np.random.default_rng(0)
-    b = GraphBuilder(opset=17, name="transformer")
-    x = b.input("tokens", DType.FLOAT, ["n", LENGTH, WIDTH])
-    for block in range(blocks):
-        x = b.Add(x, _attention(b, x, rng, block, odd=block == odd), name=f"add_a{block}")
-        x = b.Add(x, _gelu(b, x, rng, block), name=f"add_b{block}")
-    b.output(x, "hidden", DType.FLOAT, ["n", LENGTH, WIDTH])
-    return b.build()
-
-
-def _attention(b: GraphBuilder, x: Value, rng: np.random.Generator, block: int, *, odd: bool) -> Value:
-    x = b.LayerNormalization(x, np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32), axis=-1, name=f"ln{block}")
-    batch = b.Gather(b.Shape(x, name=f"shape{block}"), np.array([0]), axis=0, name=f"batch{block}")
-    split = b.Concat(batch, np.array([LENGTH, HEADS, WIDTH // HEADS]), axis=0, name=f"split{block}")
-    heads = []
-    for part, axes in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
-        flat = b.MatMul(x, _random(rng, WIDTH, WIDTH) * np.float32(0.1), name=f"{part}{block}")
-        heads.append(
-            b.Transpose(b.Reshape(flat, split, name=f"{part}_heads{block}"), perm=axes, name=f"{part}_t{block}")
+def encoder(layers: int, *, seed: int = 0) -> Model:
+    """Return an encoder of `layers` layers of 42 nodes: normalization spelled out, attention, a feed-forward net, and some arithmetic."""
+    rng = np.random.default_rng(seed)
+    b = GraphBuilder(opset=17, name="encoder")
+    x = b.input("x", DType.FLOAT, ["n", _TOKENS, _WIDTH])
+    for index in range(layers):
+        name = f"layer{index}"
+        x = b.Add(
+            x, _attention(b, _normalized(b, x, rng, f"{name}/ln1"), rng, f"{name}/attention"), name=f"{name}/add1"
         )
-    query, key, value = heads
-    scores = b.Mul(b.MatMul(query, key, name=f"scores{block}"), np.float32(3.0 if odd else 0.5), name=f"scaled{block}")
-    mixed = b.MatMul(b.Softmax(scores, axis=-1, name=f"softmax{block}"), value, name=f"mixed{block}")
-    together = b.Concat(batch, np.array([LENGTH, WIDTH]), axis=0, name=f"together{block}")
-    mixed = b.Reshape(b.Transpose(mixed, perm=[0, 2, 1, 3], name=f"back{block}"), together, name=f"joined{block}")
-    return b.MatMul(mixed, _random(rng, WIDTH, WIDTH) * np.float32(0.1), name=f"out{block}")
+        x = b.Add(x, _feed_forward(b, x, rng, f"{name}/ffn"), name=f"{name}/add2")
+        x = b.Tanh(x, name=f"{name}/tanh")
+    b.output(x, "y", DType.FLOAT, ["n", _TOKENS, _WIDTH])
+    return b.build()
 
 
-def _gelu(b: GraphBuilder, x: Value, rng: np.random.Generator, block: int) -> Value:
-    y = b.MatMul(x, _random(rng, WIDTH, WIDTH) * np.float32(0.1), name=f"up{block}")
-    y = b.Add(y, _random(rng, WIDTH), name=f"bias{block}")
-    erf = b.Erf(b.Div(y, np.float32(1.4142135), name=f"div{block}"), name=f"erf{block}")
-    half = b.Mul(y, b.Add(erf, np.float32(1.0), name=f"one{block}"), name=f"mul{block}")
-    y = b.Mul(half, np.float32(0.5), name=f"gelu{block}")
-    return b.MatMul(y, _random(rng, WIDTH, WIDTH) * np.float32(0.1), name=f"down{block}")
+def _normalized(b: GraphBuilder, x: Value, rng: np.random.Generator, name: str) -> Value:
+    centred = b.Sub(x, b.ReduceMean(x, axes=[-1], name=f"{name}/mean"), name=f"{name}/centred")
+    square = b.Pow(centred, np.float32(2), name=f"{name}/square")
+    deviation = b.Sqrt(
+        b.Add(b.ReduceMean(square, axes=[-1], name=f"{name}/variance"), np.float32(1e-2)), name=f"{name}/deviation"
+    )
+    scaled = b.Mul(b.Div(centred, deviation, name=f"{name}/divided"), rng.uniform(0.9, 1.1, _WIDTH).astype(np.float32))
+    return b.Sub(scaled, _weights(rng, _WIDTH, fan=4), name=f"{name}/shifted")
 
 
-def branches(blocks: int = 93, *, odd: int = 57) -> Model:
-    """Blocks with an If whose branches capture two values, and a Loop in every fourth. A branch of the odd block multiplies."""
-    b = GraphBuilder(opset=17, name="branches")
-    x = b.input("x", DType.FLOAT, [WIDTH])
-    go = b.input("go", DType.BOOL, [])
-    for block in range(blocks):
-        shifted = b.Add(x, np.float32(0.25 + block / blocks), name=f"shifted{block}")
-        then, other = b.subgraph(f"then{block}"), b.subgraph(f"else{block}")
-        joined = (
-            then.Mul(shifted, x, name=f"joined{block}") if block == odd else then.Sub(shifted, x, name=f"joined{block}")
+def _attention(b: GraphBuilder, x: Value, rng: np.random.Generator, name: str) -> Value:
+    depth = _WIDTH // _HEADS
+    q, k, v = (
+        b.Reshape(
+            b.Add(b.MatMul(x, _weights(rng, _WIDTH, _WIDTH, fan=_WIDTH)), _weights(rng, _WIDTH, fan=_WIDTH)),
+            np.array([0, _TOKENS, _HEADS, depth]),
+            name=f"{name}/{part}",
         )
-        then.output(then.Tanh(joined, name=f"then_tanh{block}"))
-        other.output(other.Neg(other.Abs(shifted, name=f"else_abs{block}"), name=f"else_neg{block}"))
-        for side in (then, other):
-            side.graph.outputs[0].type = TensorType(DType.FLOAT, (WIDTH,))
-        y = b.If(go, then_branch=then, else_branch=other, name=f"if{block}")
-        y = _loop(b, y, block) if block % 4 == 0 else b.Sigmoid(y, name=f"sigmoid{block}")
-        y = b.Mul(y, np.float32(0.5), name=f"half{block}")
-        x = b.Tanh(b.Add(x, y, name=f"sum{block}"), name=f"tanh{block}")
-    b.output(x, "y", DType.FLOAT, [WIDTH])
-    return b.build()
+        for part in "qkv"
+    )
+    keys = b.Transpose(b.Transpose(k, perm=[0, 2, 1, 3], name=f"{name}/heads"), perm=[0, 1, 3, 2], name=f"{name}/keys")
+    queries, values = (b.Transpose(item, perm=[0, 2, 1, 3]) for item in (q, v))
+    scores = b.Div(b.MatMul(queries, keys, name=f"{name}/scores"), np.float32(2.8284271), name=f"{name}/scaled")
+    flipped = b.Transpose(scores, perm=[0, 1, 3, 2], name=f"{name}/flipped")
+    twice = b.Transpose(scores, perm=[0, 2, 1, 3], name=f"{name}/turned")
+    back = b.Transpose(twice, perm=[0, 2, 1, 3], name=f"{name}/turned_back")
+    mixed = b.Softmax(b.Add(back, b.Abs(flipped, name=f"{name}/abs")), axis=-1, name=f"{name}/softmax")
+    joined = b.Transpose(b.MatMul(mixed, values, name=f"{name}/mixed"), perm=[0, 2, 1, 3], name=f"{name}/joined")
+    flat = b.Reshape(joined, np.array([0, _TOKENS, _WIDTH]), name=f"{name}/flat")
+    return b.MatMul(flat, _weights(rng, _WIDTH, _WIDTH, fan=_WIDTH), name=f"{name}/out")
 
 
-def _loop(b: GraphBuilder, x: Value, block: int) -> Value:
-    body = b.subgraph(f"body{block}")
-    body.input(f"i{block}", DType.INT64, [])
-    go_on = body.input(f"on{block}", DType.BOOL, [])
-    carried = body.input(f"carried{block}", DType.FLOAT, [WIDTH])
-    stay = body.Identity(go_on, name=f"stay{block}")
-    stay.type = TensorType(DType.BOOL, ())
-    body.output(stay)
-    turned = body.Sin(body.Add(carried, x, name=f"turn_add{block}"), name=f"turn{block}")
-    turned.type = TensorType(DType.FLOAT, (WIDTH,))
-    body.output(turned)
-    return b.Loop(np.array(3), np.array(True), x, body=body, name=f"loop{block}")
-
-
-def shapes(blocks: int = 143, *, odd: int = 99) -> Model:
-    """Reshapes to shapes that are computed from the value itself, seven nodes a block. The odd block takes another column."""
-    b = GraphBuilder(opset=17, name="shapes")
-    x = b.input("x", DType.FLOAT, ["n", WIDTH])
-    for block in range(blocks):
-        size = b.Shape(x, name=f"shape{block}")
-        rows = b.Gather(size, np.array([0]), axis=0, name=f"rows{block}")
-        columns = b.Gather(size, np.array([-1 if block == odd else 1]), axis=0, name=f"columns{block}")
-        target = b.Concat(columns, rows, axis=0, name=f"target{block}")
-        turned = b.Reshape(x, target, name=f"turned{block}")
-        x = b.Transpose(b.Relu(turned, name=f"relu{block}"), perm=[1, 0], name=f"transposed{block}")
-    b.output(x, "y", DType.FLOAT, ["n", WIDTH])
-    return b.build()
-
-
-def twins(blocks: int = 332, *, odd: int = 40) -> Model:
-    """A chain of three nodes a block; at the odd one it also goes through two Softmax, the second far below."""
-    b = GraphBuilder(opset=17, name="twins")
-    x = b.input("x", DType.FLOAT, [WIDTH, WIDTH])
-    early = late = x
-    for block in range(blocks):
-        if block == odd:
-            early = b.Concat(b.Softmax(x, axis=0, name="early"), x, axis=0, name="kept")
-            late = x
-        x = b.Add(x, np.float32(block % 7 - 3), name=f"add{block}")
-        x = b.Mul(b.Neg(x, name=f"neg{block}"), np.float32(1.0 + block % 3 / 100), name=f"mul{block}")
-    x = b.Add(x, b.Softmax(late, axis=1, name="late"), name="sum")
-    b.output(b.Concat(x, early, axis=0, name="all"), "y", DType.FLOAT, [3 * WIDTH, WIDTH])
-    return b.build()
-
-
-def _random(rng: np.random.Generator, *shape: int) -> Array:
-    return rng.standard_normal(shape, dtype=np.float32)
-
-
-#: Each model by name.
-MODELS: Mapping[str, Callable[..., Model]] = {
-    "convolutions": convolutions,
-    "transformer": transformer,
-    "branches": branches,
-    "shapes": shapes,
-    "twins": twins,
-}
+def _feed_forward(b: GraphBuilder, x: Value, rng: np.random.Generator, name: str) -> Value:
+    hidden = b.Add(
+        b.MatMul(x, _weights(rng, _WIDTH, 2 * _WIDTH, fan=_WIDTH)),
+        _weights(rng, 2 * _WIDTH, fan=_WIDTH),
+        name=f"{name}/hidden",
+    )
+    steps = b.Cast(
+        b.Cast(b.Mul(hidden, np.float32(16)), to=_INT64, name=f"{name}/steps"), to=_FLOAT, name=f"{name}/stepped"
+    )
+    size = b.Sqrt(b.Mul(steps, steps, name=f"{name}/squared"), name=f"{name}/size")
+    wide = b.Cast(
+        b.Cast(b.Div(size, np.float32(16.03)), to=_DOUBLE, name=f"{name}/wide"), to=_FLOAT, name=f"{name}/narrow"
+    )
+    return b.Add(
+        b.MatMul(b.Relu(wide), _weights(rng, 2 * _WIDTH, _WIDTH, fan=2 * _WIDTH)), _weights(rng, _WIDTH, fan=_WIDTH)
+    )

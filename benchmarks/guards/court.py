@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from benchmarks.guards.guard import Guard, Unit, units
@@ -38,11 +39,13 @@ class Court:
     Args:
         examples: how many models of each kind to draw for a rule.
         limit_s: seconds for one guard; a mutant that needs more never ends.
+        work: what is done in the child for the id of a guard.
     """
 
-    def __init__(self, examples: int, limit_s: float) -> None:
+    def __init__(self, examples: int, limit_s: float, work: Callable[[str, int], Verdict] | None = None) -> None:
         self._examples = examples
         self._limit_s = limit_s
+        self._work = judge_here if work is None else work
         self._worker: Worker | None = None
 
     def verdict(self, guard: Guard) -> Verdict:
@@ -50,13 +53,15 @@ class Court:
         if self._worker is None or not self._worker.alive:
             self.close()
             self._worker = Worker()
+        start = time.monotonic()
         try:
-            return self._worker.call(judge_here, guard.id, self._examples, timeout=self._limit_s)
+            return self._worker.call(self._work, guard.id, self._examples, timeout=self._limit_s)
         except ChildEnded as err:
             return Verdict("caught", f"crash: {err}")
         except ExecutionError as err:
-            if self._worker.alive:
+            if time.monotonic() - start < self._limit_s:
                 raise
+            self.close()
             return Verdict("caught", f"timeout: {err}")
 
     def close(self) -> None:
