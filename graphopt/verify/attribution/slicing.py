@@ -19,13 +19,13 @@ def slices(sizes: Sequence[int | None], budget: int) -> list[range]:
         [range(0, 2), range(2, 3), range(3, 4), range(4, 5), range(5, 6)]
     """
     found: list[range] = []
-    start, total = 0, 0
+    start, total, closed = 0, 0, False
     for place, size in enumerate(sizes):
-        own = budget if size is None else size
-        if (place > start and total + own > budget) or (size is None and place > start):
+        if place > start and (closed or size is None or total + size > budget):
             found.append(range(start, place))
             start, total = place, 0
-        total += own
+        closed = size is None
+        total += size or 0
     if start < len(sizes):
         found.append(range(start, len(sizes)))
     return found
