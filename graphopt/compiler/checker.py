@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 from graphopt.backends.onnx.files import save
 from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.request import CheckRequest
+from graphopt.compiler.target_form import TargetForm
 from graphopt.errors import ExecutionError, GraphoptError
 from graphopt.ir import Model
 from graphopt.numerics import Numerics
@@ -47,6 +49,7 @@ class Checker:
         self._here: Expectation | None = None
         self._original_needs_kernels: bool | None = None
         self._problem_of_original: str | None = None
+        self._form = TargetForm(work.environment, work.target, self._folder.name)
         self.original = self._original()
 
     def _original(self) -> str:
@@ -66,20 +69,29 @@ class Checker:
 
         Raises:
             ExecutionError: if the original crashes its runtime, or the inputs that were brought don't fit.
+            UnsupportedOpError: if the target has no form for a node.
         """
         broken = self._save(model)
         if broken:
             return Verdict("failed", f"the result can't be written: {broken}", str(numerics), failure="invalid-model")
-        if self._needs_kernels(model):
+        form = self._form
+        path = self.result if form.opener is None else form.save(model)
+        return form.told(self._compared(model, path, form.allowed(numerics)))
+
+    def _compared(self, model: Model, path: str, numerics: Numerics) -> Verdict:
+        """The verdict on a file, in the child or here."""
+        opener = self._form.opener
+        if not self._form.travels or self._needs_kernels(model):
             if self._here is None:
                 self._here = self._expect()
-            return self._here.check(self.result, numerics)
+            isolated = opener and replace(opener, options=replace(opener.options, isolate=True))
+            return self._here.check(path, numerics, isolated)
         if self._worker is None or not self._worker.alive or self._handle is None:
             self._worker = shared_worker()
             arguments = (self.original, self._inputs(), self._request.seed, self._request.samples)
             self._handle = self._worker.create(expect_file, *arguments)
         try:
-            return cast("Verdict", self._worker.invoke(self._handle, "check", self.result, numerics))
+            return cast("Verdict", self._worker.invoke(self._handle, "check", path, numerics, opener))
         except ExecutionError as err:
             if self._worker.alive:
                 raise
@@ -141,8 +153,13 @@ class Checker:
         return cast("Feeds | None", inputs)
 
     @property
+    def note(self) -> str:
+        """What makes verdicts say less than they seem to, ``""`` for nothing."""
+        return self._form.note
+
+    @property
     def result(self) -> str:
-        """The file of the model that was checked last."""
+        """The file of the model that was checked last, as ONNX."""
         return os.path.join(self._folder.name, "result.onnx")
 
     def __enter__(self) -> Self:

@@ -45,6 +45,8 @@ def check_result(work: Compilation, first: Attempt, report: OptimizeReport, requ
     with work.timed("check"), Checker(work, request) as checker:
         outcome = judge(first, checker, first.numerics)
         report.verdict = outcome.verdict
+        if checker.note:
+            report.notes.append(checker.note)
         if outcome.kind is not None:
             return _Healing(work, checker, first, report, request).heal(outcome)
         assert first.model is not None, "nothing went wrong"
