@@ -1,4 +1,4 @@
-"""A fresh virtual environment with both example plugins in it; everything else comes from the environment that runs the tests."""
+"""A fresh virtual environment with the example plugins in it; everything else comes from the environment that runs the tests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The example plugins, each a package of its own.
+EXAMPLES = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -67,7 +69,7 @@ def _environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def with_plugins(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs Python in an environment where both example plugins are installed."""
+    """Runs Python in an environment where all example plugins are installed."""
     python = make_environment(tmp_path_factory.mktemp("plugins") / "venv")
-    install(python, ROOT / "plugins" / "graphopt-double-neg", ROOT / "plugins" / "graphopt-squared-relu")
+    install(python, *EXAMPLES)
     return runner(python)

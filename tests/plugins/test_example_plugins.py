@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+import tomllib
 
 import pytest
 
 from graphopt.ir import DType, GraphBuilder
 from graphopt.serde import emit_model
+from tests.plugins.conftest import EXAMPLES, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
+NAMES = [path.name for path in EXAMPLES]
 
 
 def rows(run, kind, *options):
@@ -21,7 +22,8 @@ def rows(run, kind, *options):
 
 def test_plugins_are_listed_with_their_packages(with_plugins):
     found = rows(with_plugins, "plugins")
-    assert {"builtin", "double_neg", "squared_relu"} <= set(found)
+    assert {"builtin", *(name.removeprefix("graphopt-").replace("-", "_") for name in NAMES)} == set(found)
+    assert {"loaded"} == {row["status"] for row in found.values()}
     assert ("graphopt-double-neg 0.1.0", "loaded", ["graphopt_passes"]) == tuple(
         found["double_neg"][key] for key in ("package", "status", "hooks")
     )
@@ -66,7 +68,7 @@ def test_a_model_is_optimized_by_passes_of_plugins(with_plugins, tmp_path):
     assert (tmp_path / "out.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["graphopt-double-neg", "graphopt-squared-relu"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_plugin_s_own_tests_pass(with_plugins, name):
     done = with_plugins(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", PLUGINS / name, PLUGINS / name / "tests"
@@ -83,3 +85,21 @@ def test_the_smallest_plugin_is_small():
         folder / "tests/test_double_neg.py",
     ]
     assert [11, 21, 9] >= [len(path.read_text(encoding="utf-8").splitlines()) for path in files]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_plugin_is_a_whole_package(name):
+    """README, tests, an entry point; and the list of plugins says which hooks it shows."""
+    folder = PLUGINS / name
+    assert (folder / "README.md").read_text(encoding="utf-8").startswith(f"# {name}\n")
+    assert list((folder / "tests").glob("test_*.py"))
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (name, 1) == (project["name"], len(project["entry-points"]["graphopt"]))
+    listed = (PLUGINS / "README.md").read_text(encoding="utf-8")
+    assert f"| [{name}]({name}) |" in listed
+    short = name.removeprefix("graphopt-")
+    for source in (folder / "src").rglob("*.py"):
+        for hook in re.findall(r"def (graphopt_\w+)\(", source.read_text(encoding="utf-8")):
+            assert re.search(rf"^\| .*`{hook}`.*\| .*{short}", listed, flags=re.MULTILINE), (
+                f"plugins/README.md: {hook} of {name}"
+            )
