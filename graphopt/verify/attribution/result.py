@@ -69,8 +69,9 @@ class Layer:
 
     @property
     def growth(self) -> float | None:
-        """How many times the error before it its own is, ``None`` where there was none before."""
-        return self.error.relative / self.above if 0 < self.above < math.inf else None
+        """How many times the error before it its own is, ``None`` where there was none before, or one of them is infinite."""
+        measurable = 0 < self.above < math.inf and self.error.relative < math.inf
+        return self.error.relative / self.above if measurable else None
 
     @property
     def increase(self) -> float:
