@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
@@ -37,10 +38,9 @@ class Planted:
 
     Attributes:
         name: of the pass.
-        story: what its author did.
+        made: makes the pass; it notes the sites at which it is wrong.
         model: makes the model that it is looked for in.
         place: text of the pipeline, with ``{}`` where the pass stands.
-        made: makes the pass; it notes the sites at which it is wrong.
         rule: the rule that must be named; that of the pass itself when its edits are no rules.
         kind: how the result fails.
         numbered: whether its edits have numbers.
@@ -48,14 +48,18 @@ class Planted:
     """
 
     name: str
-    story: str
+    made: Callable[[Notes], type[Pass]]
     model: Callable[[], Model]
     place: str
-    made: Callable[[Notes], type[Pass]]
     rule: str
     kind: str = "wrong-numbers"
     numbered: bool = True
     notes: Notes = field(default_factory=list)
+
+    @property
+    def story(self) -> str:
+        """What its author did."""
+        return (self.made.__doc__ or "").rstrip(".")
 
     @property
     def pipeline(self) -> str:
@@ -108,15 +112,16 @@ _NORMALIZED: Final = op.BatchNormalization(
 
 def _folded(m: Match, rw: Rewriter, *, epsilon: float | None = None, sign: float = 1) -> Value:
     eps: Any = m.attr("bn", "epsilon") if epsilon is None else epsilon
-    factor = m.array("scale") / np.sqrt(m.array("var") + np.float32(eps))
-    w = m.array("w") * factor[:, None, None, None]
-    b = (m.array("b") - sign * m.array("mean")) * factor + m.array("bias")
-    return rw.new_node(
-        "Conv", [m["x"], w.astype(np.float32), b.astype(np.float32)], attributes=dict(m.node("conv").attributes)
-    ).output
+    scale, bias, mean, var = (m.array(name).astype(np.float32) for name in ("scale", "bias", "mean", "var"))
+    factor = scale / np.sqrt(var + np.float32(eps))
+    w = m.array("w").astype(np.float32) * factor[:, None, None, None]
+    b = (m.array("b").astype(np.float32) - np.float32(sign) * mean) * factor + bias
+    return rw.new_node("Conv", [m["x"], w, b], attributes=dict(m.node("conv").attributes)).output
 
 
 def _forgotten_epsilon(notes: Notes) -> type[Pass]:
+    """A fold leaves epsilon out."""
+
     @rewrite(_NORMALIZED)
     def fold_without_epsilon(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -126,6 +131,8 @@ def _forgotten_epsilon(notes: Notes) -> type[Pass]:
 
 
 def _wrong_sign(notes: Notes) -> type[Pass]:
+    """A fold adds the mean."""
+
     @rewrite(_NORMALIZED)
     def fold_with_wrong_sign(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -135,6 +142,8 @@ def _wrong_sign(notes: Notes) -> type[Pass]:
 
 
 def _clip_minimum(notes: Notes) -> type[Pass]:
+    """Merged clips take the lower bound of both."""
+
     @rewrite(op.Clip(op.Clip(any_("x"), const("a"), const("b")), const("c"), const("d")))
     def merge_clips_wrongly(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -144,6 +153,8 @@ def _clip_minimum(notes: Notes) -> type[Pass]:
 
 
 def _half_reciprocal(notes: Notes) -> type[Pass]:
+    """1/c is rounded to half precision."""
+
     @rewrite(op.Div(any_("x"), const("c")))
     def multiply_by_half_reciprocal(m: Match, rw: Rewriter) -> Replacement:
         factor = (1 / m.array("c").astype(np.float16)).astype(np.float32)
@@ -154,6 +165,8 @@ def _half_reciprocal(notes: Notes) -> type[Pass]:
 
 
 def _missing_abs(notes: Notes) -> type[Pass]:
+    """Sqrt(x*x) is taken for x."""
+
     @rewrite(op.Sqrt(op.Mul(any_("x"), any_("x"))))
     def drop_root_of_square(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -163,6 +176,8 @@ def _missing_abs(notes: Notes) -> type[Pass]:
 
 
 def _swapped_operands(notes: Notes) -> type[Pass]:
+    """X-c becomes c-x."""
+
     @rewrite(op.Sub(any_("x"), const("c")))
     def negate_constant(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -175,6 +190,7 @@ def _swapped_operands(notes: Notes) -> type[Pass]:
 
 
 def _missing_single_use(notes: Notes) -> type[Pass]:
+    """A convolution that is read elsewhere is changed."""
     conv = op.Conv(any_("x"), const("w"), const("b"), name="conv", shared=True)
 
     @rewrite(op.BatchNormalization(conv, const("scale"), const("bias"), const("mean"), const("var"), name="bn"))
@@ -192,6 +208,8 @@ def _missing_single_use(notes: Notes) -> type[Pass]:
 
 
 def _near_neutral(notes: Notes) -> type[Pass]:
+    """A factor with mean 1 is dropped."""
+
     @rewrite(op.Mul(any_("x"), const("c")))
     def drop_neutral_factor(m: Match, rw: Rewriter) -> Replacement:
         factor = m.array("c")
@@ -204,6 +222,8 @@ def _near_neutral(notes: Notes) -> type[Pass]:
 
 
 def _lossy_cast(notes: Notes) -> type[Pass]:
+    """Float to int64 to float is dropped."""
+
     @rewrite(op.Cast(op.Cast(any_("x"), name="inner"), name="outer"))
     def drop_round_trip(m: Match, rw: Rewriter) -> Replacement:
         if m["x"].dtype is None or m["x"].dtype is not rw.root.output.dtype:
@@ -216,6 +236,8 @@ def _lossy_cast(notes: Notes) -> type[Pass]:
 
 
 def _scalar_shape(notes: Notes) -> type[Pass]:
+    """The shape of a scalar is indexed."""
+
     @rewrite(op.Add(any_("x"), const("c"), commute=True))
     def split_by_length(m: Match, rw: Rewriter) -> Replacement:
         if not m.array("c").ndim:
@@ -230,6 +252,8 @@ def _scalar_shape(notes: Notes) -> type[Pass]:
 
 
 def _dropped_attribute(notes: Notes) -> type[Pass]:
+    """Count_include_pad is lost."""
+
     @rewrite(op.AveragePool(any_("x"), name="pool", count_include_pad=1))
     def rebuild_pool(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -240,6 +264,8 @@ def _dropped_attribute(notes: Notes) -> type[Pass]:
 
 
 def _wrong_axis(notes: Notes) -> type[Pass]:
+    """Softmax over the axis before the last."""
+
     @rewrite(op.Softmax(any_("x"), axis=-1))
     def state_axis(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -249,6 +275,8 @@ def _wrong_axis(notes: Notes) -> type[Pass]:
 
 
 def _wrong_order(notes: Notes) -> type[Pass]:
+    """Permutations are composed the wrong way round."""
+
     @rewrite(op.Transpose(op.Transpose(any_("x"), name="inner"), name="outer"))
     def merge_transposes_wrongly(m: Match, rw: Rewriter) -> Replacement:
         inner: Any = m.attr("inner", "perm")
@@ -262,6 +290,8 @@ def _wrong_order(notes: Notes) -> type[Pass]:
 
 
 def _swapped_pads(notes: Notes) -> type[Pass]:
+    """Begin and end of pads are swapped."""
+
     @rewrite(op.Conv(op.Pad(any_("x"), const("pads")), const("w"), const("b"), name="conv"))
     def fold_pad_swapped(m: Match, rw: Rewriter) -> Replacement:
         notes.append(_site(rw))
@@ -272,6 +302,8 @@ def _swapped_pads(notes: Notes) -> type[Pass]:
 
 
 def _unknown_operator(notes: Notes) -> type[Pass]:
+    """An operator that the runtime lacks."""
+
     @rewrite(op.Clip(any_("x"), const("low"), const("high")))
     def use_missing_operator(m: Match, rw: Rewriter) -> Replacement:
         if float(m.array("low")) != -1:
@@ -286,6 +318,8 @@ def _unknown_operator(notes: Notes) -> type[Pass]:
 
 
 def _merge_blindly(notes: Notes) -> type[Pass]:
+    """Equal nodes are merged whatever their attributes are."""
+
     def run(graph: Graph, ctx: PassContext) -> PassResult:
         known: dict[tuple[object, ...], Node] = {}
         merged = 0
@@ -312,6 +346,8 @@ def _merge_blindly(notes: Notes) -> type[Pass]:
 
 
 def _off_by_one(notes: Notes) -> type[Pass]:
+    """Slices begin and end one too early."""
+
     def run(graph: Graph, ctx: PassContext) -> PassResult:
         moved = 0
         for node in graph.nodes:
@@ -333,6 +369,8 @@ def _off_by_one(notes: Notes) -> type[Pass]:
 
 
 def _narrow_weights(notes: Notes) -> type[Pass]:
+    """Weights are rounded to half precision."""
+
     def run(graph: Graph, ctx: PassContext) -> PassResult:
         narrowed = 0
         for value in graph.initializers():
@@ -356,6 +394,8 @@ def _narrow_weights(notes: Notes) -> type[Pass]:
 
 
 def _silent_change(notes: Notes) -> type[Pass]:
+    """A pass changes a node and denies it."""
+
     def run(graph: Graph, ctx: PassContext) -> PassResult:
         for node in graph.nodes:
             if node.op == "Tanh":
@@ -386,30 +426,32 @@ class _RewireTooEarly:
 
 
 def _read_too_early(notes: Notes) -> type[Pass]:
+    """A node reads what is computed after it."""
     return _whole_graph("read-too-early", _RewireTooEarly(notes))
 
 
 def planted() -> list[Planted]:
     """Return all bugs, fresh."""
+    cnn, net = convolutions, encoder
     return [
-        Planted("forgotten-epsilon", "a fold leaves epsilon out", lambda: convolutions(8), _BEFORE, _forgotten_epsilon, "fold-without-epsilon"),
-        Planted("wrong-sign", "a fold adds the mean", lambda: convolutions(60), _BEFORE, _wrong_sign, "fold-with-wrong-sign"),
-        Planted("clip-minimum", "merged clips take the lower bound of both", lambda: convolutions(20), _AMONG, _clip_minimum, "merge-clips-wrongly"),
-        Planted("half-reciprocal", "1/c is rounded to half precision", lambda: convolutions(12), _AMONG, _half_reciprocal, "multiply-by-half-reciprocal"),
-        Planted("missing-abs", "sqrt(x*x) is taken for x", lambda: encoder(6), _AMONG, _missing_abs, "drop-root-of-square"),
-        Planted("swapped-operands", "x-c becomes c-x", lambda: encoder(3), _BEFORE, _swapped_operands, "negate-constant"),
-        Planted("missing-single-use", "a convolution that is read elsewhere is changed", lambda: convolutions(16), _BEFORE, _missing_single_use, "fold-into-shared"),
-        Planted("near-neutral", "a factor with mean 1 is dropped", lambda: encoder(8), _AFTER, _near_neutral, "drop-neutral-factor"),
-        Planted("lossy-cast", "float to int64 to float is dropped", lambda: encoder(10), _BEFORE, _lossy_cast, "drop-round-trip"),
-        Planted("scalar-shape", "the shape of a scalar is indexed", lambda: encoder(5), _AMONG, _scalar_shape, "split-by-length", "exception"),
-        Planted("dropped-attribute", "count_include_pad is lost", lambda: convolutions(30), _AFTER, _dropped_attribute, "rebuild-pool"),
-        Planted("wrong-axis", "softmax over the axis before the last", lambda: encoder(20), _AFTER, _wrong_axis, "state-axis"),
-        Planted("wrong-order", "permutations are composed the wrong way round", lambda: encoder(12), _BEFORE, _wrong_order, "merge-transposes-wrongly"),
-        Planted("swapped-pads", "begin and end of pads are swapped", lambda: convolutions(5), _AMONG, _swapped_pads, "fold-pad-swapped"),
-        Planted("unknown-operator", "an operator that the runtime lacks", lambda: convolutions(10), _BEFORE, _unknown_operator, "use-missing-operator", "invalid-model"),
-        Planted("merge-blindly", "equal nodes are merged whatever their attributes are", lambda: encoder(24), _BEFORE, _merge_blindly, "merge-blindly"),
-        Planted("off-by-one", "slices begin and end one too early", lambda: convolutions(25), _AFTER, _off_by_one, "off-by-one", numbered=False),
-        Planted("narrow-weights", "weights are rounded to half precision", lambda: encoder(4), _AFTER, _narrow_weights, "narrow-weights"),
-        Planted("silent-change", "a pass changes a node and denies it", lambda: encoder(7), _AMONG, _silent_change, "silent-change", numbered=False),
-        Planted("read-too-early", "a node reads what is computed after it", lambda: encoder(9), _AFTER, _read_too_early, "read-too-early", "invalid-model"),
+        Planted("forgotten-epsilon", _forgotten_epsilon, partial(cnn, 8), _BEFORE, "fold-without-epsilon"),
+        Planted("wrong-sign", _wrong_sign, partial(cnn, 60), _BEFORE, "fold-with-wrong-sign"),
+        Planted("clip-minimum", _clip_minimum, partial(cnn, 20), _AMONG, "merge-clips-wrongly"),
+        Planted("half-reciprocal", _half_reciprocal, partial(cnn, 12), _AMONG, "multiply-by-half-reciprocal"),
+        Planted("missing-abs", _missing_abs, partial(net, 6), _AMONG, "drop-root-of-square"),
+        Planted("swapped-operands", _swapped_operands, partial(net, 3), _BEFORE, "negate-constant"),
+        Planted("missing-single-use", _missing_single_use, partial(cnn, 16), _BEFORE, "fold-into-shared"),
+        Planted("near-neutral", _near_neutral, partial(net, 8), _AFTER, "drop-neutral-factor"),
+        Planted("lossy-cast", _lossy_cast, partial(net, 10), _BEFORE, "drop-round-trip"),
+        Planted("scalar-shape", _scalar_shape, partial(net, 5), _AMONG, "split-by-length", "exception"),
+        Planted("dropped-attribute", _dropped_attribute, partial(cnn, 30), _AFTER, "rebuild-pool"),
+        Planted("wrong-axis", _wrong_axis, partial(net, 20), _AFTER, "state-axis"),
+        Planted("wrong-order", _wrong_order, partial(net, 12), _BEFORE, "merge-transposes-wrongly", "invalid-model"),
+        Planted("swapped-pads", _swapped_pads, partial(cnn, 5), _AMONG, "fold-pad-swapped"),
+        Planted("unknown-operator", _unknown_operator, partial(cnn, 10), _BEFORE, "use-missing-operator", "invalid-model"),
+        Planted("merge-blindly", _merge_blindly, partial(net, 20), _BEFORE, "merge-blindly", "invalid-model"),
+        Planted("off-by-one", _off_by_one, partial(cnn, 25), _AFTER, "off-by-one", numbered=False),
+        Planted("narrow-weights", _narrow_weights, partial(net, 4), _AFTER, "narrow-weights"),
+        Planted("silent-change", _silent_change, partial(net, 7), _AMONG, "silent-change", numbered=False),
+        Planted("read-too-early", _read_too_early, partial(net, 9), _AFTER, "read-too-early", "invalid-model"),
     ]  # fmt: skip

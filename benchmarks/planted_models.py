@@ -57,13 +57,13 @@ def _block(b: GraphBuilder, x: Value, rng: np.random.Generator, name: str, *, sh
         name=f"{name}/clip2",
     )
     y = b.AveragePool(y, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1, name=f"{name}/average")
-    y = b.Mul(y, rng.uniform(0.5, 1.5, (_CHANNELS, 1, 1)).astype(np.float32), name=f"{name}/scale")
+    y = b.Mul(y, rng.uniform(0.1, 0.5, (_CHANNELS, 1, 1)).astype(np.float32), name=f"{name}/scale")
     left = b.Slice(y, np.array([0]), np.array([_CHANNELS // 2]), np.array([1]), name=f"{name}/left")
     right = b.Slice(y, np.array([_CHANNELS // 2]), np.array([_CHANNELS]), np.array([1]), name=f"{name}/right")
     y = b.Concat(right, left, axis=1, name=f"{name}/shuffle")
     y = b.Cast(b.Cast(y, to=_DOUBLE, name=f"{name}/wide"), to=_FLOAT, name=f"{name}/narrow")
     y = b.Add(y, x, name=f"{name}/residual")
-    return b.Div(y, np.float32(1.4142135), name=f"{name}/half")
+    return b.Div(y, np.float32(1.03), name=f"{name}/half")
 
 
 def encoder(layers: int, *, seed: int = 0) -> Model:

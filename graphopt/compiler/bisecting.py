@@ -22,7 +22,7 @@ from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.passes import Fixpoint, Pipeline
 from graphopt.plugin_manager import PluginManager
-from graphopt.rewriting import EVERYWHERE, Edit, EditTrace
+from graphopt.rewriting import EVERYWHERE, Edit, EditTrace, Site
 
 if TYPE_CHECKING:
     from graphopt.verify.verdict import FailureKind
@@ -207,10 +207,9 @@ class _Bisector:
         assert found.before is not None, "the result was right before it"
         raised = after.outcome.kind == "exception"
         edit, model = (None, None) if raised else self._traced(found)
-        without = Search(self.work, self.judge, self.counts, told=self.work.progress)
-        without.skip = frozenset({found.skip}) if found.skip else frozenset()
-        alone = not without.fails(without.trial())
-        self.search.count += without.count
+        assert found.skip is not None, "a pass is at fault"
+        alone = self._is_right_without(found.skip)
+        rule_alone = alone or (found.skip[1] != EVERYWHERE and self._is_right_without((found.skip[0], EVERYWHERE)))
         numbered = application is not None and bool(application.site)
         place = _place(self.work.pipeline, self.search.trial(found.run - 1).next)
         runs = len(self.search.trial().runs)
@@ -232,8 +231,16 @@ class _Bisector:
             before=_measured(found.before.outcome),
             after=_measured(after.outcome),
             alone=alone,
+            rule_alone=rule_alone,
         )
         return blamed, model
+
+    def _is_right_without(self, left_out: Site) -> bool:
+        """Whether the whole pipeline is right when something is left out."""
+        search = Search(self.work, self.judge, self.counts, frozenset({left_out}), self.work.progress)
+        right = not search.fails(search.trial())
+        self.search.count += search.count
+        return right
 
     def _traced(self, found: Found) -> tuple[Edit | None, Model | None]:
         """What the culprit touched, and the first wrong model."""
@@ -269,10 +276,8 @@ def _place(pipeline: Pipeline, path: tuple[int, ...]) -> tuple[tuple[int, ...], 
 def _doubts(blamed: Blamed, whole: Outcome) -> list[str]:
     """What the search does not prove."""
     notes = []
-    if not blamed.alone:
-        notes.append(
-            "without it the result is wrong, too: something else is at fault as well; disable it and bisect again"
-        )
+    if not blamed.rule_alone:
+        notes.append(f"something else is wrong, too: bisect again with --disable {blamed.rule}")
     if whole.kind != blamed.kind:
         notes.append(f"the whole pipeline fails in another way: {whole.kind}: {whole.reason}")
     return notes

@@ -104,7 +104,8 @@ class Blamed:
         origins: names of the original nodes that these stand for.
         before: the result right before it.
         after: the result right after it.
-        alone: whether the whole pipeline is right without it; ``False`` means that something else is wrong, too.
+        alone: whether the whole pipeline is right without it.
+        rule_alone: whether it is right without the rule (or pass) altogether; ``False`` means that something else is wrong, too.
     """
 
     kind: FailureKind
@@ -122,6 +123,7 @@ class Blamed:
     before: Measured = field(default_factory=Measured)
     after: Measured = field(default_factory=Measured)
     alone: bool = True
+    rule_alone: bool = True
 
     def __str__(self) -> str:
         owner = f" of plugin {self.plugin!r}" if self.plugin else ""

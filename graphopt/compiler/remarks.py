@@ -41,7 +41,7 @@ class Remarks:
         >>> from graphopt.data import digits_model
         >>> remarks = Remarks()
         >>> _ = optimize(digits_model(), pipeline="canonicalize,fuse-conv-batch-norm", remarks=remarks, check=False)
-        >>> remarks.made[0].application.rule
+        >>> remarks.made[-1].application.rule
         'fold-batch-norm'
     """
 

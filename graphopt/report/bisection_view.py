@@ -64,7 +64,12 @@ def _blame(blamed: Blamed) -> dict[str, str]:
         rows["original nodes"] = _listed(list(blamed.origins))
     rows["before it"] = str(blamed.before)
     rows["with it"] = str(blamed.after)
-    rows["without it"] = "the whole result is right" if blamed.alone else "the result is still wrong"
+    if blamed.alone:
+        rows["without it"] = "the whole result is right"
+    elif blamed.rule_alone:
+        rows["without it"] = f"the result is still wrong; without {blamed.rule} at any place it is right"
+    else:
+        rows["without it"] = "the result is still wrong"
     return rows
 
 
