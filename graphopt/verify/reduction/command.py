@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from graphopt.backends.onnx.files import save
 from graphopt.errors import ExecutionError
@@ -25,7 +26,7 @@ _TAIL: Final = 300
 
 
 class CommandCheck:
-    """Runs a command on each candidate.
+    """Runs a command on each candidate. Use it in a ``with`` statement, or close it: it has temporary files.
 
     The command is split like a shell would (quotes work; pipes and variables need ``sh -c``), and no shell sees the paths. ``{}`` stands
     for the model file, which comes last where it is not mentioned; ``{inputs}`` for an ``.npz`` file with the inputs, one word for each
@@ -56,7 +57,7 @@ class CommandCheck:
             raise ExecutionError("the check is an empty command; name a program that tells whether a model fails")
         self._wanted = _parse_end(fails_with)
         self._timeout = timeout
-        self._folder = tempfile.TemporaryDirectory(prefix="graphopt-check-", ignore_cleanup_errors=True)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         #: How the last run ended, for messages.
         self.last = ""
 
@@ -66,6 +67,8 @@ class CommandCheck:
         Raises:
             ExecutionError: if there is no such program.
         """
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="graphopt-check-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         path = folder / "candidate.onnx"
         save(model, path, force=True)
@@ -94,7 +97,17 @@ class CommandCheck:
 
     def close(self) -> None:
         """Remove temporary files."""
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _run(self, words: list[str]) -> tuple[int | str, str]:
         try:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from graphopt.backends.onnx.inference import OnnxTypes
-from graphopt.ir import DType, Graph, Model, Node, TensorType, Value
+from graphopt.ir import Graph, Model, Node, TensorType, Value
 from graphopt.verify.reduction.case import node_key
 
 __all__ = ["dead_nodes", "detach", "erase", "infer_types", "replace_outputs", "retype", "sweep"]
@@ -115,17 +115,10 @@ def infer_types(model: Model) -> None:
 
 def retype(model: Model) -> None:
     """Infer all types anew, after sizes changed; what can't be inferred keeps its element type."""
-    before: dict[Value, DType] = {}
     for graph in model.graphs():
-        for node in graph.nodes:
-            for value in node.outputs:
-                if isinstance(value.type, TensorType):
-                    before[value] = value.type.dtype
-                    value.type, value.declared = None, False
-        for value in graph.inputs:
-            if graph is not model.graph and isinstance(value.type, TensorType):
+        results = [value for node in graph.nodes for value in node.outputs]
+        for value in (*results, *(graph.inputs if graph is not model.graph else ())):
+            value.declared = value.declared and value.is_graph_output
+            if isinstance(value.type, TensorType):
                 value.type = value.type.with_shape(None)
     infer_types(model)
-    for value, dtype in before.items():
-        if value.type is None:
-            value.type = TensorType(dtype, None)

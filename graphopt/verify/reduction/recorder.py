@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,7 @@ class Recorder:
         self._path = Path(folder) / "record.onnx"
         self._timeout = timeout
         self._known: list[dict[str, Datum]] = []
+        self._runtime = ""
 
     def forget(self) -> None:
         """What values are is not known any more: the model computes something else now, or on other inputs."""
@@ -91,7 +92,9 @@ class Recorder:
     def _run(self, case: Case) -> list[Outputs] | None:
         try:
             save(case.model, self._path, force=True)
-            return shared_worker().call(run_samples, str(self._path), case.samples, timeout=self._timeout)
+            arguments = (str(self._path), case.samples, self._runtime)
+            found, self._runtime = shared_worker().call(run_samples, *arguments, timeout=self._timeout)
+            return found
         except GraphoptError as err:
             logger.debug("a candidate does not run: %s", err)
             return None
@@ -107,26 +110,33 @@ def _bytes(value: Value) -> int:
     return count * max(1, value.type.dtype.bits // 8)
 
 
-def run_samples(path: str, samples: tuple[Feeds, ...]) -> list[Outputs]:
-    """Outputs of a model file for each set of inputs, in ONNX Runtime or else in the reference evaluator; runs in a child process.
+def run_samples(path: str, samples: tuple[Feeds, ...], runtime: str) -> tuple[list[Outputs], str]:
+    """Outputs of a model file for each set of inputs, and what ran it; runs in a child process.
+
+    Args:
+        path: the model.
+        samples: sets of inputs.
+        runtime: what runs it; ``""`` for ONNX Runtime, or else the reference evaluator. What one ran the other may refuse, or take
+            for something else.
 
     Raises:
-        ExecutionError: if neither runs it.
+        ExecutionError: if it does not run.
     """
-    with _open(path) as runner:
-        return [runner.run(feeds) for feeds in samples]
-
-
-def _open(path: str) -> Runner:
     from graphopt.runtime.onnxruntime_runner import (
         OrtRunner,
     )  # lazily: imports ONNX Runtime, which the parent does without
     from graphopt.runtime.reference_runner import ReferenceRunner
 
-    try:
-        return OrtRunner(path, threads=1)
-    except ExecutionError as err:
+    openers: dict[str, Callable[[], Runner]] = {
+        "onnxruntime": lambda: OrtRunner(path, threads=1),
+        "reference": lambda: ReferenceRunner(path),
+    }
+    first: ExecutionError | None = None
+    for name in [runtime] if runtime else openers:
         try:
-            return ReferenceRunner(path)
-        except ExecutionError:
-            raise err from None
+            with openers[name]() as runner:
+                return [runner.run(feeds) for feeds in samples], name
+        except ExecutionError as err:
+            first = first or err
+    assert first is not None, "there are runtimes"
+    raise first

@@ -86,6 +86,8 @@ class Search:
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.case = case.copy()
+        for graph in self.case.model.graphs():
+            graph.origin = None  # what the file said of values would be said again, whatever becomes of them
         infer_types(self.case.model)
         self.kind = kind
         self.recorder = recorder

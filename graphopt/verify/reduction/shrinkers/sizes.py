@@ -84,17 +84,22 @@ class ShrinkSizes:
 
     def shrink(self, search: Search) -> None:
         """Large sizes first."""
-        for size in _sizes(search.case):
-            for smaller in _smaller(size):
-                if any(
-                    search.attempt(_resized(search.case, size, smaller, attributes=attributes))
-                    for attributes in (False, True)
-                ):
-                    break
+        tried: set[int] = set()
+        while left := [size for size in _sizes(search.case) if size not in tried]:
+            tried.add(left[0])
+            _shrink_one(search, left[0])
         for name in [
             value.name for value in (*search.case.model.graph.inputs, *search.case.model.graph.initializers())
         ]:
             _shrink_axes(search, name)
+
+
+def _shrink_one(search: Search, size: int) -> None:
+    """Take the smallest number in the place of a size that will do."""
+    for smaller in _smaller(size):
+        for attributes in (False, True):
+            if search.attempt(_resized(search.case, size, smaller, attributes=attributes)):
+                return
 
 
 def _smaller(size: int) -> list[int]:
