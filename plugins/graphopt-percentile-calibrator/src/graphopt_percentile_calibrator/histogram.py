@@ -14,6 +14,8 @@ __all__ = ["Histogram"]
 
 #: Indices of bins stay far within the integers that float64 has exactly.
 _INDEX_BITS = 40
+#: Powers of two below this, and their reciprocals, are float32 numbers.
+_NARROW_EXPONENT = 120
 #: Narrower bins than the smallest float32 tell nothing apart.
 _LEAST_EXPONENT = -149
 
@@ -41,9 +43,10 @@ class Histogram:
 
     def add(self, numbers):
         """Count numbers: at least one, all finite."""
-        numbers = np.asarray(numbers, np.float64).reshape(-1)
+        numbers = np.asarray(numbers).reshape(-1)
         self._widen(float(numbers.min()), float(numbers.max()))
-        found = _indices(numbers, self.exponent) - self.first
+        found = _indices(numbers, self.exponent)
+        found -= self.first
         self.counts += np.bincount(found, minlength=self.counts.size)
 
     def merge(self, other):
@@ -82,8 +85,12 @@ class Histogram:
 
 
 def _indices(numbers, exponent):
-    found = np.floor(np.ldexp(numbers, -exponent)).astype(np.int64)
-    found[(numbers < 0) & (found == 0)] = -1  # too small for float64 after the scaling
+    """The bin of each number. Scaling by a power of two is exact, so float32 stays float32."""
+    narrow = numbers.dtype == np.float32 and abs(exponent) < _NARROW_EXPONENT
+    scaled = numbers * np.float32(2.0**-exponent) if narrow else np.ldexp(np.float64(numbers), -exponent)
+    found = np.floor(scaled, out=scaled).astype(np.int64)
+    if exponent > 0:
+        found[(numbers < 0) & (found == 0)] = -1  # vanished in the scaling
     return found
 
 
