@@ -1,6 +1,6 @@
 """How small `graphopt reduce` makes models of a thousand nodes with a bug planted into one place, in how many checks and seconds.
 
-Checks run in a child process, as on the command line. The bugs are those of `benchmarks.planted_bugs`; the digits model that ships
+Checks run in a child process, as on the command line. The bugs are those of `benchmarks.reduce_bugs`; the digits model that ships
 with graphopt is reduced by a command too.
 """
 
@@ -19,8 +19,8 @@ from rich.table import Table
 
 import graphopt
 from benchmarks.measure import save_record
-from benchmarks.planted_bugs import BUGS, ForgetRelu
-from benchmarks.planted_models import MODELS
+from benchmarks.reduce_bugs import BUGS, ForgetRelu
+from benchmarks.reduce_models import MODELS
 from graphopt.data import digits_model
 from graphopt.verify.reduction import Reduction
 
