@@ -63,9 +63,11 @@ def _guards(pattern: Pattern, rebuild: _Rebuild, *, outer: str, names: set[str])
     """
     match pattern:
         case OneOf():
+            before = set(names)
             for index, choice in enumerate(pattern.choices):
-                known = names if outer else set(names)
-                yield from _guards(choice, _in_choice(pattern, index, rebuild), outer=outer, names=known)
+                inside = set(before)
+                yield from _guards(choice, _in_choice(pattern, index, rebuild), outer=outer, names=inside)
+                names |= inside
         case OpPattern():
             yield from _of_node(pattern, rebuild, outer)
             here = f" of {'|'.join(pattern.ops)}{outer}"

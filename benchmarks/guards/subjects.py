@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from benchmarks.guards.guard import Unit
 from benchmarks.measure import ROOT, versions
 from graphopt.rewriting import Rule
-from graphopt.testing import GeneratedModel, graphs_matching, models, near_misses
+from graphopt.testing import GeneratedModel
+from graphopt.testing.strategies import graphs_matching, models, near_misses
 
 __all__ = ["collect", "models_for"]
 

@@ -164,11 +164,19 @@ def test_a_name_may_stand_for_two_values():
 
 
 def test_names_of_alternatives_are_not_the_same_name_twice():
-    @rewrite(one_of(op.Abs(op.Neg(any_("x"), shared=True)), op.Neg(any_("x"))))
+    inner = one_of(op.Neg(any_("x"), shared=True), op.Sigmoid(any_("x"), shared=True))
+
+    @rewrite(one_of(op.Abs(op.Neg(any_("x"), shared=True)), op.Add(inner, any_("y"))))
     def rule(m, rw):
         return m["x"]
 
     assert [] == names(rule)
+
+    @rewrite(op.Add(inner, any_("x")))
+    def twice(m, rw):
+        return m["x"]
+
+    assert ["x of Add: the same value twice"] == names(twice)
 
 
 def conv(*bias, **attributes):
