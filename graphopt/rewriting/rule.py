@@ -111,13 +111,19 @@ class RewriteRule:
 
 
 class RewritePattern(abc.ABC):
-    """A rule in class form. Subclasses state ``name`` and ``roots`` and implement :meth:`match_and_rewrite`."""
+    """A rule in class form. Subclasses state ``name`` and ``roots`` and implement :meth:`match_and_rewrite`.
+
+    Attributes:
+        contexts: graphs at which it may apply, as patterns that the driver never looks at: the testing kit makes models of them. Without
+            any, it makes single nodes of the roots.
+    """
 
     name: ClassVar[str]
     roots: ClassVar[tuple[str, ...]]
     numerics: ClassVar[Numerics] = Exact()
     benefit: ClassVar[int] = 1
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = ()
 
     @abc.abstractmethod
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:

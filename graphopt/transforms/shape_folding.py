@@ -16,7 +16,7 @@ import numpy as np
 from graphopt.analysis import Integers, ShapeValues
 from graphopt.ir import Dim, DType, Node, Value
 from graphopt.passes import RewritePass
-from graphopt.rewriting import IN_PLACE, NoMatch, Replacement, RewritePattern, Rewriter
+from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op, rest
 
 __all__ = ["FoldShapes"]
 
@@ -43,6 +43,14 @@ class FoldKnownIntegers(RewritePattern):
         "ConstantOfShape", "Range", "Expand", "Reshape", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin",
     )  # fmt: skip
     reach: ClassVar[int] = 1
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op["Shape", "Size"](any_("x")),
+        op["Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Cast"](op.Shape(any_("x")), rest("how")),
+        op["Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Equal", "Greater", "Less"](
+            op.Shape(any_("x")), const("operand")
+        ),
+        op["Add", "Mul", "Div"](op.Gather(op.Shape(any_("x")), const("which")), const("operand")),
+    )
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Replace the outputs if each element of each one is a number."""
@@ -67,6 +75,12 @@ class FoldReshapeTarget(RewritePattern):
     name: ClassVar[str] = "fold-reshape-target"
     roots: ClassVar[tuple[str, ...]] = ("Reshape",)
     reach: ClassVar[int] = 1
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Reshape(any_("x"), op.Shape(any_("y"))),
+        op.Reshape(any_("x"), op.Shape(any_("x"))),
+        op.Reshape(any_("x"), op.Concat(op.Slice(op.Shape(any_("x")), rest("which")), rest("sizes"))),
+        op.Reshape(any_("x"), op.Mul(op.Shape(any_("x")), const("factor"))),
+    )
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Use what is known of the target."""
@@ -117,6 +131,11 @@ class FoldExpandTarget(RewritePattern):
     name: ClassVar[str] = "fold-expand-target"
     roots: ClassVar[tuple[str, ...]] = ("Expand",)
     reach: ClassVar[int] = 1
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Expand(any_("x"), op.Shape(any_("x"))),
+        op.Expand(any_("x"), op.Shape(any_("y"))),
+        op.Expand(any_("x"), op.Concat(op.Slice(op.Shape(any_("x")), rest("which")), rest("sizes"))),
+    )
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Use what is known of the target."""
@@ -154,6 +173,10 @@ class FoldSliceBounds(RewritePattern):
     name: ClassVar[str] = "fold-slice-bounds"
     roots: ClassVar[tuple[str, ...]] = ("Slice",)
     reach: ClassVar[int] = 1
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Slice(any_("x"), const("starts"), op.Slice(op.Shape(any_("x")), rest("which")), rest("how")),
+        op.Slice(any_("x"), const("starts"), op.Gather(op.Shape(any_("x")), const("which")), rest("how")),
+    )
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Use what is known of the bounds."""

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from graphopt.testing.strategies.arrays import shapes, tensor_types, tensors
 from graphopt.testing.strategies.drawn_models import graphs, models, opsets
+from graphopt.testing.strategies.rules import graphs_matching, near_misses
 
-__all__ = ["graphs", "models", "opsets", "shapes", "tensor_types", "tensors"]
+__all__ = ["graphs", "graphs_matching", "models", "near_misses", "opsets", "shapes", "tensor_types", "tensors"]

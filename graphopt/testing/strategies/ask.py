@@ -18,7 +18,7 @@ from graphopt.testing.strategies.choices import Choices
 from graphopt.testing.strategies.kernels import computed_types
 from graphopt.testing.strategies.scope import RefusedError, Scope, dtype_of
 
-__all__ = ["Ask", "Form", "Wish"]
+__all__ = ["Ask", "Demand", "Form", "Wish"]
 
 #: Where an operand comes from: an input of the model, a constant, or as its use suggests.
 Form = Literal["input", "constant", "weight", "static"]
@@ -39,6 +39,29 @@ class Wish:
     dtypes: frozenset[DType] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a drawn operand must be.
+
+    Attributes:
+        scalar: one element.
+        number: each element, ``None`` for any.
+    """
+
+    scalar: bool = False
+    number: float | None = None
+
+    def met(self, choices: Choices, array: Array) -> Array:
+        """The array, changed as far as need be."""
+        if self.scalar and array.size != 1:
+            array = array.reshape(-1)[:1] if array.size else np.ones(1, array.dtype)
+            array = array.reshape(choices.of(((), (1,))))
+        if self.number is not None:
+            with np.errstate(all="ignore"):
+                array = np.full(array.shape, self.number).astype(array.dtype)
+        return array
+
+
 @dataclass(eq=False)
 class Ask:
     """Operands and attributes of one node that is being made.
@@ -51,6 +74,8 @@ class Ask:
         forms: where further operands must come from, by position.
         wish: what the first operand should be like.
         plain: chance that a drawn operand is one number throughout, such as 0 or 1.
+        demands: what drawn operands must be besides, by position.
+        limit: first position that must be absent, ``None`` for what the operator can have.
         inputs: names of the operands so far, by position.
         attributes: so far; ``None`` for those that are left out.
     """
@@ -62,6 +87,8 @@ class Ask:
     forms: Mapping[int, Form] = field(default_factory=dict)
     wish: Wish = Wish()
     plain: float = 0.15
+    demands: Mapping[int, Demand] = field(default_factory=dict)
+    limit: int | None = None
     inputs: dict[int, str] = field(default_factory=dict)
     attributes: dict[str, object] = field(default_factory=dict)
     _bound: dict[str, DType] = field(default_factory=dict)
@@ -86,11 +113,16 @@ class Ask:
 
     def wants_optional(self, index: int, probability: float = 0.5) -> bool:
         """Whether an optional input is to be there: it is given, must be, or is drawn."""
-        if not self.has_input(index):
+        if not self.has_input(index) or (self.limit is not None and index >= self.limit):
             return False
         return index in self.given or index in self.forms or self.choices.chance(probability)
 
     # -- element types --------------------------------------------------------------------------------------------------------
+
+    def count(self, options: Sequence[int]) -> int:
+        """How many operands a node of any number has: as many as are given, as few as are allowed."""
+        fixed = max((*self.given, *self.forms), default=-1) + 1
+        return fixed if fixed and self.limit is not None else max(fixed, self.choices.of(options))
 
     def _key(self, index: int) -> str:
         return self.schema.inputs[min(index, len(self.schema.inputs) - 1)].type_key
@@ -129,6 +161,7 @@ class Ask:
         fits: Callable[[Array], bool] | None = None,
         shape: Callable[[int], Sequence[int]] | None = None,
         empty: bool = True,
+        wished: bool = True,
     ) -> Array:
         """An operand that the node computes on: what is given, a value that fits, or an input of the model.
 
@@ -139,6 +172,7 @@ class Ask:
             fits: whether an array will do.
             shape: makes a shape of a rank, for a new operand.
             empty: whether it may have no elements.
+            wished: whether it should be of the element type that reads the result; not so where the node makes another one.
 
         Raises:
             RefusedError: if what is given will not do, or nothing will.
@@ -151,7 +185,7 @@ class Ask:
         allowed = self.dtypes(index)
         if dtypes is not None:
             allowed = allowed & frozenset(dtypes)
-        if index == 0 and self.wish.dtypes is not None:
+        if index == 0 and wished and self.wish.dtypes is not None:
             allowed = allowed & self.wish.dtypes or allowed
 
         def will_do(array: Array) -> bool:
@@ -220,6 +254,9 @@ class Ask:
             return self._take(
                 index, self.given[index], (0, 9), None, lambda other: other.shape == array.shape, empty=True
             )
+        demand = self.demands.get(index)
+        if demand is not None:
+            array = demand.met(self.choices, array)
         self.inputs[index] = self._make(array, self.forms.get(index, form))
         self._bind(index, dtype_of(array))
         return array

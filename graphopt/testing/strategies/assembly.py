@@ -20,7 +20,8 @@ from graphopt.testing.strategies.scope import Scope, dtype_of
 
 __all__ = ["Style", "assemble"]
 
-#: Of tensors without elements, ONNX Runtime's give back other shapes than they say or memory that they never wrote, or fail.
+#: Of tensors without elements, ONNX Runtime's give back other shapes than they say or memory that they never wrote, fail,
+#: or end the process.
 _NOT_OF_NOTHING: Final = (
     "Reduce",
     "Arg",
@@ -41,6 +42,10 @@ _NOT_OF_NOTHING: Final = (
     "Einsum",
     "CumSum",
     "TopK",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Attention",
 )
 _SYMBOLS: Final = ("N", "M", "batch", "unk__0", "x0#0", "a b")
 _SIZES: Final = (1, 2, 3, 4, 5, 0)
@@ -57,6 +62,7 @@ class Style:
         overridable: constants that are listed as inputs.
         statements: types of inner values stated in the file.
         keep: values that must be given out.
+        override: constants that must be listed as inputs, so that callers may override them.
     """
 
     symbolic: bool = True
@@ -64,6 +70,7 @@ class Style:
     overridable: bool = True
     statements: bool = True
     keep: tuple[str, ...] = ()
+    override: tuple[str, ...] = ()
 
 
 @dataclass
@@ -103,7 +110,7 @@ def assemble(
     style = style or Style()
     choices, world = scope.choices, scope.world
     inputs = [_Input(name, array, _dims(choices, array, style)) for name, array in world.inputs.items()]
-    ir_version = _ir_version(scope)
+    ir_version = _ir_version(scope, style)
     overridable = _overridable(scope, style, ir_version)
     outputs = _outputs(scope, style)
     if not outputs:
@@ -124,11 +131,11 @@ def assemble(
     return GeneratedModel(model, tuple(feeds), found, tuple(sites), refused=world.refused)
 
 
-def _ir_version(scope: Scope) -> int:
+def _ir_version(scope: Scope, style: Style) -> int:
     choices, world = scope.choices, scope.world
     if world.functions:
         return choices.of((8, 9, 10))
-    if world.opset <= 9 and choices.chance(0.25):
+    if world.opset <= 9 and not style.override and choices.chance(0.25):
         return 3
     return choices.of((8, 10, 7, 9, 6, 5, 4))
 
@@ -154,7 +161,7 @@ def _overridable(scope: Scope, style: Style, ir_version: int) -> list[_Input]:
     return [
         _Input(name, array, list(array.shape))
         for name, array in scope.initializers.items()
-        if ir_version < 4 or (often and choices.chance(0.3))
+        if ir_version < 4 or name in style.override or (often and choices.chance(0.3))
     ]
 
 
@@ -208,7 +215,7 @@ def _feeds(scope: Scope, inputs: Sequence[_Input], overridable: Sequence[_Input]
         sizes = {name: max(int(nothing), choices.of(_SIZES)) for name in symbols}
         drawn = {item.name: item.drawn(choices, sizes, wild=wild, low=int(nothing)) for item in inputs}
         for item in overridable:
-            if choices.chance(0.5):
+            if choices.chance(0.6):
                 drawn[item.name] = item.drawn(choices, {}, wild=wild, low=int(nothing))
         feeds.append(drawn)
     return feeds

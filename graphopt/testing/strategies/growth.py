@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from graphopt.testing.strategies.ask import Ask, Form, Wish
+from graphopt.testing.strategies.ask import Ask, Demand, Form, Wish
 from graphopt.testing.strategies.kernels import computed_types
 from graphopt.testing.strategies.samplers import FAMILIES, SAMPLERS
 from graphopt.testing.strategies.scope import RefusedError, Scope, usable_schema
@@ -14,6 +14,18 @@ from graphopt.testing.strategies.scope import RefusedError, Scope, usable_schema
 __all__ = ["add_node", "families_at", "grow", "operators_at"]
 
 _TRIES: Final = 3
+#: How often nodes are drawn of each family, the simplest first.
+_SHARES: Final = {
+    "elementwise": 6,
+    "movement": 6,
+    "linear": 3,
+    "reduction": 2,
+    "normalization": 2,
+    "pooling": 2,
+    "quantization": 2,
+    "shape": 2,
+    "sequence models": 1,
+}
 
 
 @lru_cache(maxsize=64)
@@ -43,6 +55,8 @@ def add_node(
     forms: Mapping[int, Form] | None = None,
     wish: Wish | None = None,
     plain: float = 0.15,
+    demands: Mapping[int, Demand] | None = None,
+    limit: int | None = None,
     adjust: Callable[[Ask], None] | None = None,
     tries: int = _TRIES,
 ) -> list[str]:
@@ -55,6 +69,8 @@ def add_node(
         forms: where other operands must come from, by position.
         wish: what the first operand should be like.
         plain: chance that a drawn operand is one number throughout.
+        demands: what drawn operands must be besides, by position.
+        limit: first position of an operand that must be absent.
         adjust: is told what was drawn and may change it.
         tries: how often to draw anew when ONNX Runtime refuses.
 
@@ -69,7 +85,7 @@ def add_node(
         raise RefusedError(f"{op}: unknown at opset {scope.world.opset}")
     reason: RefusedError | None = None
     for _ in range(tries):
-        ask = Ask(scope, op, schema, given or {}, forms or {}, wish or Wish(), plain)
+        ask = Ask(scope, op, schema, given or {}, forms or {}, wish or Wish(), plain, demands or {}, limit)
         try:
             outputs = sampler.make(ask)
             if adjust is not None:

@@ -278,10 +278,19 @@ class Scope:
         given = [item or "" for item in inputs]
         while given and not given[-1]:
             given.pop()
-        made = helper.make_node(op, given, names, domain=domain, **stated)
+        made = helper.make_node(op, given, names, domain=domain)
+        made.attribute.extend(self._attribute(op, domain, name, value) for name, value in sorted(stated.items()))
         if self.choices.chance(0.5):
             made.name = self.choices.of((names[0], f"node_{names[0]}", f"n{len(self.nodes)}{self.prefix}"))
         return self.add(made)
+
+    def _attribute(self, op: str, domain: str, name: str, value: Any) -> AttributeProto:  # noqa: ANN401 - what helper takes
+        schema = None if domain else self.world.schema(op)
+        spec = None if schema is None else schema.attributes.get(name)
+        try:
+            return helper.make_attribute(name, value, attr_type=None if spec is None else int(spec.kind.value))
+        except (TypeError, ValueError) as err:
+            raise RefusedError(f"{op}: attribute {name!r} is {value!r}") from err
 
     def one(self, op: str, inputs: Iterable[str | None], **attributes: object) -> str:
         """As :meth:`node`, for one output."""

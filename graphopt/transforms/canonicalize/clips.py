@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from graphopt.ir import Array, DType, Node, Value
-from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
+from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op, rest
 
 __all__ = ["RULES", "Bounds", "clip_bounds"]
 
@@ -83,6 +83,7 @@ class MergeClips(RewritePattern):
     name: ClassVar[str] = "merge-clips"
     roots: ClassVar[tuple[str, ...]] = ("Clip", "Relu")
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (op[roots](op[roots](any_("x"), rest("inner")), rest("outer")),)
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Bounds of both must be constant."""

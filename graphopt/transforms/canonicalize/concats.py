@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from graphopt.ir import Node, Value
-from graphopt.rewriting import Match, NoMatch, Replacement, RewritePattern, Rewriter, any_, op, rest, rewrite
+from graphopt.rewriting import Match, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op, rest, rewrite
 from graphopt.transforms.broadcasting import same_dim
 
 __all__ = ["RULES"]
@@ -40,6 +40,7 @@ class FlattenConcat(RewritePattern):
     name: ClassVar[str] = "flatten-concat"
     roots: ClassVar[tuple[str, ...]] = ("Concat",)
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (op.Concat(op.Concat(rest("inner")), rest("others")),)
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Collect the inputs of the whole tree below the outermost Concat."""
@@ -76,6 +77,11 @@ class EliminateConcatOfSplit(RewritePattern):
     name: ClassVar[str] = "eliminate-concat-of-split"
     roots: ClassVar[tuple[str, ...]] = ("Concat",)
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Concat(
+            op.Split(any_("x"), rest("sizes"), name="split"), op.Split(any_("x"), rest("sizes"), name="split", output=1)
+        ),
+    )
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """All outputs, in order, along the same axis."""
@@ -93,6 +99,7 @@ class EliminateSplitOfConcat(RewritePattern):
     name: ClassVar[str] = "eliminate-split-of-concat"
     roots: ClassVar[tuple[str, ...]] = ("Split",)
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (op.Split(op.Concat(rest("parts")), rest("sizes")),)
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Sizes along the axis must agree one by one."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphopt.ir import Array, DType, Node, Value
 from graphopt.numerics import Exact, Numerics, Reassociates
-from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
+from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 
 __all__ = ["ALGEBRA_RULES", "RULES", "add_terms", "multiply_factors"]
 
@@ -130,6 +130,10 @@ class MergeTerms(MergeConstants):
 
     name: ClassVar[str] = "merge-terms"
     roots: ClassVar[tuple[str, ...]] = ("Add", "Sub")
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op[roots](op[roots](any_("x"), const("a")), const("b")),
+        op[roots](const("b"), op[roots](const("a"), any_("x"))),
+    )
     numerics: ClassVar[Numerics] = Reassociates()
     integers: ClassVar[bool] = False
 
@@ -153,6 +157,10 @@ class MergeFactors(MergeConstants):
 
     name: ClassVar[str] = "merge-factors"
     roots: ClassVar[tuple[str, ...]] = ("Mul", "Div")
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op[roots](op[roots](any_("x"), const("a")), const("b")),
+        op[roots](const("b"), op[roots](const("a"), any_("x"))),
+    )
     numerics: ClassVar[Numerics] = Reassociates()
     integers: ClassVar[bool] = False
 

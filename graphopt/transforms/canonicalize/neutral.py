@@ -13,7 +13,7 @@ import numpy as np
 
 from graphopt.ir import Array, Node
 from graphopt.numerics import Numerics, Reassociates
-from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
+from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.broadcasting import keeps_shape
 
 __all__ = ["ALGEBRA_RULES", "RULES"]
@@ -44,6 +44,10 @@ class DropNeutralOperand(RewritePattern):
     name: ClassVar[str] = "drop-neutral-operand"
     roots: ClassVar[tuple[str, ...]] = tuple(_NEUTRAL)
     reach: ClassVar[int] = 1
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op["Mul", "Add", "And", "Or", "Xor"](any_("x"), const("operand"), commute=True),
+        op["Div", "Sub", "Pow"](any_("x"), const("operand")),
+    )
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Look at the constant operand, then at shapes."""
@@ -82,6 +86,10 @@ class DropZeroTerm(DropNeutralOperand):
     name: ClassVar[str] = "drop-zero-term"
     roots: ClassVar[tuple[str, ...]] = ("Add", "Sub")
     numerics: ClassVar[Numerics] = Reassociates(1e-6)
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Add(any_("x"), const("operand"), commute=True),
+        op.Sub(any_("x"), const("operand")),
+    )
 
     def _keeps_bits(self, op: str, array: Array) -> bool:
         return True

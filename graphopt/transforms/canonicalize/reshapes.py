@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from graphopt.ir import Node, Shape, Value
-from graphopt.rewriting import IN_PLACE, NoMatch, Replacement, RewritePattern, Rewriter
+from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op, rest
 from graphopt.transforms.broadcasting import same_dim, same_shape
 from graphopt.transforms.operands import ints_operand, normalize_axes
 
@@ -88,6 +88,7 @@ class MergeReshapes(RewritePattern):
     name: ClassVar[str] = "merge-reshapes"
     roots: ClassVar[tuple[str, ...]] = _OPS
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (op[_OPS](op[_OPS](any_("x"), rest("first")), rest("second")),)
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """From what needs least knowledge to what needs most."""

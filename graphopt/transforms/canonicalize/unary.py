@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from graphopt.ir import Node
-from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
+from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op
 
 __all__ = ["RULES"]
 
@@ -24,6 +24,7 @@ class ShortenUnaryChain(RewritePattern):
     name: ClassVar[str] = "shorten-unary-chain"
     roots: ClassVar[tuple[str, ...]] = (*sorted(_INVOLUTIONS), *sorted(_ROUNDINGS), *sorted(_IDEMPOTENT))
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (op[roots](op[roots](any_("x"))),)
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Look at the operator and the one before it."""

@@ -13,7 +13,19 @@ from typing import ClassVar
 from graphopt.ir import Dim, DType, Node, Shape, Value
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.passes import RewritePass
-from graphopt.rewriting import Match, NoMatch, Replacement, RewritePattern, Rewriter, Rule, any_, op, rewrite
+from graphopt.rewriting import (
+    Match,
+    NoMatch,
+    Pattern,
+    Replacement,
+    RewritePattern,
+    Rewriter,
+    Rule,
+    any_,
+    op,
+    rest,
+    rewrite,
+)
 from graphopt.transforms.broadcasting import keeps_shape
 from graphopt.transforms.fusion.linear import is_dequantized
 
@@ -69,6 +81,10 @@ class FoldTransposeIntoGemm(RewritePattern):
     roots: ClassVar[tuple[str, ...]] = ("Gemm",)
     numerics: ClassVar[Numerics] = Reassociates()
     reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Gemm(op.Transpose(any_("a")), any_("b"), rest("c")),
+        op.Gemm(any_("a"), op.Transpose(any_("b")), rest("c")),
+    )
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Either factor, or both."""

@@ -98,9 +98,8 @@ def _always(shape: tuple[int, ...]) -> Callable[[int], tuple[int, ...]]:
 @TABLE("Sum", "Mean", "Max", "Min", keeps=True)
 def variadic(ask: Ask) -> None:
     """One to four operands that broadcast."""
-    fixed = max((*ask.given, *ask.forms), default=-1) + 1
     arrays: list[Array] = []
-    for index in range(max(fixed, ask.choices.of((2, 1, 3, 4)))):
+    for index in range(ask.count((2, 1, 3, 4))):
         shape = () if not arrays else spread(ask, arrays[0].shape)
 
         def fits(candidate: Array) -> bool:
@@ -156,7 +155,7 @@ def clip(ask: Ask) -> None:
 @TABLE("Cast", keeps=True)
 def cast(ask: Ask) -> None:
     """To any element type that there is a way to."""
-    array = ask.data()
+    array = ask.data(wished=False)
     words = dtype_of(array) is DType.STRING
     options = [dtype for dtype in WEIGHTS if not (words and dtype is not DType.STRING) and dtype is not DType.BFLOAT16]
     wanted = ask.wish.dtypes
@@ -168,7 +167,7 @@ def cast(ask: Ask) -> None:
 @TABLE("CastLike", keeps=True)
 def cast_like(ask: Ask) -> None:
     """To the element type of another operand."""
-    ask.data(0, dtypes=set(WEIGHTS) - {DType.STRING})
+    ask.data(0, dtypes=set(WEIGHTS) - {DType.STRING}, wished=False)
     dtype = ask.dtype(1, {DType.FLOAT, DType.INT64, DType.INT32, DType.DOUBLE, DType.BOOL})
     if 1 in ask.given:
         ask.data(1)

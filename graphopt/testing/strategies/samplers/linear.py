@@ -16,7 +16,7 @@ TABLE = SamplerTable()
 _NARROW = frozenset({DType.UINT8, DType.INT8})
 
 
-@TABLE("MatMul", ranks={0: (1, 4), 1: (1, 4)})
+@TABLE("MatMul", ranks={0: (1, 4), 1: (1, 4)}, keeps=True)
 def matmul(ask: Ask) -> None:
     """Of ranks 1 to 4, batches that broadcast."""
     _matmul(ask, *((1, 0) if 1 in ask.given and 0 not in ask.given else (0, 1)))
@@ -69,7 +69,7 @@ def matmul_integer(ask: Ask) -> None:
             ask.need(index, np.array(ask.choices.of((0, 1, 3)), like.numpy), "constant")
 
 
-@TABLE("Gemm", ranks={0: (2, 2), 1: (2, 2)})
+@TABLE("Gemm", ranks={0: (2, 2), 1: (2, 2)}, keeps=True)
 def gemm(ask: Ask) -> None:
     """Any transposition, factors, and a bias that broadcasts."""
     first = 1 if 1 in ask.given and 0 not in ask.given else 0
@@ -79,6 +79,8 @@ def gemm(ask: Ask) -> None:
     rows, inner = a.shape[::-1] if flips[first] else a.shape
     if first == 0:
         columns = ask.choices.of((2, 3, 1, 4))
+        if 1 in ask.given:
+            columns = ask.scope.arrays[ask.given[1]].shape[0 if flips[1] else -1]
         wanted = (inner, columns)
     else:
         columns = inner
@@ -135,7 +137,7 @@ def say_window(ask: Ask, sizes: list[int], *, pads: bool = True, dilations: bool
     return kernel
 
 
-@TABLE("Conv", "ConvTranspose", ranks={0: (3, 5), 1: (3, 5)})
+@TABLE("Conv", "ConvTranspose", ranks={0: (3, 5), 1: (3, 5)}, keeps=True)
 def conv(ask: Ask) -> None:
     """One to three spatial axes, groups, all ways of padding."""
     x = ask.data(

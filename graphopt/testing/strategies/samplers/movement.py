@@ -119,7 +119,6 @@ def tile(ask: Ask) -> None:
 @TABLE("Concat", keeps=True, ranks={0: (1, 5)})
 def concat(ask: Ask) -> None:
     """One to three operands that agree in all axes but one."""
-    fixed = max((*ask.given, *ask.forms), default=-1) + 1
     first = ask.data(min(ask.given, default=0), ranks=(1, 5))
     axis = ask.axis(first.ndim)
     ask.set(axis=axis)
@@ -134,7 +133,7 @@ def concat(ask: Ask) -> None:
         size = ask.choices.of((1, 2, 0)) if ask.choices.chance(0.7) else first.shape[place]
         return [size if index == place else other for index, other in enumerate(first.shape)]
 
-    for index in range(max(fixed, ask.choices.of((2, 1, 3)))):
+    for index in range(ask.count((2, 1, 3))):
         if index not in ask.inputs:
             if index in ask.given or ask.choices.chance(0.6):
                 ask.data(index, fits=fits, shape=shape)
