@@ -39,7 +39,8 @@ def check_result(work: Compilation, first: Attempt, report: OptimizeReport, requ
         GraphoptError: if the model can't be made, and no plugin is at fault.
         VerificationError: if no model that passes is found, or nothing can be told.
     """
-    if first.error is not None and first.stage == "passes" and not _is_strangers(work, first):
+    strangers = any(owner_of(work, item.name) for item in work.pipeline.passes())
+    if first.error is not None and first.stage == "passes" and not strangers:
         raise first.error
     work.progress("check")
     with work.timed("check"), Checker(work, request) as checker:
@@ -54,11 +55,6 @@ def check_result(work: Compilation, first: Attempt, report: OptimizeReport, requ
             assert first.report is not None, "nothing went wrong"
             _accept_inconclusive(outcome.verdict, report, changed=first.report.changed)
         return first.model
-
-
-def _is_strangers(work: Compilation, attempt: Attempt) -> bool:
-    """Whether a pass of a plugin raised."""
-    return isinstance(attempt.error, GraphoptError) and bool(owner_of(work, attempt.error.pass_name))
 
 
 def _accept_inconclusive(verdict: Verdict, report: OptimizeReport, *, changed: bool) -> None:
@@ -95,6 +91,7 @@ class _Healing:
         self.report = report
         self.request = request
         self.last: Outcome | None = None
+        self.seen: Outcome | None = None
 
     def heal(self, failure: Outcome) -> Model:
         """A model that passes.
@@ -105,7 +102,7 @@ class _Healing:
         logger.warning("the result fails: %s; looking for what is at fault", failure.reason)
         self.work.progress("find what is at fault")
         fixed = repair(self.attempt, self.is_right, find=self.find)
-        self._write_reproducer(failure, next((found.application for found in fixed.culprits), None))
+        self._write_reproducer(self.seen or failure, next((found.application for found in fixed.culprits), None))
         attempt = fixed.result
         if not fixed.ok or attempt.model is None or attempt.report is None or self.last is None:
             if self.first.error is not None and not any(found.application for found in fixed.culprits):
@@ -131,9 +128,6 @@ class _Healing:
 
     def find(self, attempt: Attempt, skip: frozenset[Site]) -> Culprit:
         """What is at fault."""
-        error = attempt.error if attempt.stage == "passes" else None
-        if error is not None and not _is_strangers(self.work, attempt):
-            raise error  # a bug of graphopt's own, behind one of a plugin
         search = Search(self.work, self._judge, skip=skip)
         found = search.find()
         if found is None:
@@ -142,7 +136,10 @@ class _Healing:
             reason = "the result is wrong before the first rewrite: reading or writing the model is at fault"
             return Culprit(None, search.count, reason)
         outcome = found.after.outcome
+        self.seen = self.seen or outcome
         raised = outcome.kind == "exception"
+        if raised and attempt.error is not None and not owner_of(self.work, found.record.name):
+            raise attempt.error  # a bug of graphopt's own
         reason = f"it failed ({outcome.reason})" if raised else "the check failed with it"
         application = found.application
         if application is None:
