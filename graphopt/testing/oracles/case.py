@@ -259,7 +259,8 @@ class Case:
             after=after,
             application=application,
             pipeline=self.subject.text,
-            installed=self.subject.installed,
+            target=self.target,
+            imports=self.subject.imports,
         )
 
     def why_not(self, rules: Mapping[str, object] | None = None, most: int = 5) -> str:

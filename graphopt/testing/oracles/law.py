@@ -55,7 +55,8 @@ class LawBroken(AssertionError):  # noqa: N818 - test runners show it as a failu
         after: what the pass made of the model, ``None`` when there is no such thing.
         application: the first rewrite that is wrong, if it is known.
         pipeline: text of the pipeline, ``""`` when it has none.
-        installed: whether the command line knows all passes in ``pipeline``.
+        target: name of the backend that the passes worked for.
+        imports: places of passes and rules that no plugin registers, as ``graphopt replay`` wants them; ``None`` when one has none.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class LawBroken(AssertionError):  # noqa: N818 - test runners show it as a failu
         after: ModelProto | None = None,
         application: Application | None = None,
         pipeline: str = "",
-        installed: bool = False,
+        target: str = "onnx",
+        imports: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(detail)
         self.law = law
@@ -82,7 +84,8 @@ class LawBroken(AssertionError):  # noqa: N818 - test runners show it as a failu
         self.after = after
         self.application = application
         self.pipeline = pipeline
-        self.installed = installed
+        self.target = target
+        self.imports = imports
 
     def __str__(self) -> str:
         lines = [f"{self.subject} breaks the law {self.law!r}: {self.detail}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -41,7 +42,7 @@ class Subject:
         pipeline: what to run, ``None`` for a function.
         function: what to call, ``None`` for a pipeline.
         text: the pipeline's text, ``""`` when it has none.
-        installed: whether the command line knows all of it under that text.
+        imports: places of passes and rules in it that no plugin registers, for ``graphopt replay``; ``None`` when one has none.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Subject:
     pipeline: Pipeline | None = None
     function: Callable[[ModelProto], ModelProto] | None = None
     text: str = ""
-    installed: bool = False
+    imports: tuple[str, ...] | None = None
 
     @property
     def passes(self) -> tuple[Pass, ...]:
@@ -110,15 +111,33 @@ def _of_pipeline(pipeline: Pipeline, environment: Environment, numerics: Numeric
     except PipelineError:  # an option without text form
         text = ""
     shown = text or ",".join(item.name for item in passes)
-    registry = environment.plugins.passes
-    known = all(item.name in registry and registry[item.name] is type(item) for item in passes)
     return Subject(
         f"{'pass' if len(passes) == 1 else 'pipeline'} {shown!r}",
         pipeline.declared_numerics if numerics is None else numerics,
         pipeline,
         text=text,
-        installed=bool(text) and known,
+        imports=_places(passes, environment),
     )
+
+
+def _places(passes: tuple[Pass, ...], environment: Environment) -> tuple[str, ...] | None:
+    registry = environment.plugins.passes
+    strange = [type(item) for item in passes if item.name not in registry or registry[item.name] is not type(item)]
+    found = [_place(kind, kind.__module__, kind.__qualname__) for kind in strange]
+    return tuple(place for place in found if place) if all(found) else None
+
+
+def _place(thing: object, module: str, name: str) -> str:
+    """``path/to/file.py:name`` of something at the top of a module, ``""`` when it is not there."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return f"{file}:{name}" if file and getattr(sys.modules[module], name, None) is thing else ""
+
+
+def _rule_place(rule: Rule) -> str:
+    body = getattr(rule, "body", type(rule))
+    module = str(getattr(body, "__module__", ""))
+    names = [name for name, item in vars(sys.modules.get(module, sys)).items() if item is rule or item is body]
+    return _place(getattr(sys.modules[module], names[0]), module, names[0]) if names else ""
 
 
 def _of_rules(rules: tuple[Rule, ...], numerics: Numerics | None) -> Subject:
@@ -126,4 +145,11 @@ def _of_rules(rules: tuple[Rule, ...], numerics: Numerics | None) -> Subject:
     made = type("Rules", (RewritePass,), {"name": "+".join(names), "rules": rules, "__doc__": "Rules under test."})()
     assert isinstance(made, RewritePass), "a class made from it"
     name = f"rule {names[0]!r}" if len(rules) == 1 else f"rules {', '.join(map(repr, names))}"
-    return Subject(name, made.declared_numerics if numerics is None else numerics, Pipeline.of(made))
+    places = [_rule_place(rule) for rule in rules]
+    return Subject(
+        name,
+        made.declared_numerics if numerics is None else numerics,
+        Pipeline.of(made),
+        text=made.name,
+        imports=tuple(places) if all(places) else None,
+    )
