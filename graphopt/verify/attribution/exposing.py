@@ -22,8 +22,8 @@ from graphopt.runtime.onnxruntime_runner import OrtRunner
 
 __all__ = ["ExposedModel"]
 
-#: A file with more than this in it gets its weights moved to external data, once, so that they are not serialized for each run.
-_LARGE_FILE: Final = 1 << 26
+#: Of a larger file the weights go to external data, once: they are not kept in messages and not serialized for each run.
+_LARGE_FILE: Final = 1 << 20
 
 
 class ExposedModel:
@@ -33,6 +33,10 @@ class ExposedModel:
         path: the model file.
         scratch: folder for a copy with external data, used for large files only.
         threads: within an operator, ``None`` for all cores.
+
+    Attributes:
+        path: the model file.
+        outputs: names of its own outputs.
     """
 
     def __init__(self, path: str, scratch: str, threads: int | None = None) -> None:
@@ -50,6 +54,7 @@ class ExposedModel:
         self._reads = [_reads(node) for node in self._nodes]
         self._giver = {name: at for at, node in enumerate(self._nodes) for name in node.output if name}
         self._inputs = {value.name for value in graph.input}
+        self.outputs = [value.name for value in graph.output]
         for field in ("node", "initializer", "sparse_initializer", "output"):
             graph.ClearField(field)
         self._shell = proto
@@ -57,7 +62,7 @@ class ExposedModel:
     def types(self, names: Sequence[str]) -> dict[str, Type | None]:
         """What the runtime says about values, without running; those that it does not give out are left out."""
         try:
-            with self._open(names) as runner:
+            with self.open(names) as runner:
                 return {spec.name: spec.type for spec in runner.outputs}
         except ExecutionError:
             if len(names) < 2:
@@ -73,7 +78,7 @@ class ExposedModel:
             NodeProto(op_type="Shape", input=[name], output=[shape]) for name, shape in zip(names, shapes, strict=True)
         ]
         try:
-            with self._open(names, extra=asked, outputs=shapes) as runner:
+            with self.open(names, extra=asked, outputs=shapes) as runner:
                 found = runner.run(self._fed(feeds, runner))
         except ExecutionError:
             return dict.fromkeys(names)
@@ -85,12 +90,22 @@ class ExposedModel:
         Raises:
             ExecutionError: if the model does not run.
         """
-        with self._open(names) as runner:
+        with self.open(names) as runner:
             return runner.run(self._fed(feeds, runner))
 
-    def _open(
+    def open(
         self, names: Sequence[str], *, extra: Sequence[NodeProto] = (), outputs: Sequence[str] | None = None
     ) -> OrtRunner:
+        """A runner that gives out some values.
+
+        Args:
+            names: what is needed.
+            extra: nodes that are added at the end.
+            outputs: what is given out, ``names`` by default.
+
+        Raises:
+            ExecutionError: if the runtime does not load it.
+        """
         proto = self._cut(names, extra, names if outputs is None else outputs)
         try:
             return OrtRunner(proto, threads=self._threads, folder=self._folder)

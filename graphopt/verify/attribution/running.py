@@ -13,7 +13,6 @@ from graphopt.errors import ExecutionError
 from graphopt.frontends.onnx import lift
 from graphopt.ir import DType
 from graphopt.runtime.base import Datum, Feeds, Runner
-from graphopt.runtime.onnxruntime_runner import OrtRunner
 from graphopt.verify.attribution.exposing import ExposedModel
 from graphopt.verify.attribution.result import LayerError
 from graphopt.verify.attribution.statistics import measure
@@ -48,13 +47,13 @@ class LayerRuns:
     """
 
     def __init__(self, before: str, after: str, inputs: str | Feeds | None, seed: int, threads: int | None) -> None:
-        with OrtRunner(before, threads=threads) as runner:
-            self._feeds, self.inputs = _feeds(before, runner, inputs, seed)
         self._scratch = tempfile.TemporaryDirectory(prefix="graphopt-layers-", ignore_cleanup_errors=True)
         folders = [os.path.join(self._scratch.name, name) for name in ("before", "after")]
         for folder in folders:
             os.mkdir(folder)
         self._before = ExposedModel(before, folders[0], threads)
+        with self._before.open(self._before.outputs) as runner:
+            self._feeds, self.inputs = _feeds(before, runner, inputs, seed)
         self._after = ExposedModel(after, folders[1], threads)
 
     def sizes(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[bool, int | None]]:
