@@ -3,8 +3,7 @@
 ``pip install 'graphopt[testing]'``. Import from here, not from the modules inside; each name is imported when it is first asked for.
 
 ========================  ====================================================================================================
-strategies                ``graphs models graphs_matching near_misses feeds tensors shapes tensor_types attributes nodes
-                          quant_params pipelines``
+strategies                ``graphs models graphs_matching near_misses tensors shapes tensor_types opsets``
 all laws in one call      ``check_pass``
 one law                   ``assert_equivalent assert_honest assert_idempotent assert_deterministic assert_unchanged_input
                           assert_commutes_with``
@@ -42,9 +41,18 @@ if TYPE_CHECKING:
     from graphopt.testing.oracles import assert_unchanged_input as assert_unchanged_input
     from graphopt.testing.oracles.checking import CheckReport as CheckReport
     from graphopt.testing.oracles.checking import check_pass as check_pass
+    from graphopt.testing.strategies import graphs as graphs
+    from graphopt.testing.strategies import graphs_matching as graphs_matching
+    from graphopt.testing.strategies import models as models
+    from graphopt.testing.strategies import near_misses as near_misses
+    from graphopt.testing.strategies import opsets as opsets
+    from graphopt.testing.strategies import shapes as shapes
+    from graphopt.testing.strategies import tensor_types as tensor_types
+    from graphopt.testing.strategies import tensors as tensors
 
 _ORACLES = "graphopt.testing.oracles"
 _CHECKING = "graphopt.testing.oracles.checking"
+_STRATEGIES = "graphopt.testing.strategies"
 #: Where each public name is.
 _HOMES = {
     "INLINING": _ORACLES,
@@ -69,6 +77,14 @@ _HOMES = {
     "assert_rewrites": _ORACLES,
     "assert_unchanged_input": _ORACLES,
     "check_pass": _CHECKING,
+    "graphs": _STRATEGIES,
+    "graphs_matching": _STRATEGIES,
+    "models": _STRATEGIES,
+    "near_misses": _STRATEGIES,
+    "opsets": _STRATEGIES,
+    "shapes": _STRATEGIES,
+    "tensor_types": _STRATEGIES,
+    "tensors": _STRATEGIES,
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604 - the names of one table

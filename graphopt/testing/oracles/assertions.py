@@ -281,10 +281,10 @@ def assert_commutes_with(
 
     * ``T.keeps_rewrites`` (``RENAMING``, ``NODE_ORDER``): P counts the same rewrites in both forms, by rule;
     * ``T.keeps_structure`` (``RENAMING``): both results are structurally equal up to names of inner values;
-    * always: both results keep the numbers of ``model`` on ``feeds`` by as much as P declares, and ``P(T(model))`` keeps the interface
-      of ``T(model)``.
+    * else: ``P(T(model))`` keeps the interface of ``T(model)``, and the numbers of ``model`` on ``feeds`` by as much as P declares;
+    * neither of the two (``INLINING``, ``OPSET_UPGRADE``): so does ``T(P(model))``.
 
-    When T has no other form for the model, or is itself found to change its numbers, nothing is compared and ``skipped`` says so.
+    When T has no other form for the model, or is itself found to change its numbers, ``skipped`` says so.
 
     Args:
         transformation: ``RENAMING``, ``NODE_ORDER``, ``INLINING``, ``OPSET_UPGRADE``, or anything with the same methods.
