@@ -65,6 +65,9 @@ def diagnose(rule: Rule, node: Node, reason: NoMatch) -> Stop:
     """
     if not isinstance(rule, RewriteRule):
         return Stop("(body)", "", f"{'|'.join(rule.roots)} ...", str(reason))
+    version = node.graph.opset() if node.graph is not None else None
+    if version is None or not rule.min_opset <= version <= rule.max_opset:
+        return Stop(node.op, "", str(rule.pattern), str(reason))
     stops: list[Stop] = []
     for candidate in rule.checked:
         if node.op not in candidate.ops or candidate.output >= len(node.outputs):
@@ -73,11 +76,7 @@ def diagnose(rule: Rule, node: Node, reason: NoMatch) -> Stop:
         if stop is None:
             return Stop("(body)", "", str(candidate), str(reason))
         stops.append(stop)
-    if not stops or rule.min_opset > 1 or rule.max_opset < 1 << 30:
-        version = node.graph.opset() if node.graph is not None else None
-        if not stops or version is None or not rule.min_opset <= version <= rule.max_opset:
-            return Stop(node.op, "", str(rule.pattern), str(reason))
-    return _furthest(stops)
+    return _furthest(stops) if stops else Stop(node.op, "", str(rule.pattern), str(reason))
 
 
 def _furthest(stops: list[Stop]) -> Stop:

@@ -121,6 +121,15 @@ class Rest:
         return f"*{self.name}"
 
 
+class _Reasons(tuple[NoMatch, ...]):
+    """Several reasons, one after the other when somebody reads them."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self))
+
+
 @dataclass(frozen=True, slots=True)
 class OneOf:
     """The first of several patterns that matches."""
@@ -138,7 +147,7 @@ class OneOf:
                 return None
             found.undo(mark)
             reasons.append(reason)
-        return NoMatch("no alternative matches: %s", reasons)
+        return NoMatch("no alternative matches: %s", _Reasons(reasons))
 
     def parts(self) -> Iterator[Pattern]:
         """This, then all choices."""
