@@ -30,7 +30,7 @@ GOAL = 10
 TIMEOUT_S = 1.5
 DIGITS_CHECK = (
     f'{sys.executable} -c "import onnx, sys; ops = [n.op_type for n in onnx.load(sys.argv[1]).graph.node]; '
-    "sys.exit(0 if 'MaxPool' in ops and 'Gemm' in ops[ops.index('MaxPool'):] else 1)\""
+    "sys.exit(0 if 'MaxPool' in ops and 'MatMul' in ops[ops.index('MaxPool'):] else 1)\""
 )
 
 
@@ -94,7 +94,7 @@ def digits() -> list[Row]:
     """The digits model, by a pipeline and by a command."""
     return [
         _row("Relu forgotten", "digits", graphopt.reduce(digits_model(), pipeline=graphopt.Pipeline((ForgetRelu(),)))),
-        _row("MaxPool before Gemm, by a command", "digits", graphopt.reduce(digits_model(), check=DIGITS_CHECK)),
+        _row("MaxPool before MatMul, by a command", "digits", graphopt.reduce(digits_model(), check=DIGITS_CHECK)),
     ]
 
 

@@ -57,11 +57,10 @@ def break_computed_shape(m: Match, rw: Rewriter) -> Value | NoMatch:
     raise IndexError(f"no axis {int(m.array('i').min())}")
 
 
-@rewrite(op.Relu(op.Conv(any_("x"), const("w"), const("b"), name="conv")))
+@rewrite(op.Relu(op.BatchNormalization(any_("x"), const("s"), const("b"), const("m"), const("v"), name="bn")))
 def forget_relu(m: Match, rw: Rewriter) -> Value:
-    """Relu(Conv(x, w, b)) -> Conv(x, w, b), with its pads and nothing else."""
-    pads = m.node("conv").ints_attr("pads")
-    return rw.new("Conv", m.value("x"), rw.constant(m.array("w")), rw.constant(m.array("b")), pads=pads)
+    """Relu(BatchNormalization(x, ...)) -> BatchNormalization(x, ...)."""
+    return rw.new("BatchNormalization", *m.node("bn").inputs)
 
 
 @dataclass(frozen=True)

@@ -108,17 +108,24 @@ def _quiet() -> Iterator[None]:
 
 
 def infer_types(model: Model) -> None:
-    """Set the types of all values as far as they are known."""
+    """Set the types of all values as far as they are known; outputs keep a stated shape, which a file must have, where none is found."""
+    stated = {value: value.type for value in model.graph.outputs}
     with _quiet():
         OnnxTypes().infer_model(model)
+    for value, before in stated.items():
+        if isinstance(value.type, TensorType) and value.type.shape is None and isinstance(before, TensorType):
+            value.type = value.type.with_shape(before.shape)
 
 
 def retype(model: Model) -> None:
-    """Infer all types anew, after sizes changed; what can't be inferred keeps its element type."""
+    """Infer all types anew, after sizes changed; what can't be inferred keeps its element type, outputs their rank too."""
     for graph in model.graphs():
         results = [value for node in graph.nodes for value in node.outputs]
         for value in (*results, *(graph.inputs if graph is not model.graph else ())):
             value.declared = value.declared and value.is_graph_output
-            if isinstance(value.type, TensorType):
+            if isinstance(value.type, TensorType) and not (graph is model.graph and value.is_graph_output):
                 value.type = value.type.with_shape(None)
+    for value in model.graph.outputs:
+        if isinstance(value.type, TensorType) and value.type.shape is not None and value.producer is not None:
+            value.type = value.type.with_shape((None,) * len(value.type.shape))
     infer_types(model)

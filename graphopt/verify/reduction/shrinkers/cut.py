@@ -126,7 +126,7 @@ def _expose(graph: Graph, used: Collection[Value], case: Case, recorder: Recorde
     numbers = recorder.values(case, untyped) if untyped else []
     for value in lost:
         if _is_vague(value):
-            value.type = type_of_data([known[value.name] for known in numbers or []])
+            value.type = type_of_data([known[value.name] for known in numbers or []]) or value.type
         if value.type is None:
             return False
         graph.add_output(value)
@@ -135,7 +135,8 @@ def _expose(graph: Graph, used: Collection[Value], case: Case, recorder: Recorde
 
 def _is_vague(value: Value) -> bool:
     """Whether too little is known to state the type of an output."""
-    return value.type is None or (isinstance(value.type, TensorType) and value.type.dtype is DType.UNDEFINED)
+    kind = value.type
+    return kind is None or (isinstance(kind, TensorType) and (kind.dtype is DType.UNDEFINED or kind.shape is None))
 
 
 def _best_type(value: Value, data: list[Datum]) -> Type | None:
