@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 
 from rich.console import Group, RenderableType
@@ -12,10 +13,11 @@ from graphopt.report.layout import columns, printable
 from graphopt.report.units import bytes_text
 from graphopt.verify.attribution.result import Layer, LayerComparison, Start
 
-__all__ = ["layer_rows", "layers_document", "layers_view"]
+__all__ = ["HEADS", "layer_rows", "layers_document", "layers_view"]
 
 _SHOWN = 20
 _STEPS = 24
+#: Heads of the columns that a value has; those of numbers end with ``>``.
 HEADS = ("value", "node", "operator", "type", "relative>", "growth>", "max abs>", "SQNR dB>", "cosine>", "ulp>", "")
 
 
@@ -66,7 +68,8 @@ def _table(found: LayerComparison) -> RenderableType:
     different = (layer for layer in found.layers if layer.error.status != "same")
     ranked = sorted(different, key=lambda layer: (layer.name not in starts, -layer.increase))
     shown = ranked[:_SHOWN]
-    table = columns(HEADS, [layer_rows(layer, start=layer.name in starts) for layer in shown])
+    rows = [layer_rows(layer, start=layer.name in starts) for layer in shown]
+    table = columns(_narrow(HEADS), map(_narrow, rows))
     for row, layer in zip(table.rows, shown, strict=True):
         if layer.error.status == "wrong":
             row.style = "bold red" if layer.name in starts else "red"
@@ -76,6 +79,11 @@ def _table(found: LayerComparison) -> RenderableType:
         if left
         else table
     )
+
+
+def _narrow(cells: Sequence[str]) -> list[str]:
+    """Without the name of the node: a terminal has no room for it, and values are mostly named after their nodes."""
+    return [*cells[:1], *cells[2:]]
 
 
 def layer_rows(layer: Layer, *, start: bool) -> list[str]:
