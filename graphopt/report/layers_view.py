@@ -95,7 +95,7 @@ def layer_rows(layer: Layer, *, start: bool) -> list[str]:
     """
     error = layer.error
     said = (
-        "the error starts here"
+        "starts here"
         if start
         else "wrong"
         if error.status == "wrong"

@@ -155,7 +155,7 @@ def _fit(value: Datum, declared: Type | None, where: str) -> Datum:
 def _fit_tensor(array: Array, declared: TensorType, where: str) -> Array:
     array = _convert(array, declared, where)
     shape = declared.shape
-    if shape is None:
+    if not shape:  # ONNX Runtime says no axes of an unknown rank too; it refuses by itself what does not fit
         return array
     if len(shape) != array.ndim:
         raise ExecutionError(f"{where} has shape {list(array.shape)}, expected {declared}, which has {len(shape)} axes")
