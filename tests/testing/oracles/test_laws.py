@@ -277,6 +277,14 @@ def test_second_runs_that_change_more_are_found():
     assert "a second run" in broken("idempotent", assert_idempotent, append, model).detail
 
 
+@pytest.mark.parametrize("declared", ["float[?]", "float[n]", "float"])
+def test_what_inference_learns_of_sizes_without_a_name_is_no_change(declared):
+    """A second run names the unnamed size of an output after that of the input; no pass did that."""
+    model = f"{HEAD} g (float[?] x) => ({declared} y) {{ a = Neg(x) y = Neg(a) }}"
+    assert assert_idempotent("canonicalize", model).changed
+    assert not assert_no_rewrite("fold-constants", model).changed
+
+
 def test_results_that_differ_from_run_to_run_are_found():
     error = broken("deterministic", assert_deterministic, planted.Nondeterministic, DOUBLE_NEG)
     assert "made_" in error.detail
