@@ -3,7 +3,8 @@
 ``pip install 'graphopt[testing]'``. Import from here, not from the modules inside; each name is imported when it is first asked for.
 
 ========================  ====================================================================================================
-strategies                ``graphs models graphs_matching near_misses tensors shapes tensor_types opsets``
+strategies                ``graphs models graphs_matching near_misses feeds tensors shapes tensor_types attributes nodes
+                          quant_params pipelines opsets``
 all laws in one call      ``check_pass``
 one law                   ``assert_equivalent assert_honest assert_idempotent assert_deterministic assert_unchanged_input
                           assert_commutes_with``
@@ -41,11 +42,16 @@ if TYPE_CHECKING:
     from graphopt.testing.oracles import assert_unchanged_input as assert_unchanged_input
     from graphopt.testing.oracles.checking import CheckReport as CheckReport
     from graphopt.testing.oracles.checking import check_pass as check_pass
+    from graphopt.testing.strategies import attributes as attributes
+    from graphopt.testing.strategies import feeds as feeds
     from graphopt.testing.strategies import graphs as graphs
     from graphopt.testing.strategies import graphs_matching as graphs_matching
     from graphopt.testing.strategies import models as models
     from graphopt.testing.strategies import near_misses as near_misses
+    from graphopt.testing.strategies import nodes as nodes
     from graphopt.testing.strategies import opsets as opsets
+    from graphopt.testing.strategies import pipelines as pipelines
+    from graphopt.testing.strategies import quant_params as quant_params
     from graphopt.testing.strategies import shapes as shapes
     from graphopt.testing.strategies import tensor_types as tensor_types
     from graphopt.testing.strategies import tensors as tensors
@@ -76,12 +82,17 @@ _HOMES = {
     "assert_no_rewrite": _ORACLES,
     "assert_rewrites": _ORACLES,
     "assert_unchanged_input": _ORACLES,
+    "attributes": _STRATEGIES,
     "check_pass": _CHECKING,
+    "feeds": _STRATEGIES,
     "graphs": _STRATEGIES,
     "graphs_matching": _STRATEGIES,
     "models": _STRATEGIES,
     "near_misses": _STRATEGIES,
+    "nodes": _STRATEGIES,
     "opsets": _STRATEGIES,
+    "pipelines": _STRATEGIES,
+    "quant_params": _STRATEGIES,
     "shapes": _STRATEGIES,
     "tensor_types": _STRATEGIES,
     "tensors": _STRATEGIES,
