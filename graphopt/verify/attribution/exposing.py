@@ -54,7 +54,8 @@ class ExposedModel:
         self._reads = [_reads(node) for node in self._nodes]
         self._giver = {name: at for at, node in enumerate(self._nodes) for name in node.output if name}
         self._inputs = {value.name for value in graph.input}
-        self.outputs = [value.name for value in graph.output]
+        self._declared = {value.name: value for value in graph.output}
+        self.outputs = list(self._declared)
         for field in ("node", "initializer", "sparse_initializer", "output"):
             graph.ClearField(field)
         self._shell = proto
@@ -127,7 +128,7 @@ class ExposedModel:
         graph.node.extend(extra)
         graph.initializer.extend([item for item in self._constants if item.name in needed or item.name in self._inputs])
         graph.sparse_initializer.extend([item for item in self._sparse if item.values.name in needed])
-        graph.output.extend([ValueInfoProto(name=name) for name in outputs])
+        graph.output.extend([self._declared.get(name) or ValueInfoProto(name=name) for name in outputs])
         return model
 
     def _needed(self, names: Iterable[str]) -> tuple[set[int], set[str]]:
