@@ -23,6 +23,7 @@ __all__ = ["FACADES", "command_tables", "module_page", "passes_page", "rules_pag
 #: Modules that others may import from, in the order of their layers. A name is described where it belongs, other pages link to it.
 FACADES: Final = (
     "graphopt",
+    "graphopt.testing",
     "graphopt.ir",
     "graphopt.rewriting",
     "graphopt.passes",

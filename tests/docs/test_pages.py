@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import importlib
 import io
 import os
 import re
@@ -36,17 +37,20 @@ def test_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
     module = types.ModuleType("page")  # classes look for the module that defines them
     monkeypatch.setitem(sys.modules, "page", module)
     namespace = vars(module)
-    for block in blocks(page):
-        if block.not_run:
-            continue
-        if block.file:
-            target = tmp_path / block.file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(block.text, encoding="utf-8")
-        elif block.language == "python":
-            run_python(block, namespace)
-        elif block.language == "console":
-            run_commands(block)
+    try:
+        for block in blocks(page):
+            if block.not_run:
+                continue
+            if block.file:
+                target = tmp_path / block.file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(block.text, encoding="utf-8")
+            elif block.language == "python":
+                run_python(block, namespace)
+            elif block.language == "console":
+                run_commands(block)
+    finally:
+        forget_modules(tmp_path)
 
 
 def run_python(block: Block, namespace: dict[str, object]) -> None:
@@ -75,14 +79,33 @@ def run_commands(block: Block) -> None:
 def output_of(command: str, *, inside: bool = True) -> tuple[int, str]:
     """Exit code of a command, and what it prints, errors too; graphopt's own run in this process if they can."""
     words = shlex.split(command)
+    if words[:2] == ["pip", "install"]:
+        return install(words[2:])
     if inside and words[0] == "graphopt" and not _SHELL.search(command):
         shown = CliRunner().invoke(app, words[1:], env={"COLUMNS": "120"})
         return shown.exit_code, shown.output
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), str(ROOT)]), "COLUMNS": "120"}
     line = re.sub(r"\bgraphopt (?=[a-z-])", f"{shlex.quote(sys.executable)} -m graphopt ", command)
     line = re.sub(r"^python\b", shlex.quote(sys.executable), line)
     done = subprocess.run(line, shell=True, capture_output=True, text=True, env=environment, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def install(words: list[str]) -> tuple[int, str]:
+    """What `pip install` does, but into this folder, which is searched for modules, and without a download."""
+    packages = [re.sub(r"\[.*\]$", "", word) for word in words if not word.startswith("-")]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", ".", "--upgrade"]
+    line = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *options, *packages]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    importlib.invalidate_caches()
+    return done.returncode, done.stdout + done.stderr
+
+
+def forget_modules(folder: Path) -> None:
+    """Take out of this process what a page imported from its folder."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
+            del sys.modules[name]
 
 
 def normal(text: str) -> list[str]:
