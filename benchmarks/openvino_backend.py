@@ -18,14 +18,13 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-from graphopt.backends import Backend
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, save_for
 from graphopt.compiler.environment import Environment
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedOpError
 from graphopt.numerics import Reassociates
@@ -37,7 +36,7 @@ from graphopt.verify import CheckOptions, RuntimeOpener, check_equivalence, comp
 from graphopt.verify.user_inputs import load_inputs
 from tests.onnx_suite import Case, load_cases, mismatch
 
-__all__ = ["conformance", "measure_model", "verdict_on"]
+__all__ = ["conformance", "measure_model", "summary", "verdict_on"]
 
 BACKEND = "openvino"
 RESULTS = Path(__file__).parent / "results" / "openvino.json"
@@ -56,10 +55,10 @@ def verdict_on(case: Case, environment: Environment, worker: Worker, folder: Pat
         folder: for files.
     """
     path = folder / "case.xml"
-    backend = cast(Backend, environment.backend(BACKEND))
+    backend = environment.backend(BACKEND)
     try:
         model = environment.legalized(environment.lift(case.model), BACKEND)
-        backend.save(model, path, external_data=None, force=True)  # type: ignore[attr-defined]  # it writes its files itself
+        save_for(backend, model, path, force=True)
     except UnsupportedOpError as err:
         return ("crashed" if "crashed in native code" in str(err) else "refused"), str(err)
     except GraphoptError as err:
@@ -69,7 +68,8 @@ def verdict_on(case: Case, environment: Environment, worker: Worker, folder: Pat
         handle = worker.create(open_file, *arguments)
         for data in case.data_sets:
             found = cast(Outputs, worker.invoke(handle, "run", dict(data.inputs)))
-            wrong = mismatch(cast("list[Any]", list(found.values())), data.outputs, rtol=case.rtol, atol=case.atol)
+            numbers: list[Any] = [*found.values()]
+            wrong = mismatch(numbers, data.outputs, rtol=case.rtol, atol=case.atol)
             if wrong is not None and not _rounded(found, data.outputs):
                 return "wrong", wrong
         worker.release(handle)
@@ -87,16 +87,14 @@ def _rounded(found: Outputs, expected: Sequence[Any]) -> bool:
     )
 
 
-def conformance(environment: Environment, pattern: str = "") -> dict[str, Any]:
-    """Counts of the node cases, with reasons.
+def conformance(environment: Environment, pattern: str = "") -> dict[str, tuple[str, str]]:
+    """What becomes of each node case of the suite, and why.
 
     Args:
         environment: has the plugin.
         pattern: part of the names of the cases to run, all by default.
     """
-    counts: Counter[str] = Counter()
-    reasons: dict[str, Counter[str]] = {kind: Counter() for kind in ("refused", "failed")}
-    named: dict[str, dict[str, str]] = {kind: {} for kind in ("wrong", "crashed", "failed")}
+    found: dict[str, tuple[str, str]] = {}
     worker = Worker()
     with tempfile.TemporaryDirectory() as folder:
         for case in load_cases():
@@ -105,18 +103,25 @@ def conformance(environment: Environment, pattern: str = "") -> dict[str, Any]:
             if not worker.alive:
                 worker.close()
                 worker = Worker()
-            kind, why = verdict_on(case, environment, worker, Path(folder))
-            counts[kind] += 1
-            if kind in reasons:
-                reasons[kind][_general(why)] += 1
-            if kind in named:
-                named[kind][case.name] = why
+            found[case.name] = verdict_on(case, environment, worker, Path(folder))
     worker.close()
+    return found
+
+
+def summary(found: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Counts, reasons by how often they were given, and the names of what should not be.
+
+    Example:
+        >>> summary({"a": ("right", ""), "b": ("refused", "node 'n' (Det): no")})["reasons"]
+        {'Det: no': 1}
+    """
     return {
-        "cases": counts.total(),
-        "counts": dict(counts),
-        "reasons": {kind: dict(found.most_common()) for kind, found in reasons.items()},
-        **named,
+        "cases": len(found),
+        "counts": dict(sorted(Counter(kind for kind, _ in found.values()).items())),
+        "reasons": dict(Counter(_general(why) for kind, why in found.values() if kind == "refused").most_common()),
+        "not_right": {
+            name: f"{kind}: {_general(why)}" for name, (kind, why) in found.items() if kind not in ("right", "refused")
+        },
     }
 
 
@@ -214,10 +219,10 @@ def main() -> None:
     environment = Environment()
     environment.plugins.load()
     if options.cases:
-        print(json.dumps(conformance(environment, options.cases), indent=2))
+        print(json.dumps(summary(conformance(environment, options.cases)), indent=2))
         return
     known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    suite = known.get("conformance", {}) if options.no_suite else conformance(environment)
+    suite = known.get("conformance", {}) if options.no_suite else summary(conformance(environment))
     paths = [path for item in options.folders for path in ([item] if item.is_file() else sorted(item.glob("*.onnx")))]
     rows = []
     for path in paths:

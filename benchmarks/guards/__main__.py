@@ -7,14 +7,13 @@ something else than the rule on some model and the kit was content; it is never 
 from __future__ import annotations
 
 import argparse
-import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.guards.court import Court, all_guards
+from benchmarks.guards.court import Court, all_guards, held_by
 from benchmarks.guards.equivalents import read_entries, stale_entries
 from benchmarks.guards.guard import Guard, units
 from benchmarks.guards.subjects import models_for
@@ -33,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the record goes (default: out/guards.json)")
     options = parser.parse_args(argv)
     console = Console()
-    guards = [guard for guard in all_guards() if _is_wanted(guard, options.rules)]
+    guards = [found for guard in all_guards() if (found := held_by(guard, options.rules))]
     if not guards:
         parser.error(f"no rule or pass is called {options.rules!r}; graphopt list rules")
     _draw(guards, options.examples, console)
-    judged = _judge(guards, options.examples, options.limit, console)
+    judged = _judge(guards, Court(options.examples, options.limit, options.rules), console)
     _show(judged, console)
     settings = {"rules": options.rules, "examples": options.examples}
     path = save_record("guards", record_of(judged), settings=settings, path=options.json)
@@ -49,10 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if stale else 0
 
 
-def _is_wanted(guard: Guard, pattern: str) -> bool:
-    return any(fnmatch.fnmatchcase(unit.name, pattern) for unit in guard.holders)
-
-
 def _draw(guards: Sequence[Guard], examples: int, console: Console) -> None:
     """Draw all models before the first verdict; children read them from the cache."""
     wanted = {unit.name for guard in guards for unit in guard.holders}
@@ -61,9 +56,8 @@ def _draw(guards: Sequence[Guard], examples: int, console: Console) -> None:
         models_for(unit, examples)
 
 
-def _judge(guards: Sequence[Guard], examples: int, limit_s: float, console: Console) -> list[Judged]:
+def _judge(guards: Sequence[Guard], court: Court, console: Console) -> list[Judged]:
     entries = read_entries()
-    court = Court(examples, limit_s)
     try:
         todo = track(guards, "guards", console=console, transient=True)
         return [Judged.of(guard, court.verdict(guard), entries) for guard in todo]

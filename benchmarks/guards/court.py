@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from graphopt.passes import Pipeline
 from graphopt.runtime.isolation import ChildEnded, Worker
 from graphopt.testing import GeneratedModel, assert_equivalent, assert_idempotent
 
-__all__ = ["Court", "all_guards", "judge_here", "laws_of_the_kit"]
+__all__ = ["Court", "all_guards", "held_by", "judge_here", "laws_of_the_kit"]
 
 #: Rules and passes whose models are kept in memory.
 _KEPT = 40
@@ -33,18 +34,32 @@ def all_guards() -> tuple[Guard, ...]:
     return tuple(guards_of(units()))
 
 
+def held_by(guard: Guard, rules: str) -> Guard | None:
+    """Return a guard with those of its rules and passes whose names match a pattern, `None` if it has none."""
+    holders = tuple(unit for unit in guard.holders if fnmatch.fnmatchcase(unit.name, rules))
+    return replace(guard, holders=holders) if holders else None
+
+
 class Court:
     """Judges guards one after the other, in a child process that is replaced when a mutant takes it down.
 
     Args:
         examples: how many models of each kind to draw for a rule.
         limit_s: seconds for one guard; a mutant that needs more never ends.
+        rules: pattern of the names of rules and passes on whose models shared guards are tried.
         work: what is done in the child for the id of a guard.
     """
 
-    def __init__(self, examples: int, limit_s: float, work: Callable[[str, int], Verdict] | None = None) -> None:
+    def __init__(
+        self,
+        examples: int,
+        limit_s: float,
+        rules: str = "*",
+        work: Callable[[str, int, str], Verdict] | None = None,
+    ) -> None:
         self._examples = examples
         self._limit_s = limit_s
+        self._rules = rules
         self._work = judge_here if work is None else work
         self._worker: Worker | None = None
 
@@ -55,7 +70,7 @@ class Court:
             self._worker = Worker()
         start = time.monotonic()
         try:
-            return self._worker.call(self._work, guard.id, self._examples, timeout=self._limit_s)
+            return self._worker.call(self._work, guard.id, self._examples, self._rules, timeout=self._limit_s)
         except ChildEnded as err:
             return Verdict("caught", f"crash: {err}")
         except ExecutionError as err:
@@ -71,11 +86,11 @@ class Court:
             self._worker = None
 
 
-def judge_here(guard_id: str, examples: int) -> Verdict:
+def judge_here(guard_id: str, examples: int, rules: str) -> Verdict:
     """Return what comes of the mutant without a guard, in this process."""
-    guard = next(guard for guard in all_guards() if guard.id == guard_id)
-    found = judge(guard, lambda unit: _trials(unit.name, examples))
-    return replace(found, reason=" ".join(found.reason.split()))
+    (guard,) = [held for guard in all_guards() if guard.id == guard_id and (held := held_by(guard, rules))]
+    verdict = judge(guard, lambda unit: _trials(unit.name, examples))
+    return replace(verdict, reason=" ".join(verdict.reason.split()))
 
 
 @functools.lru_cache(maxsize=_KEPT)

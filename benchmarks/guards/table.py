@@ -53,6 +53,7 @@ class Judged:
 def table_of(judged: Sequence[Judged], title: str, key: Callable[[Judged], str]) -> Table:
     """Return how many guards came to what, a row for each value of `key` and one for all."""
     table = Table(title, "guards", *OUTCOMES)
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     groups: dict[str, list[Judged]] = {}

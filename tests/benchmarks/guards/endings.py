@@ -8,22 +8,22 @@ import threading
 from benchmarks.guards.judging import Verdict
 
 
-def fine(guard_id: str, examples: int) -> Verdict:
+def fine(guard_id: str, examples: int, rules: str) -> Verdict:
     """Says what it was asked."""
-    return Verdict("reached", guard_id, examples)
+    return Verdict("reached", f"{guard_id} {rules}", examples)
 
 
-def crash(guard_id: str, examples: int) -> Verdict:
+def crash(guard_id: str, examples: int, rules: str) -> Verdict:
     """Takes the process down."""
     os.abort()
 
 
-def hang(guard_id: str, examples: int) -> Verdict:
+def hang(guard_id: str, examples: int, rules: str) -> Verdict:
     """Never ends."""
     threading.Event().wait()
     raise AssertionError("nobody sets the event")
 
 
-def fail(guard_id: str, examples: int) -> Verdict:
+def fail(guard_id: str, examples: int, rules: str) -> Verdict:
     """Is a mistake of the benchmark."""
     raise RuntimeError("a mistake")

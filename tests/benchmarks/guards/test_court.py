@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.guards.court import Court, all_guards
+from benchmarks.guards.court import Court, all_guards, held_by
 from benchmarks.guards.judging import Verdict
 from graphopt.errors import ExecutionError
 from tests.benchmarks.guards.endings import crash, fail, fine, hang
@@ -16,8 +16,8 @@ GUARD = all_guards()[0]
 
 
 @contextmanager
-def court(work: Callable[[str, int], Verdict], limit_s: float = 60) -> Iterator[Court]:
-    found = Court(7, limit_s, work)
+def court(work: Callable[[str, int, str], Verdict], limit_s: float = 60) -> Iterator[Court]:
+    found = Court(7, limit_s, "fold-*", work)
     try:
         yield found
     finally:
@@ -26,7 +26,7 @@ def court(work: Callable[[str, int], Verdict], limit_s: float = 60) -> Iterator[
 
 def test_a_verdict_comes_from_the_child():
     with court(fine) as judges:
-        assert [Verdict("reached", GUARD.id, 7)] * 2 == [judges.verdict(GUARD) for _ in range(2)]
+        assert [Verdict("reached", f"{GUARD.id} fold-*", 7)] * 2 == [judges.verdict(GUARD) for _ in range(2)]
 
 
 def test_a_mutant_that_takes_the_process_down_is_caught():
@@ -46,3 +46,11 @@ def test_a_mutant_that_never_ends_is_caught():
 def test_a_mistake_of_the_benchmark_is_no_verdict():
     with court(fail) as judges, pytest.raises(ExecutionError, match="RuntimeError in a child process: a mistake"):
         judges.verdict(GUARD)
+
+
+def test_a_pattern_chooses_the_rules_that_shared_guards_are_tried_on():
+    (guard,) = [item for item in all_guards() if item.id == "shared: constant: constant_ints: not value.is_constant"]
+    found = held_by(guard, "eliminate-t*")
+    assert found is not None
+    assert ["eliminate-tile"] == [unit.name for unit in found.holders]
+    assert held_by(guard, "simplify-*") is None
