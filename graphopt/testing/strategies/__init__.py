@@ -7,7 +7,24 @@ when something is drawn, and what is drawn shrinks: to fewer nodes, smaller tens
 from __future__ import annotations
 
 from graphopt.testing.strategies.arrays import shapes, tensor_types, tensors
+from graphopt.testing.strategies.drawn_feeds import feeds
 from graphopt.testing.strategies.drawn_models import graphs, models, opsets
+from graphopt.testing.strategies.drawn_pipelines import pipelines, quant_params
 from graphopt.testing.strategies.rules import graphs_matching, near_misses
+from graphopt.testing.strategies.single_nodes import attributes, nodes
 
-__all__ = ["graphs", "graphs_matching", "models", "near_misses", "opsets", "shapes", "tensor_types", "tensors"]
+__all__ = [
+    "attributes",
+    "feeds",
+    "graphs",
+    "graphs_matching",
+    "models",
+    "near_misses",
+    "nodes",
+    "opsets",
+    "pipelines",
+    "quant_params",
+    "shapes",
+    "tensor_types",
+    "tensors",
+]

@@ -120,9 +120,10 @@ class Ask:
     # -- element types --------------------------------------------------------------------------------------------------------
 
     def count(self, options: Sequence[int]) -> int:
-        """How many operands a node of any number has: as many as are given, as few as are allowed."""
-        fixed = max((*self.given, *self.forms), default=-1) + 1
-        return fixed if fixed and self.limit is not None else max(fixed, self.choices.of(options))
+        """How many operands a node of any number has: those that are given, and more if there may be."""
+        if self.limit is not None:
+            return self.limit
+        return max(max((*self.given, *self.forms), default=-1) + 1, self.choices.of(options))
 
     def _key(self, index: int) -> str:
         return self.schema.inputs[min(index, len(self.schema.inputs) - 1)].type_key

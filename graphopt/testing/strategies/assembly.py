@@ -12,10 +12,13 @@ from onnx import ModelProto, ValueInfoProto, helper
 
 from graphopt.errors import ExecutionError
 from graphopt.ir import Array
+from graphopt.runtime.base import Runner
 from graphopt.runtime.onnxruntime_runner import OrtRunner
+from graphopt.runtime.reference_runner import ReferenceRunner
 from graphopt.testing.generated import GeneratedModel
 from graphopt.testing.strategies.arrays import draw_array
 from graphopt.testing.strategies.choices import Choices
+from graphopt.testing.strategies.plugin_operators import plugin_operator
 from graphopt.testing.strategies.scope import Scope, dtype_of
 
 __all__ = ["Style", "assemble"]
@@ -124,7 +127,7 @@ def assemble(
     model = helper.make_model(
         graph, opset_imports=world.opset_imports, ir_version=ir_version, functions=list(world.functions.values())
     )
-    feeds = _accepted(model, _feeds(scope, inputs, overridable if ir_version >= 4 else []))
+    feeds = _accepted(scope, model, _feeds(scope, inputs, overridable if ir_version >= 4 else []))
     if feeds is None:
         return None
     found = frozenset((*tags, *(["wild"] if world.wild else [])))
@@ -221,18 +224,31 @@ def _feeds(scope: Scope, inputs: Sequence[_Input], overridable: Sequence[_Input]
     return feeds
 
 
-def _accepted(model: ModelProto, feeds: Sequence[dict[str, Array]]) -> list[dict[str, Array]] | None:
+def _accepted(scope: Scope, model: ModelProto, feeds: Sequence[dict[str, Array]]) -> list[dict[str, Array]] | None:
     """Inputs on which the model runs, twice with the same result; ``None`` when it is no valid model or does not run on the first."""
     try:
         onnx.checker.check_model(model)
-        runner = OrtRunner(model, threads=1)
+        runner = _runner(model, scope)
     except (ExecutionError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
         return None
     kept = [item for item in feeds if _is_steady(runner, item)]
     return kept if kept and kept[0] is feeds[0] else None
 
 
-def _is_steady(runner: OrtRunner, feeds: Mapping[str, Array]) -> bool:
+def _runner(model: ModelProto, scope: Scope) -> Runner:
+    """ONNX Runtime; the reference evaluator where operators of plugins are among the nodes."""
+    kernels = {
+        op: definition.kernel for op in _foreign(scope) if (definition := plugin_operator(op)) and definition.kernel
+    }
+    return ReferenceRunner(model, kernels=kernels) if kernels else OrtRunner(model, threads=1)
+
+
+def _foreign(scope: Scope) -> set[str]:
+    found = {f"{node.domain}::{node.op_type}" for node in scope.nodes if node.domain}
+    return found.union(*map(_foreign, scope.inner))
+
+
+def _is_steady(runner: Runner, feeds: Mapping[str, Array]) -> bool:
     """Whether the model runs and gives the same twice: some kernels give back memory that they never wrote."""
     try:
         first = runner.run(feeds)

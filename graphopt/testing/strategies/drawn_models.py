@@ -17,6 +17,7 @@ from graphopt.testing.strategies.element_types import WEIGHTS
 from graphopt.testing.strategies.growth import families_at, grow, operators_at
 from graphopt.testing.strategies.kernels import newest_runtime_opset
 from graphopt.testing.strategies.motifs import grow_motifs
+from graphopt.testing.strategies.plugin_operators import plugin_operator
 from graphopt.testing.strategies.samplers import SAMPLERS
 from graphopt.testing.strategies.scope import Scope, World
 
@@ -73,7 +74,7 @@ def draw_model(
 def _check(ops: Collection[str] | None, low: int, high: int) -> None:
     if not 1 <= low <= high:
         raise InvalidArgument(f"expected 1 <= min_nodes <= max_nodes, found min_nodes={low!r}, max_nodes={high!r}")
-    unknown = sorted(set(ops or ()) - set(SAMPLERS))
+    unknown = sorted(op for op in ops or () if op not in SAMPLERS and plugin_operator(op) is None)
     if unknown:
         raise InvalidArgument(
             f"no nodes can be drawn of {', '.join(unknown)}; known operators: {', '.join(sorted(SAMPLERS))}"
@@ -96,7 +97,7 @@ def _models(
     version = draw(opsets() if opset is None else opset)
     ops = None
     if op_types is not None:
-        ops = [op for op in op_types if op in operators_at(version)]
+        ops = [op for op in op_types if "::" in op or op in operators_at(version)]
         if not ops:
             reject()
     found = draw_model(
@@ -129,7 +130,8 @@ def graphs(
     runs in ONNX Runtime on each of its ``feeds``.
 
     Args:
-        op_types: operators of the default domain to make nodes of; any of about 160 when ``None``.
+        op_types: operators to make nodes of, those of installed plugins as ``domain::Name``; any of about 160 of the default domain
+            when ``None``.
         min_nodes: how many nodes are tried at least; what ONNX Runtime refuses is left out, so a model may have fewer.
         max_nodes: and at most.
         opsets: of the default domain; 7 to the newest by default.
@@ -140,10 +142,12 @@ def graphs(
         InvalidArgument: when drawn from, if an operator is unknown or numbers of nodes are none.
 
     Example:
-        >>> from hypothesis import find
-        >>> found = find(graphs(op_types=["Relu"]), lambda model: True)
-        >>> [node.op_type for node in found.proto.graph.node]
-        ['Relu']
+        >>> from hypothesis import Phase, given, settings
+        >>> @settings(max_examples=2, database=None, deadline=None, phases=[Phase.generate])
+        ... @given(graphs(op_types=["Relu", "Neg"]))
+        ... def test_each_model_runs(model):
+        ...     assert {"Relu", "Neg"} >= {node.op_type for node in model.proto.graph.node} and model.feeds
+        >>> test_each_model_runs()
     """
     return _models(op_types, min_nodes, max_nodes, opsets, dtypes, allow_extremes, True)
 
@@ -175,9 +179,11 @@ def models(
         InvalidArgument: see :func:`graphs`.
 
     Example:
-        >>> from hypothesis import find
-        >>> found = find(models(), lambda model: len(model.proto.graph.node) > 1)
-        >>> len(found.feeds) > 0
-        True
+        >>> from hypothesis import Phase, given, settings
+        >>> @settings(max_examples=2, database=None, deadline=None, phases=[Phase.generate])
+        ... @given(models(max_nodes=3))
+        ... def test_each_model_runs(model):
+        ...     assert model.feeds
+        >>> test_each_model_runs()
     """
     return _models(op_types, min_nodes, max_nodes, opsets, dtypes, allow_extremes, False)

@@ -8,6 +8,7 @@ from typing import Final
 
 from graphopt.testing.strategies.ask import Ask, Demand, Form, Wish
 from graphopt.testing.strategies.kernels import computed_types
+from graphopt.testing.strategies.plugin_operators import add_plugin_node
 from graphopt.testing.strategies.samplers import FAMILIES, SAMPLERS
 from graphopt.testing.strategies.scope import RefusedError, Scope, usable_schema
 
@@ -60,11 +61,11 @@ def add_node(
     adjust: Callable[[Ask], None] | None = None,
     tries: int = _TRIES,
 ) -> list[str]:
-    """Add a node of an operator of the default domain.
+    """Add a node.
 
     Args:
         scope: where.
-        op: the operator.
+        op: the operator; of an installed plugin as ``domain::Name``.
         given: names of operands that are decided, by position.
         forms: where other operands must come from, by position.
         wish: what the first operand should be like.
@@ -80,6 +81,9 @@ def add_node(
     Raises:
         RefusedError: if no such node is found.
     """
+    if "::" in op:
+        fixed = frozenset(index for index, form in (forms or {}).items() if form != "input")
+        return add_plugin_node(scope, op, given=given, constant=fixed)
     schema, sampler = usable_schema(op, scope.world.opset), SAMPLERS.get(op)
     if schema is None or sampler is None:
         raise RefusedError(f"{op}: unknown at opset {scope.world.opset}")

@@ -14,6 +14,7 @@ from graphopt.testing.strategies.attribute_values import draw_attribute, satisfy
 from graphopt.testing.strategies.choices import Choices
 from graphopt.testing.strategies.growth import add_node
 from graphopt.testing.strategies.kernels import computed_types
+from graphopt.testing.strategies.plugin_operators import plugin_operator
 from graphopt.testing.strategies.samplers import SAMPLERS
 from graphopt.testing.strategies.scope import RefusedError, Scope, usable_schema
 from graphopt.testing.strategies.twists import MATCH, Twist
@@ -35,7 +36,11 @@ def can_be_drawn(pattern: Pattern, opset: int) -> bool:
 
 
 def _drawable(pattern: OpPattern, opset: int) -> list[str]:
-    return [op for op in pattern.ops if op in SAMPLERS and usable_schema(op, opset) is not None]
+    return [
+        op
+        for op in pattern.ops
+        if (op in SAMPLERS and usable_schema(op, opset) is not None) or plugin_operator(op) is not None
+    ]
 
 
 @dataclass
@@ -203,7 +208,9 @@ class Matcher:
 
     def _wish_of(self, op: str, index: int, wish: Wish) -> Wish:
         """What an operand should be like, so that the operator takes it."""
-        sampler = SAMPLERS[op]
+        sampler = SAMPLERS.get(op)
+        if sampler is None:
+            return wish
         ranks = sampler.ranks.get(index, (0, 5))
         if (sampler.keeps and index == 0) or (sampler.keeps and index not in sampler.ranks):
             low, high = max(ranks[0], wish.ranks[0]), min(ranks[1], wish.ranks[1])

@@ -63,6 +63,7 @@ class World:
         wild: whether numbers are extreme.
         dtypes: element types that data may have, with how often each is drawn.
         max_inputs: most inputs of the model.
+        constant_nodes: chance that a constant is a node, and no initializer.
         inputs: inputs of the model, by name, with the numbers that it grows on.
         functions: model-local functions, by name.
         imports: further domains that nodes are from.
@@ -75,6 +76,7 @@ class World:
     wild: bool
     dtypes: Mapping[DType, int]
     max_inputs: int = 4
+    constant_nodes: float = 0.25
     inputs: dict[str, Array] = field(default_factory=dict)
     functions: dict[str, FunctionProto] = field(default_factory=dict)
     imports: dict[str, int] = field(default_factory=dict)
@@ -201,7 +203,7 @@ class Scope:
                 if other.dtype == array.dtype and other.shape == array.shape and other.tobytes() == array.tobytes():
                     return name
         name = self.name()
-        if self.is_function or choices.chance(0.25):
+        if self.is_function or choices.chance(self.world.constant_nodes):
             self.nodes.append(helper.make_node("Constant", [], [name], **self._constant_attribute(array)))
         else:
             self.initializers[name] = array
@@ -283,6 +285,32 @@ class Scope:
         if self.choices.chance(0.5):
             made.name = self.choices.of((names[0], f"node_{names[0]}", f"n{len(self.nodes)}{self.prefix}"))
         return self.add(made)
+
+    def append(
+        self,
+        op: str,
+        inputs: Sequence[str | None],
+        results: Sequence[Array],
+        *,
+        domain: str,
+        attributes: Mapping[str, object],
+    ) -> list[str]:
+        """Add a node that is not tried out, because what it gives is known.
+
+        Args:
+            op: operator.
+            inputs: names, ``None`` for an absent input.
+            results: numbers in its outputs.
+            domain: of the operator.
+            attributes: by name.
+        """
+        names = [self.name() for _ in results]
+        made = helper.make_node(op, [name or "" for name in inputs], names, domain=domain)
+        made.attribute.extend(self._attribute(op, domain, name, value) for name, value in sorted(attributes.items()))
+        self.nodes.append(made)
+        for name, array in zip(names, results, strict=True):
+            self.define(name, np.asarray(array))
+        return names
 
     def _attribute(self, op: str, domain: str, name: str, value: Any) -> AttributeProto:  # noqa: ANN401 - what helper takes
         schema = None if domain else self.world.schema(op)
