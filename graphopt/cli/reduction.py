@@ -161,7 +161,7 @@ def reduce(
     again = _again(command, built, target, files)
     notes: list[str] = []
     if reproducer is not None and built is not None:
-        notes.append(f"reproducer: {_write_reproducer(reproducer, files[0], found, built, target)}")
+        notes.append(_write_reproducer(reproducer, files[0], found, built, target))
     _report(found, files, again, notes, as_json=as_json, quiet=quiet)
     return _INTERRUPTED if found.interrupted else 0
 
@@ -236,10 +236,20 @@ def _text(model: Model) -> str:
 
 
 def _write_reproducer(folder: Path, model: Path, found: Reduction, pipeline: Pipeline, target: str) -> str:
-    from graphopt.verify import Verdict, write_reproducer  # lazily: imports ONNX Runtime
+    """Write a folder that replays the failure, and say where it is."""
+    from graphopt.verify import write_reproducer  # lazily: imports ONNX Runtime
 
-    verdict = Verdict("failed", found.kind, failing_feeds=found.feeds or None)
+    if found.kind == "timeout":
+        return "no reproducer: what takes too long is not replayed"
     made = write_reproducer(
-        folder, original=model, optimized=None, verdict=verdict, pipeline=str(pipeline), options={"--target": target}
+        folder,
+        original=model,
+        optimized=None,
+        verdict=None,
+        pipeline=str(pipeline),
+        kind=found.kind.partition(":")[0],
+        reason=found.kind,
+        inputs=found.feeds or None,
+        target=target,
     )
-    return str(made.folder)
+    return f"reproducer: {made.folder}"
