@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar
 
-import numpy as np
-from onnx import ModelProto, parser
+from onnx import ModelProto
+from onnx.parser import parse_model
 
 from graphopt import hookimpl
 from graphopt.builtin_plugin import builtin_plugins
@@ -16,13 +16,15 @@ from graphopt.passes import Pass, PassContext, PassResult, RewritePass
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter, any_, op, rewrite
 
+__all__ = ["ALL", "CHAIN", "HEAD", "chain", "eliminate_double_neg", "parse_model", "plugins"]
+
 HEAD = '<ir_version: 10, opset_import: ["": 17]> g (float[n, 4] x) => (float[n, 4] y) '
 CHAIN = "{ a = Neg(x) b = Neg(a) c = Abs(b) d = Sqrt(c) e = Sqrt(d) f = Exp(e) y = Relu(f) }"
 
 
 def chain() -> ModelProto:
     """A chain of one-input operators, with names of nodes."""
-    model = parser.parse_model(HEAD + CHAIN)
+    model = parse_model(HEAD + CHAIN)
     for node in model.graph.node:
         node.name = f"node_{node.output[0]}"
     return model
@@ -55,8 +57,8 @@ def use_missing_operator(m, rw):
 
 @rewrite(op.Exp(any_("x")))
 def raise_index_error(m, rw):
-    shape = np.zeros(()).shape
-    return NoMatch("%d", shape[0])
+    sizes: list[int] = []
+    return NoMatch("%d", sizes[0])
 
 
 class WrongRule(RewritePass):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_the_round_of_a_fixpoint_is_told():
     def merge_wrongly(m, rw):
         return rw.new("Exp", m["x"])
 
-    model = planting.parser.parse_model(planting.HEAD + "{ a = Exp(x) b = Neg(a) c = Neg(b) d = Sqrt(c) y = Abs(d) }")
+    model = planting.parse_model(planting.HEAD + "{ a = Exp(x) b = Neg(a) c = Neg(b) d = Sqrt(c) y = Abs(d) }")
     pipeline = "fold-shapes,fixpoint(rules,canonicalize,eliminate-dead-code)"
     found = bisect(model, pipeline=pipeline, plugins=with_rules(merge_wrongly))
     assert found.blamed is not None
@@ -130,7 +131,7 @@ def test_what_is_blamed_was_right_before_and_wrong_after_though_a_later_rewrite_
     def floor_to_neg(m, rw):
         return rw.new("Neg", m["x"])
 
-    model = planting.parser.parse_model(
+    model = planting.parse_model(
         '<ir_version: 10, opset_import: ["": 17]> g (int32[n, 4] i) => (float[n, 4] y) '
         "{ x = Cast<to=1>(i) a = Floor(x) b = Floor(a) c = Floor(b) y = Identity(c) }"
     )
@@ -148,7 +149,7 @@ def test_the_tolerance_is_that_of_the_passes_unless_another_one_is_stated():
     def scaled_exp(m, rw):
         return rw.new("Pow", np.float32(np.e), m["x"])
 
-    options = {"pipeline": "rules", "plugins": with_rules(scaled_exp)}
+    options: dict[str, Any] = {"pipeline": "rules", "plugins": with_rules(scaled_exp)}
     assert bisect(planting.chain(), **options).ok
     assert bisect(planting.chain(), rtol=1e-3, **options).ok
     found = bisect(planting.chain(), rtol=1e-8, inputs={"x": np.full((1, 4), 4e6, np.float32)}, **options)
@@ -158,7 +159,7 @@ def test_the_tolerance_is_that_of_the_passes_unless_another_one_is_stated():
 
 def test_only_one_kind_of_failure_can_be_looked_for():
     """The exception comes after the wrong numbers."""
-    options = {"pipeline": "wrong-rule,raising-rule", "plugins": planting.plugins()}
+    options: dict[str, Any] = {"pipeline": "wrong-rule,raising-rule", "plugins": planting.plugins()}
     first = bisect(planting.chain(), **options)
     assert first.blamed is not None
     assert ("wrong-numbers", "drop-sqrt") == (first.blamed.kind, first.blamed.rule)
@@ -170,7 +171,7 @@ def test_only_one_kind_of_failure_can_be_looked_for():
 
 def test_something_else_that_is_wrong_is_told():
     """With both left out nothing is wrong."""
-    options = {"pipeline": "wrong-rule,wrong-pattern", "plugins": planting.plugins()}
+    options: dict[str, Any] = {"pipeline": "wrong-rule,wrong-pattern", "plugins": planting.plugins()}
     found = bisect(planting.chain(), **options)
     assert found.blamed is not None
     assert (False, ("something else is wrong, too: bisect again with --disable drop-sqrt",)) == (
@@ -186,7 +187,7 @@ def test_something_else_that_is_wrong_is_told():
 def test_several_sets_of_inputs_can_be_brought():
     """The failure shows in the second one only."""
     one, two = (np.full((1, 4), number, np.float32) for number in (1, 3))
-    options = {"pipeline": "wrong-rule", "plugins": planting.plugins()}
+    options: dict[str, Any] = {"pipeline": "wrong-rule", "plugins": planting.plugins()}
     assert bisect(planting.chain(), inputs={"x": one}, **options).ok
     found = bisect(planting.chain(), inputs=[{"x": one}, {"x": two}], **options)
     assert ("found", 2) == (found.status, found.samples)
@@ -223,7 +224,7 @@ def test_inputs_that_do_not_fit_are_an_error():
     """So is a model that runs on nothing."""
     with pytest.raises(ExecutionError, match="x"):
         bisect(planting.chain(), inputs={"z": np.zeros(3, np.float32)})
-    model = planting.parser.parse_model(planting.HEAD + "{ a = Unknown(x) y = Relu(a) }")
+    model = planting.parse_model(planting.HEAD + "{ a = Unknown(x) y = Relu(a) }")
     with pytest.raises(GraphoptError, match="Unknown"):
         bisect(model)
 

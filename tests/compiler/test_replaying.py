@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,11 +12,12 @@ import pytest
 
 from graphopt.compiler import bisect, optimize, replay
 from graphopt.errors import ModelError, PassError, PipelineError
+from graphopt.passes import RewritePass
 from graphopt.verify import Verdict, write_reproducer
 from tests.compiler import planting
 
 
-def written(tmp_path: Path, name: str, **options: object) -> Path:
+def written(tmp_path: Path, name: str, **options: Any) -> Path:
     """The folder that a bisection leaves."""
     found = bisect(planting.chain(), pipeline=name, plugins=planting.plugins(), reproducer=tmp_path / "case", **options)
     assert "graphopt replay ." == found.command
@@ -31,7 +33,7 @@ def test_a_failure_shows_again_and_goes_when_it_is_mended(name, tmp_path, monkey
     assert again.recorded == again.kind
     assert () == again.warnings
 
-    class Mended(planting.RewritePass):
+    class Mended(RewritePass):
         """Does the right thing."""
 
         rules = (planting.eliminate_double_neg,)
@@ -170,7 +172,7 @@ def test_what_cannot_be_imported_is_said(place, expected, tmp_path, monkeypatch)
 
 def test_a_model_that_stayed_where_it_was_must_be_named(tmp_path):
     """Nothing outside of the folder is read unasked."""
-    model = planting.parser.parse_model(planting.HEAD + "{ a = Add(x, w) b = Exp(a) y = Relu(b) }")
+    model = planting.parse_model(planting.HEAD + "{ a = Add(x, w) b = Exp(a) y = Relu(b) }")
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(4, np.float32), "w"))
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     plugins = planting.plugins()

@@ -60,7 +60,7 @@ def test_each_wrong_site_is_left_out():
 def test_a_rule_that_is_wrong_everywhere_is_left_out_as_a_whole():
     """After some sites the rest is not tried one by one."""
     body = " ".join(f"v{index + 1} = Sqrt(v{index})" for index in range(12))
-    model = planting.parser.parse_model(planting.HEAD + "{ v0 = Exp(x) " + body + " y = Relu(v12) }")
+    model = planting.parse_model(planting.HEAD + "{ v0 = Exp(x) " + body + " y = Relu(v12) }")
     result = optimize(model, pipeline="wrong-rule", plugins=planting.plugins())
     assert result.report.verdict is not None
     assert result.report.verdict.ok

@@ -140,7 +140,7 @@ def test_the_matcher_and_the_slower_one_agree():
         found = diagnose(rule, node, reason)
         seen.append(found.path)
         several = "no alternative" in str(reason) or "input" in found.reason or "|" in str(getattr(rule, "pattern", ""))
-        assert found.reason == str(reason) or several or getattr(rule, "checked", ())[0].commute
+        assert found.reason == str(reason) or several or "commute" in repr(getattr(rule, "pattern", ""))
 
     for source in (digits_model(), encoder(2)):
         optimize(source, explain=explain, check=False)

@@ -51,7 +51,7 @@ def test_what_comes_before_the_first_one_is_forgotten():
 
 def test_origins_go_through_several_rewrites():
     """A node that was made of others that were made of others knows the first ones."""
-    model = planting.parser.parse_model(planting.HEAD + "{ a = Exp(x) b = Sqrt(a) y = Relu(b) }")
+    model = planting.parse_model(planting.HEAD + "{ a = Exp(x) b = Sqrt(a) y = Relu(b) }")
     for node in model.graph.node:
         node.name = f"node_{node.output[0]}"
     trace = edits("wrong-pattern,wrong-pass,wrong-rule", model)
@@ -61,7 +61,7 @@ def test_origins_go_through_several_rewrites():
 def test_all_passes_of_graphopt_say_where_their_edits_are():
     """But for those that look at functions and imports as a whole."""
     whole = {"remove-unused-functions", "remove-unused-opsets"}
-    model = planting.parser.parse_model(
+    model = planting.parse_model(
         '<ir_version: 10, opset_import: ["": 17, "ai.onnx.ml": 3]> g (float[2] x) => (float[2] y) <float[2] w = {1,2}, float[2] v = {1,2}>'
         "{ dead = Exp(x) c = Constant<value = float[1] {2}>() a = Mul(x, c) b = Add(a, w) d = Add(b, v) e = Identity(d) y = Relu(e) }"
     )
