@@ -20,9 +20,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import onnx
-from google.protobuf.message import DecodeError
-
 from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler.environment import Environment
@@ -33,6 +30,7 @@ from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting.rule import RewriteRule
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.isolation import ChildEnded, Worker
+from graphopt.verify.reduction.validity import file_is_valid
 
 if TYPE_CHECKING:
     from graphopt.verify.expectation import Expectation
@@ -43,7 +41,6 @@ __all__ = ["Judge", "PipelineCheck"]
 logger = logging.getLogger(__name__)
 
 _SPARE: Final = 1
-_LARGEST_CHECKED: Final = 1 << 30
 
 
 class PipelineCheck:
@@ -171,7 +168,7 @@ class Judge:
                 cause = cause.__cause__
             where = f"pass {running[-1]}" if running[-1] not in ("lift", "legalize", "emit") else running[-1]
             return f"exception: {type(cause).__name__} in {where}"
-        if not _is_accepted(str(self._result)) and _is_accepted(path):
+        if not file_is_valid(str(self._result)) and file_is_valid(path):
             return "invalid-model"
         return self._compare(path, samples, report) if samples else None
 
@@ -220,17 +217,6 @@ def make_judge(passes: bytes, target: str, no_plugin: tuple[str, ...], folder: s
     environment = Environment(builtin_plugins(no_plugin))
     environment.plugins.load()
     return Judge(pickle.loads(passes), environment, target, folder)  # both sides are this program
-
-
-def _is_accepted(path: str) -> bool:
-    """Whether the ONNX checker accepts a model file; of large ones nothing is said against."""
-    try:
-        if Path(path).stat().st_size > _LARGEST_CHECKED:
-            return True
-        onnx.checker.check_model(path)
-    except (onnx.checker.ValidationError, RuntimeError, ValueError, OSError, DecodeError):
-        return False
-    return True
 
 
 # -- passes on their way to a child -----------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def reduce(
         >>> [node.op for node in found.model.graph.nodes], found.kind
         (['Relu'], 'has Relu')
     """
-    _check_arguments(source, pipeline, check, seeds, timeout)
+    _check_arguments(pipeline, check, seeds, timeout)
     start = time.perf_counter()
     environment = Environment(_chosen_plugins(plugins, no_plugin))
     tell = progress or (lambda text: None)
@@ -125,7 +125,7 @@ def reduce(
     )
 
 
-def _check_arguments(source: object, pipeline: object, check: object, seeds: object, timeout: object) -> None:
+def _check_arguments(pipeline: object, check: object, seeds: object, timeout: object) -> None:
     expect_type("seeds", seeds, int, "a whole number")
     if isinstance(seeds, int) and seeds < 1:
         raise PipelineError(f"seeds is {seeds}, expected 1 or more")

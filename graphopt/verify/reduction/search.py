@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
-import onnx
 from google.protobuf.message import EncodeError
 
 from graphopt.errors import GraphoptError
@@ -17,6 +16,7 @@ from graphopt.runtime.base import Feeds
 from graphopt.verify.reduction.case import Case, digest, light_proto
 from graphopt.verify.reduction.editing import infer_types
 from graphopt.verify.reduction.recorder import Recorder
+from graphopt.verify.reduction.validity import is_valid, passes_checker
 
 __all__ = ["Check", "Search", "Shrinker", "Step", "run_shrinkers"]
 
@@ -138,7 +138,7 @@ class Search:
         if key in self._seen:
             return False
         self._seen.add(key)
-        return not self._valid or _passes_checker(proto)
+        return not self._valid or passes_checker(proto)
 
     def _fails(self, candidate: Case) -> bool:
         self.checks += 1
@@ -168,23 +168,6 @@ class Search:
                     time.perf_counter() - start,
                 )
             )
-
-
-def is_valid(case: Case) -> bool:
-    """Whether a model is valid by the invariants of the IR and by the ONNX checker."""
-    try:
-        return next(iter(find_problems(case.model)), None) is None and _passes_checker(light_proto(case.model))
-    except (GraphoptError, ValueError, EncodeError):
-        return False
-
-
-def _passes_checker(proto: onnx.ModelProto) -> bool:
-    try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError, EncodeError, RuntimeError) as err:
-        logger.debug("a candidate is not valid: %s", err)
-        return False
-    return True
 
 
 def run_shrinkers(search: Search, shrinkers: Sequence[Shrinker]) -> None:
