@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -199,9 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print(_table(found))
             runs += found
     settings = {"repeats": options.repeats, "memory_mb": options.memory}
-    console.print(
-        f"record: {save_record('layers', {'imports_alone_bytes': baseline, 'runs': runs}, settings=settings, path=options.json)}"
-    )
+    results = {"imports_alone_bytes": baseline, "runs": [asdict(run) for run in runs]}
+    console.print(f"record: {save_record('layers', results, settings=settings, path=options.json)}")
     return 0
 
 
