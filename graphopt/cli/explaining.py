@@ -82,9 +82,16 @@ class Explainer:
         return list(self._found.values())
 
     def hint(self, model: Model, *, applied: int) -> str:
-        """Why the node that is asked for was no candidate, ``""`` when it was or none is asked for."""
-        if not self.node or self._found or applied:
+        """Why there is nothing to tell of the node that is asked for, ``""`` when there is or none is asked for.
+
+        Args:
+            model: the result.
+            applied: how often the rule was applied.
+        """
+        if not self.node or self._found:
             return ""
+        if applied:
+            return f"nothing to tell of {self.node!r}: where the rule applied, --remarks=made says"
         for owner in model.owners():
             for node in owner.graph.walk():
                 if self.node in _names(node):

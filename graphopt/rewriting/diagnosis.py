@@ -131,7 +131,7 @@ def _inputs(
         place = f"{path}.input[{index}]"
         if value is None:
             if not part.optional:
-                return Stop(place, "", str(part), "the input is absent", depth + 1)
+                return Stop(place, "", str(part), "an input is absent", depth + 1)
             continue
         stop = _value(part, value, found, place, depth + 1)
         if stop is not None:
@@ -140,5 +140,6 @@ def _inputs(
         return None
     for index, extra in enumerate(node.inputs[len(inputs) :], len(inputs)):
         if extra is not None:
-            return Stop(f"{path}.input[{index}]", extra.name, str(pattern), "the pattern has no such input", depth + 1)
+            reason = f"{node.op} has a further input {extra.name!r}"
+            return Stop(f"{path}.input[{index}]", extra.name, str(pattern), reason, depth + 1)
     return None
