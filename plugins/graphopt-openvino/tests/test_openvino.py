@@ -101,6 +101,15 @@ def test_sizes_change_from_run_to_run_down_to_nothing():
 
 
 @needs_openvino
+def test_arrays_that_are_views_or_read_only_are_fed_too():
+    model = built(lambda b, x: b.Neg(x), (DType.FLOAT, (None, 2)))
+    frozen = np.arange(4, dtype=np.float32).reshape(2, 2)
+    frozen.setflags(write=False)
+    for array in (frozen, np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::3]):
+        assert_same(model, {"x0": array})
+
+
+@needs_openvino
 def test_scalars_have_no_axes():
     assert_same(built(lambda b, x: b.Mul(x, np.float32(3)), (DType.FLOAT, ())), {"x0": np.array(2, np.float32)})
 

@@ -100,7 +100,7 @@ def _resize(node: Node) -> str | None:
 
 
 def _is_whole(value: Value) -> bool:
-    numbers = value.array
+    numbers = value.array()
     return numbers is not None and bool(np.all(numbers.astype(np.float64) % 1 == 0))
 
 
@@ -108,9 +108,9 @@ def _attention(node: Node) -> str | None:
     for name in ("left_window_size", "right_window_size"):
         if name in node.attributes and node.attr(name) != -1:
             return f"{name} is not taken into account by OpenVINO"
-    mask, past = node.input_at(3), node.input_at(4)
-    if node.int_attr("is_causal", 0) and mask is not None and past is not None:
-        return "with a mask and a past the causal mask has another offset in OpenVINO"
+    mask, past, lengths = node.input_at(3), node.input_at(4), node.input_at(6)
+    if node.int_attr("is_causal", 0) and ((mask is not None and past is not None) or lengths is not None):
+        return "with a mask and a past, or lengths, the causal mask has another offset in OpenVINO"
     return None
 
 

@@ -62,7 +62,9 @@ def tensor_from(name: str, value: object, dtype: DType):
     refuse_large(f"input {name!r}", array, dtype)
     ov = import_openvino()
     if dtype.numpy.isbuiltin == 1:  # numpy's own: OpenVINO reads the array where it is
-        return ov.Tensor(array if array.flags.c_contiguous else array.copy(), shared_memory=True)
+        return ov.Tensor(
+            array if array.flags.c_contiguous and array.flags.writeable else array.copy(), shared_memory=True
+        )
     tensor = ov.Tensor(getattr(ov.Type, ELEMENTS[dtype]), ov.Shape(list(array.shape)))
     if array.size:
         bytes_of(tensor)[:] = np.frombuffer(pack_bytes(np.ascontiguousarray(array), dtype), np.uint8)
