@@ -10,22 +10,18 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import subprocess
-import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from queue import Empty, Queue
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.judge import KINDS, check_case, check_rest
-from benchmarks.measure import ROOT, save_record
+from benchmarks.measure import save_record
 from benchmarks.tools import TOOLS
+from benchmarks.workers import CASE_SECONDS, print_result, run_in_workers
 from tests.onnx_suite import Case, load_cases, ort_correct_names
 
 __all__ = ["main", "run_cases"]
@@ -40,7 +36,6 @@ DEFAULT_TOOLS = (
     "graphsurgeon",
     "onnxoptimizer",
 )
-CASE_SECONDS = 60.0
 Check = Callable[[Case, str, Path], tuple[str, str]]
 
 
@@ -48,52 +43,8 @@ def run_cases(
     tool: str, names: Sequence[str], *, rest: bool = False, limit_s: float = CASE_SECONDS
 ) -> dict[str, tuple[str, str]]:
     """Return kind and reason by case name, from worker processes that are replaced when a case takes one down."""
-    results: dict[str, tuple[str, str]] = {}
-    left = list(names)
-    with Progress(transient=True) as progress:
-        task = progress.add_task(tool, total=len(left))
-        while left:
-            ended = _run_worker(tool, left, results, rest, limit_s)
-            left = [name for name in left if name not in results]
-            if left and ended is not None:
-                results[left[0]] = ended
-                left = left[1:]
-            progress.update(task, completed=len(results))
-    return results
-
-
-def _run_worker(
-    tool: str, names: Sequence[str], results: dict[str, tuple[str, str]], rest: bool, limit_s: float
-) -> tuple[str, str] | None:
-    """Fill `results` until the worker ends; return how the case it was at ended it, or None when all were done."""
-    with tempfile.TemporaryDirectory() as scratch:
-        listed = Path(scratch) / "names.json"
-        listed.write_text(json.dumps(list(names)), encoding="utf-8")
-        command = [sys.executable, "-m", "benchmarks.conformance", "--worker", str(listed), "--tools", tool]
-        command += ["--rest"] if rest else []
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        lines: Queue[str | None] = Queue()
-        threading.Thread(target=_read, args=(process, lines), daemon=True).start()
-        try:
-            while (line := lines.get(timeout=limit_s)) is not None:
-                if line.startswith("{"):
-                    results.update({key: (kind, reason) for key, (kind, reason) in json.loads(line).items()})
-        except Empty:
-            process.kill()
-            process.wait()
-            return "timeout", f"not finished in {limit_s:g} s"
-        except BaseException:
-            process.kill()
-            raise
-        code = process.wait()
-        return None if code == 0 else ("crash", f"worker ended with {code}")
-
-
-def _read(process: subprocess.Popen[str], lines: Queue[str | None]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
-    lines.put(None)
+    arguments = ["--tools", tool, *(["--rest"] if rest else [])]
+    return run_in_workers(tool, "benchmarks.conformance", arguments, names, limit_s=limit_s)
 
 
 def _work(listed: Path, tool: str, check: Check) -> None:
@@ -103,7 +54,7 @@ def _work(listed: Path, tool: str, check: Check) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name in json.loads(listed.read_text(encoding="utf-8")):
             kind, reason = check(cases[name], tool, Path(scratch))
-            print("\n" + json.dumps({name: [kind, " ".join(reason.split())[:300]]}), flush=True)
+            print_result(name, kind, reason)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
