@@ -19,7 +19,6 @@ __all__ = ["broken_laws", "save_failure"]
 #: Failures that ``graphopt replay`` knows, by law.
 _KINDS: Final = {
     "equivalent": "wrong-numbers",
-    "interface": "wrong-numbers",
     "valid": "invalid-model",
     "runs": "exception",
 }

@@ -188,6 +188,34 @@ def test_function():
     assert again.again
 
 
+def test_laws_that_replay_would_not_see_are_shown_by_the_test_itself(run, pytester):
+    result = run(
+        """
+from graphopt.testing import assert_becomes, assert_equivalent, assert_idempotent, assert_no_rewrite
+from graphopt import const
+
+@rewrite(op.Mul(op.Mul(any_("x"), const("a")), const("b")))
+def merge(m, rw):
+    return rw.new("Mul", m["x"], rw.constant(m.array("a") * m.array("b")))
+
+def test_last_bit():
+    text = HEAD + "g (float[40] x) => (float[40] y) <float p = {0.3}, float q = {0.7}> { a = Mul(x, p) y = Mul(a, q) }"
+    assert_equivalent(merge, text)
+
+def test_guard():
+    assert_no_rewrite(right_rule, MODEL)
+"""
+    )
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines_random(
+        ["to see it again: pytest *::test_last_bit", "to see it again: pytest *::test_guard"]
+    )
+    saved = {
+        path.name.rpartition("-test-")[2] for path in (pytester.path / ".graphopt-failures").iterdir() if path.is_dir()
+    }
+    assert {"last-bit-equivalent", "guard-no-rewrite"} == saved
+
+
 def test_saving_can_be_turned_off(run, pytester):
     run(
         "from graphopt.testing import assert_equivalent\ndef test_rule():\n    assert_equivalent(wrong_rule, MODEL)",

@@ -245,8 +245,9 @@ class Case:
         feeds: Feeds | None = None,
         after: ModelProto | None = None,
         application: Application | None = None,
+        replays: bool = True,
     ) -> LawBroken:
-        """The error for a law that the pass breaks on this model."""
+        """The error for a law that the pass breaks on this model; ``replays`` if ``graphopt replay`` would see it."""
         copy = onnx.ModelProto()
         copy.ParseFromString(self._bytes)
         return LawBroken(
@@ -260,7 +261,7 @@ class Case:
             application=application,
             pipeline=self.subject.text,
             target=self.target,
-            imports=self.subject.imports,
+            imports=self.subject.imports if replays else None,
         )
 
     def why_not(self, rules: Mapping[str, object] | None = None, most: int = 5) -> str:

@@ -59,6 +59,7 @@ def equivalent(case: Case) -> Checked:
             feeds=fault.feeds,
             after=run.proto,
             application=case.culprit(lambda proto: case.original.find_fault(proto, numerics)[0] is not None),
+            replays=not fault.slight,
         )
     return _checked("equivalent", run, compared=compared, skipped=skipped)
 
