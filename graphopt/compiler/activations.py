@@ -45,9 +45,7 @@ class Activations:
                 graph.add_output(value)
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-calibrate-", ignore_cleanup_errors=True)
         try:
-            path = os.path.join(self._folder.name, "model.onnx")
-            save(copy, path)
-            self._runner = OrtRunner(path, low_memory=False)
+            self._runner = _loaded(copy, os.path.join(self._folder.name, "model.onnx"))
         except BaseException:
             self._folder.cleanup()
             raise
@@ -96,6 +94,14 @@ class Activations:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _loaded(model: Model, path: str) -> OrtRunner:
+    save(model, path)
+    try:
+        return OrtRunner(path, low_memory=False)
+    except ExecutionError as err:  # nobody knows the temporary file
+        raise ExecutionError(str(err).replace(path, model.source or "the model")) from err
 
 
 def _is_float(value: Value) -> bool:

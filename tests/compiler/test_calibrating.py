@@ -13,7 +13,7 @@ import graphopt
 from graphopt import hookimpl
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.data import digits_model, digits_test
-from graphopt.errors import CalibrationError, PipelineError, PluginError
+from graphopt.errors import CalibrationError, ExecutionError, PipelineError, PluginError
 from graphopt.passes import CalibrationTable, Range
 from graphopt.runtime import Feeds
 
@@ -185,6 +185,16 @@ def test_a_model_without_floats_has_nothing_to_calibrate():
     )
     with pytest.raises(CalibrationError, match="the model has no float tensor, so there is nothing to calibrate"):
         graphopt.calibrate(whole, [{"x": np.array([1])}])
+
+
+def test_a_model_that_does_not_run_is_one_line():
+    """It is named as the user knows it, not by the file that was made of it."""
+    unknown = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17, "nope": 1]> g (float[n] x) => (float[n] y) { y = nope.Nope(x) }'
+    )
+    with pytest.raises(ExecutionError, match=r"^ONNX Runtime does not load the model: .*Nope") as caught:
+        graphopt.calibrate(unknown, [{"x": np.zeros(1, np.float32)}])
+    assert "graphopt-calibrate" not in str(caught.value)
 
 
 def test_tables_that_do_not_belong_together_are_refused():
