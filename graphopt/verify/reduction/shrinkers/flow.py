@@ -41,8 +41,9 @@ def _chosen(case: Case, number: int, *, branch: bool) -> Case | None:
     if node is None or node.graph is None:
         return None
     node.replace_input(0, node.graph.add_constant(np.array(branch), "condition"))
-    SimplifyIf().run(node.graph.root, PassContext())
-    return candidate
+    graph = node.graph
+    SimplifyIf().run(graph.root, PassContext())
+    return candidate if node.graph is not graph else None
 
 
 @dataclass(frozen=True)
