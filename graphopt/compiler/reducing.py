@@ -35,6 +35,8 @@ __all__ = ["reduce"]
 
 _REPEATS: Final = 2
 _PER_SEED: Final = 4
+#: What running a model may take at least: a check that is to time out soon says nothing of that.
+_RUN_SECONDS: Final = 120.0
 
 #: Inputs by name, or an ``.npz`` file with them.
 Inputs = str | os.PathLike[str] | Mapping[str, object]
@@ -99,9 +101,10 @@ def reduce(
     tell("lift")
     model = environment.lift(source)
     with tempfile.TemporaryDirectory(prefix="graphopt-reduce-", ignore_cleanup_errors=True) as folder:
-        recorder = Recorder(folder, timeout=timeout)
+        patience = None if timeout is None else max(timeout, _RUN_SECONDS)
+        recorder = Recorder(folder, timeout=patience)
         tell("find inputs")
-        case = Case(model, _samples(model, inputs, seeds, os.path.join(folder, "model.onnx"), timeout))
+        case = Case(model, _samples(model, inputs, seeds, os.path.join(folder, "model.onnx"), patience))
         with _opened(
             check, environment, pipeline, level, target, plugins, no_plugin, timeout, isolate=isolate
         ) as judge:
