@@ -27,7 +27,7 @@ from graphopt.verify.reduction import Reduction
 __all__ = ["Row", "main", "measure"]
 
 GOAL = 10
-TIMEOUT_S = 1.5
+TIMEOUT_S = 4.0
 DIGITS_CHECK = (
     f'{sys.executable} -c "import onnx, sys; ops = [n.op_type for n in onnx.load(sys.argv[1]).graph.node]; '
     "sys.exit(0 if 'MaxPool' in ops and 'MatMul' in ops[ops.index('MaxPool'):] else 1)\""
