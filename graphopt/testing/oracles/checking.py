@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import InvalidArgument
+from hypothesis.errors import InvalidArgument, Unsatisfiable
+from hypothesis.strategies import one_of
 
 from graphopt.compiler import Environment
 from graphopt.errors import ExecutionError
@@ -132,7 +133,7 @@ def check_pass(
     subject = subject_of(testable, known, numerics)
     chosen = _laws(laws)
     report = CheckReport(subject.name)
-    for where, strategy, count in _sources(subject, models, max_examples or settings().max_examples, report):
+    for where, strategy, count in _sources(subject, models, max_examples or settings().max_examples):
 
         def hold(model: ModelLike, where: str = where) -> None:
             case = Case(subject, generated_of(model), known, target=target, may_change=may_change)
@@ -140,7 +141,12 @@ def check_pass(
             report.examples[where] += 1
             report.note(case, found)
 
-        _draw(strategy, count, hold)
+        try:
+            _draw(strategy, count, hold)
+        except (InvalidArgument, Unsatisfiable) as err:
+            if models is not None or where == "models":
+                raise
+            report.skipped[where, str(err)] += 1  # no model can be made up for this rule
     _require(subject, report, require_rewrites)
     return report
 
@@ -196,7 +202,6 @@ def _sources(
     subject: Subject,
     models: SearchStrategy[ModelLike] | SearchStrategy[GeneratedModel] | None,
     count: int,
-    report: CheckReport,
 ) -> Iterator[tuple[str, SearchStrategy[ModelLike] | SearchStrategy[GeneratedModel], int]]:
     """Strategies with names and numbers of models."""
     if models is not None:
@@ -207,18 +212,9 @@ def _sources(
     yield "models", strategies.models(), max(count // 2, 1)
     share = max(count // (4 * max(len(subject.rules), 1)), _LEAST)
     for rule in subject.rules:
-        for where, make in (("matching", strategies.graphs_matching), ("near misses of", strategies.near_misses)):
-            name = f"{where} {rule.name}"
-            try:
-                found = make(rule)
-                found.validate()
-            except (
-                InvalidArgument,
-                NotImplementedError,
-            ) as err:  # a rule without a pattern says nothing about its models
-                report.skipped[name, str(err)] += 1
-                continue
-            yield name, found, share
+        matching = one_of(strategies.graphs_matching(rule, applies=True), strategies.graphs_matching(rule))
+        yield f"matching {rule.name}", matching, share
+        yield f"near misses of {rule.name}", strategies.near_misses(rule), share
 
 
 def _require(subject: Subject, report: CheckReport, required: bool | Collection[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from onnx.parser import parse_model
 
+from graphopt.rewriting import NoMatch, RewritePattern
 from graphopt.testing import TRANSFORMATIONS, GeneratedModel, LawBroken, check_pass
 from tests.testing.oracles import broken_passes as planted
 from tests.testing.oracles.broken_passes import DOUBLE_NEG, HEAD, SUM
@@ -107,6 +108,29 @@ def test_rules_that_never_applied_are_no_proof():
 def test_passes_without_rules_must_change_something():
     with pytest.raises(AssertionError, match="changed none of 1 models"):
         check_pass(planted.OneAtATime, models=st.just(f"{HEAD} g (float[n] x) => (float[n] y) {{ y = Neg(x) }}"))
+
+
+def test_models_are_drawn_for_each_rule():
+    report = check_pass(planted.Right, max_examples=8, laws=["honest"], transformations=())
+    assert ["models", "matching drop-double-neg", "near misses of drop-double-neg"] == list(report.examples)
+    assert [4, 5, 5] == list(report.examples.values())
+    assert 1 <= report.rewrites["drop-double-neg"]
+
+
+class NoContexts(RewritePattern):
+    """A rule that does not say for what graphs it is."""
+
+    name = "no-contexts"
+    roots = ("NoSuchOperator",)
+
+    def match_and_rewrite(self, node, rw):
+        return NoMatch("never")
+
+
+def test_rules_for_which_no_model_can_be_drawn_are_counted():
+    report = check_pass(NoContexts, max_examples=2, laws=["honest"], transformations=(), require_rewrites=False)
+    assert {"models": 1} == report.examples
+    assert {"matching no-contexts", "near misses of no-contexts"} == {where for where, _reason in report.skipped}
 
 
 def test_names_of_laws_are_checked():
