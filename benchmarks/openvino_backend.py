@@ -4,7 +4,7 @@ Two parts. Conformance: the node cases of the ONNX backend suite through the plu
 each ``.onnx`` file of some folders, as it is and optimized at O2: whether OpenVINO takes it, how far its numbers are from those of ONNX
 Runtime with its optimizer off, and the latency of both runtimes in turns.
 
-``python -m benchmarks.openvino_backend FOLDER...`` writes ``benchmarks/results/openvino.json``; needs the plugin and ``openvino``. Inputs
+``python -m benchmarks.openvino_backend FOLDER...`` writes ``benchmarks/out/openvino.json``; needs the plugin and ``openvino``. Inputs
 are taken from ``--inputs FOLDER`` (``NAME.npz``), or generated.
 """
 
@@ -39,7 +39,7 @@ from tests.onnx_suite import Case, load_cases, mismatch
 __all__ = ["conformance", "measure_model", "summary", "verdict_on"]
 
 BACKEND = "openvino"
-RESULTS = Path(__file__).parent / "results" / "openvino.json"
+OUT = Path(__file__).parent / "out" / "openvino.json"
 PACKAGES = ("graphopt", "openvino", "onnxruntime", "onnx", "numpy")
 _LONGEST = 160
 _NAME = re.compile(r"'[^']*'")
@@ -213,7 +213,8 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, help="folders with .onnx files, or such files")
     parser.add_argument("--inputs", type=Path, help="folder with NAME.npz")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for the latency of each row")
-    parser.add_argument("--no-suite", action="store_true", help="leave the conformance as it is in the results")
+    parser.add_argument("--no-suite", action="store_true", help="leave the conformance as it is in the record")
+    parser.add_argument("--json", type=Path, default=OUT, help="the record")
     parser.add_argument("--cases", default="", help="run only cases whose names have this in them, and write nothing")
     options = parser.parse_args()
     environment = Environment()
@@ -221,7 +222,7 @@ def main() -> None:
     if options.cases:
         print(json.dumps(summary(conformance(environment, options.cases)), indent=2))
         return
-    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    known = json.loads(options.json.read_text("utf-8")) if options.json.exists() else {}
     suite = known.get("conformance", {}) if options.no_suite else summary(conformance(environment))
     paths = [path for item in options.folders for path in ([item] if item.is_file() else sorted(item.glob("*.onnx")))]
     rows = []
@@ -237,7 +238,8 @@ def main() -> None:
         "conformance": suite,
         "models": rows or known.get("models", []),
     }
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    options.json.parent.mkdir(exist_ok=True)
+    options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(suite.get("counts", {})))
 
 

@@ -219,7 +219,8 @@ def test_operators_of_scikit_learn_are_spelled_in_others():
     def build(b, x):
         scaled = b.op("ai.onnx.ml::Scaler", x, offset=[1.0, 2.0, 3.0], scale=[2.0, 0.5, 1.0])
         chosen = b.op("ai.onnx.ml::ArrayFeatureExtractor", scaled, np.array([2, 0], np.int64))
-        return [b.op("ai.onnx.ml::Binarizer", scaled, threshold=0.25), chosen]
+        row = b.op("ai.onnx.ml::ArrayFeatureExtractor", np.array([7, 8, 9], np.int64), np.array([[1], [2]], np.int64))
+        return [b.op("ai.onnx.ml::Binarizer", scaled, threshold=0.25), chosen, row]
 
     assert_same(built(build, (DType.FLOAT, (None, 3))), {"x0": X})
 

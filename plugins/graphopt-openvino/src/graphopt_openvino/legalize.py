@@ -62,11 +62,13 @@ def expand_binarizer(m, rw):
 
 @rewrite(op[f"{_ML}::ArrayFeatureExtractor"](any_("x"), any_("indices")))
 def expand_array_feature_extractor(m, rw):
-    """ArrayFeatureExtractor(x, i) -> Gather(x, Reshape(i, [-1])) on the last axis. Exact."""
-    if m["x"].rank is None or m["x"].rank < 2:  # a vector becomes a matrix of one row
-        return NoMatch("the rank of %s is not known, or below 2", m["x"].name)
+    """ArrayFeatureExtractor(x, i) -> Gather(x, Reshape(i, [-1])) on the last axis; a vector gives a matrix of one row. Exact."""
+    rank = m["x"].rank
+    if not rank:
+        return NoMatch("the rank of %s is not known, or 0", m["x"].name)
     flat = rw.new("Reshape", m["indices"], np.array([-1], np.int64))
-    return rw.new("Gather", m["x"], flat, axis=-1)
+    found = rw.new("Gather", m["x"], flat, axis=-1)
+    return found if rank > 1 else rw.new("Reshape", found, np.array([1, -1], np.int64))
 
 
 @rewrite(op[f"{_ML}::LinearRegressor"](any_("x")), numerics=Reassociates(1e-5))
