@@ -8,7 +8,6 @@ from graphopt.compiler.checker import Checker
 from graphopt.compiler.compilation import Attempt, Compilation
 from graphopt.compiler.judging import Outcome, judge
 from graphopt.compiler.owners import owner_of
-from graphopt.compiler.reproducing import write_failure
 from graphopt.compiler.request import CheckRequest
 from graphopt.compiler.result import OptimizeReport
 from graphopt.compiler.searching import Search
@@ -181,6 +180,8 @@ class _Healing:
         ):  # written when the pass failed, by who watches passes
             self.report.reproducer = str(folder)
             return
+        from graphopt.compiler.reproducing import write_failure  # lazily: imports ONNX Runtime
+
         try:
             written = write_failure(
                 folder,

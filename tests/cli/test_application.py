@@ -57,7 +57,7 @@ def test_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["inspekt"], "graphopt: no such command 'inspekt'; did you mean 'inspect'? see graphopt --help\n"),
+        (["optimise"], "graphopt: no such command 'optimise'; did you mean 'optimize'? see graphopt --help\n"),
         (["inspect"], "graphopt: missing argument 'MODEL'; see graphopt inspect --help\n"),
         (["inspect", "x.onnx", "--nope"], "graphopt: no such option: --nope; see graphopt inspect --help\n"),
         (
