@@ -72,9 +72,7 @@ def test_other_versions_and_plugins_are_told(tmp_path):
     assert f"onnx is {onnx.__version__}, was 0.1" in warnings
     assert "lost is not installed, was 1" in warnings
     assert any("plugin 'acme' is acme 1.2" in text and "acme 0.9" in text for text in warnings)
-    assert (
-        "plugin 'gone' is not there" in "; ".join(warnings) or "plugin 'gone' (of a program) is not there" in warnings
-    )
+    assert "plugin 'gone' (of a program) is not there" in warnings
     assert any("'builtin' was not there" in text for text in warnings)
 
 
