@@ -90,7 +90,7 @@ def test_three_hundred_nodes_become_two_in_this_process_too() -> None:
     assert (301, ["Conv", "BatchNormalization"], "wrong-numbers") == (first.nodes_before, ops(first.model), first.kind)
     assert emit_model(first.model).SerializeToString() == emit_model(second.model).SerializeToString()
     assert (first.checks, list(first.feeds)) == (second.checks, list(second.feeds))
-    assert all(np.array_equal(first.feeds[name], second.feeds[name]) for name in first.feeds)
+    assert all(np.array_equal(np.asarray(first.feeds[name]), np.asarray(second.feeds[name])) for name in first.feeds)
     assert first.checks < 100
 
 

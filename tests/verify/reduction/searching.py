@@ -9,7 +9,7 @@ import numpy as np
 from onnx.parser import parse_model
 
 from graphopt.frontends.onnx import lift
-from graphopt.ir import Model
+from graphopt.ir import Model, Node, Value
 from graphopt.runtime.base import Feeds
 from graphopt.verify.reduction import Case, Check, Recorder, Search, Shrinker
 
@@ -47,6 +47,25 @@ def searched(
     search = Search(Case(model, tuple(samples)), check, kind, Recorder(folder, timeout=30.0))
     search.run(shrinker)
     return search
+
+
+def array_of(item):
+    """The array that a constant value, or a value of a sample, is; without a type, so that tests can look into it."""
+    return item.array() if isinstance(item, Value) else np.asarray(item)
+
+
+def recorded(recorder: Recorder, case: Case, *names: str):
+    """Recorded values as lists, for each sample; without a type as well."""
+    found = recorder.values(case, names)
+    assert found is not None, "the model runs"
+    return [{name: array_of(data).tolist() for name, data in known.items()} for known in found]
+
+
+def input_of(node: Node, index: int = 0) -> Value:
+    """An input of a node that is there."""
+    value = node.inputs[index]
+    assert value is not None, f"input {index} is there"
+    return value
 
 
 def numbers(*shape: int, start: float = 1.0) -> np.ndarray:

@@ -12,7 +12,17 @@ from graphopt.runtime import OrtRunner
 from graphopt.runtime.base import Feeds
 from graphopt.serde import emit_model
 from graphopt.verify.reduction.shrinkers import CutNodes, CutToConstants
-from tests.verify.reduction.searching import FAILS, fails_when, has_ops, model_of, numbers, ops, searched
+from tests.verify.reduction.searching import (
+    FAILS,
+    array_of,
+    fails_when,
+    has_ops,
+    input_of,
+    model_of,
+    numbers,
+    ops,
+    searched,
+)
 
 CHAIN = "g (float[n,2] x) => (float[n,2] y) { a = Exp(x) b = Neg(a) c = Abs(b) d = Sqrt(c) y = Log(d) }"
 
@@ -27,14 +37,14 @@ def test_middle_of_a_chain_is_left_with_the_numbers_that_it_had(tmp_path: Path) 
         [v.name for v in graph.inputs],
         [v.name for v in graph.outputs],
     )
-    np.testing.assert_allclose(-np.exp(x), search.case.samples[0]["b"], rtol=1e-6)
+    np.testing.assert_allclose(-np.exp(x), array_of(search.case.samples[0]["b"]), rtol=1e-6)
 
 
 def test_each_sample_keeps_its_own_numbers(tmp_path: Path) -> None:
     """Cut values are recorded for all of them, whatever their sizes."""
     feeds = [{"x": numbers(1, 2)}, {"x": numbers(3, 2)}]
     search = searched(tmp_path, model_of(CHAIN), CutNodes(), has_ops("Log"), feeds)
-    assert [(1, 2), (3, 2)] == [np.shape(sample["d"]) for sample in search.case.samples]
+    assert [(1, 2), (3, 2)] == [array_of(sample["d"]).shape for sample in search.case.samples]
 
 
 def test_wrong_number_shows_at_the_value_that_lost_its_users(tmp_path: Path) -> None:
@@ -57,20 +67,20 @@ def test_what_follows_from_constants_stays_constant(tmp_path: Path) -> None:
 
     def check(model: Model, samples: Sequence[Feeds]) -> str | None:
         found = [node for node in model.graph.nodes if node.op == "MatMul"]
-        return FAILS if found and (found[0].inputs[1].is_constant or "Transpose" in ops(model)) else None
+        return FAILS if found and (input_of(found[0], 1).is_constant or "Transpose" in ops(model)) else None
 
     search = searched(tmp_path, model_of(text), CutNodes(), check, [{"x": numbers(2, 2)}])
     assert ["MatMul"] == ops(search.case.model)
     weight = search.case.model.graph.initializers()[0]
-    assert ("t", [[1, 3], [2, 4]]) == (weight.name, weight.array().tolist())
+    assert ("t", [[1, 3], [2, 4]]) == (weight.name, array_of(weight).tolist())
 
 
 def test_computed_values_become_constants_where_a_failure_needs_them(tmp_path: Path) -> None:
     """A shape that the model computes, for a failure at reshapes to constants or computed shapes."""
     text = "g (float[2,3] x) => (float[6] y) { s = Shape(x) p = ReduceProd<keepdims=1>(s) y = Reshape(x, p) }"
-    check = fails_when(lambda m: any(n.op == "Reshape" and not n.inputs[1].is_input for n in m.graph.nodes))
+    check = fails_when(lambda m: any(n.op == "Reshape" and not input_of(n, 1).is_input for n in m.graph.nodes))
     search = searched(tmp_path, model_of(text), CutToConstants(), check, [{"x": numbers(2, 3)}])
-    assert (["Reshape"], [6]) == (ops(search.case.model), search.case.model.graph.initializers()[0].array().tolist())
+    assert (["Reshape"], [6]) == (ops(search.case.model), array_of(search.case.model.graph.initializers()[0]).tolist())
 
 
 def test_model_that_does_not_run_is_cut_by_its_types(tmp_path: Path) -> None:
@@ -105,4 +115,4 @@ def test_sequences_are_cut_as_they_are(tmp_path: Path) -> None:
         tmp_path, model_of(text), CutNodes(), has_ops("SequenceAt"), [{"x": numbers(2), "z": -numbers(2)}]
     )
     assert ["SequenceAt"] == ops(search.case.model)
-    assert [[1, 2], [-1, -2]] == [array.tolist() for array in search.case.samples[0]["s"]]
+    assert [[1, 2], [-1, -2]] == array_of(search.case.samples[0]["s"]).tolist()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphopt.ir import Model
+from graphopt.ir import Model, Node
 from graphopt.runtime.base import Feeds
 from graphopt.verify.reduction.shrinkers import DropDeadNodes, DropNotes, DropOutputs, DropSamples, DropUnused
 from tests.verify.reduction.searching import FAILS, fails_when, has_ops, model_of, numbers, ops, searched
@@ -87,7 +87,7 @@ def test_texts_and_statements_go_apart_if_need_be(tmp_path: Path) -> None:
     assert ("", True) == (some.doc, _declared(some))
 
 
-def _first(model: Model):
+def _first(model: Model) -> Node:
     return next(iter(model.graph.nodes))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphopt.verify.reduction.shrinkers import FlattenIf, FlattenLoop, InlineCalls
-from tests.verify.reduction.searching import fails_when, has_ops, model_of, numbers, ops, searched
+from tests.verify.reduction.searching import array_of, fails_when, has_ops, input_of, model_of, numbers, ops, searched
 
 NESTED = """g (bool c, float[2] x) => (float[2] y) { y = If(c) <
     then_branch = t () => (float[2] p) { p = If(c) <
@@ -46,7 +46,7 @@ def test_loop_that_is_needed_runs_once(tmp_path: Path) -> None:
     """It has one trip then."""
     search = searched(tmp_path, model_of(LOOP), FlattenLoop(), has_ops("Loop"), [{"x": numbers(2)}])
     (loop,) = (node for node in search.case.model.graph.nodes if node.op == "Loop")
-    assert 1 == int(loop.inputs[0].array())
+    assert 1 == int(array_of(input_of(loop)))
 
 
 def test_calls_are_inlined_or_stay_one_by_one(tmp_path: Path) -> None:

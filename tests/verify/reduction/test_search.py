@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.ir import Model, TensorType, structural_hash
+from graphopt.ir import DType, Model, TensorType, structural_hash
 from graphopt.runtime.base import Feeds
 from graphopt.serde import emit_model
 from graphopt.verify.reduction import Case, Recorder, Search, Shrinker, default_shrinkers, run_shrinkers
-from tests.verify.reduction.searching import FAILS, has_ops, model_of, numbers, ops, searched
+from tests.verify.reduction.searching import FAILS, array_of, has_ops, input_of, model_of, numbers, ops, searched
 
 CHAIN = "g (float[n,2] x) => (float[n,2] y) { a = Exp(x) b = Neg(a) c = Abs(b) d = Sqrt(c) y = Log(d) }"
 
@@ -39,7 +39,7 @@ def _drop_last(model: Model) -> None:
     """The last node of the chain."""
     graph = model.graph
     last = list(graph.nodes)[-1]
-    graph.set_output(0, last.inputs[0])
+    graph.set_output(0, input_of(last))
     graph.erase(last)
 
 
@@ -83,7 +83,7 @@ def test_candidate_that_does_not_run_is_not_accepted(tmp_path: Path) -> None:
     """The checker takes it, the runtime does not: the weight has another width."""
 
     def widen(model: Model) -> None:
-        model.graph.inputs[1].type = TensorType(model.graph.inputs[1].type.dtype, (3,))
+        model.graph.inputs[1].type = TensorType(DType.FLOAT, (3,))
 
     offer = Offer(widen)
     text = "g (float[2] x, float[2] z) => (float[2] y) { y = Add(x, z) }"
@@ -139,7 +139,7 @@ def test_same_search_twice_gives_the_same(tmp_path: Path, wanted: tuple[str, ...
         folder.mkdir()
         search = Search(Case(model_of(CHAIN), ({"x": numbers(3, 2)},)), has_ops(*wanted), FAILS, Recorder(folder))
         run_shrinkers(search, default_shrinkers())
-        feeds = {name: data.tolist() for name, data in search.case.samples[0].items()}
+        feeds = {name: array_of(data).tolist() for name, data in search.case.samples[0].items()}
         found.append((emit_model(search.case.model).SerializeToString(), feeds, search.checks))
     assert found[0] == found[1]
     assert set(wanted) <= set(ops(search.case.model))
