@@ -123,6 +123,13 @@ def _reduction(node: Node) -> str | None:
     return None
 
 
+def _round(node: Node) -> str | None:
+    data = node.input_at(0)
+    if data is not None and data.producer is not None and data.producer.op_type == "Div":
+        return "OpenVINO divides by multiplying with the reciprocal, and rounding makes the difference a whole number"
+    return None
+
+
 def _roi(node: Node) -> str | None:
     return "OpenVINO computes mode='max' otherwise" if node.str_attr("mode", "avg") == "max" else None
 
@@ -149,6 +156,7 @@ _RULES: Mapping[str, Callable[[Node], str | None]] = {
     "ReduceMax": _reduction,
     "ReduceMin": _reduction,
     "Resize": _resize,
+    "Round": _round,
     "RoiAlign": _roi,
     "SpaceToDepth": _depth,
 }
