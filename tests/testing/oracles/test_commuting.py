@@ -131,3 +131,25 @@ def test_transformations_of_strangers_are_not_trusted():
     found = assert_commutes_with(Negated(), planted.Right, DOUBLE_NEG)
     assert found.skipped.startswith("negated itself changes numbers: output 'y'")
     assert not found.compared
+
+
+def test_broken_models_of_a_transformation_are_not_the_fault_of_the_pass():
+    old = parse_model(
+        '<ir_version: 4, opset_import: ["": 10]> g (float[2] x) => (float[4] y)'
+        " { a = Neg(x) b = Neg(a) y = Pad <pads = [1, 1], value = 2.0> (b) }"
+    )
+
+    @dataclass(frozen=True)
+    class Stamped(Negated):
+        """Says another opset and changes nothing else."""
+
+        name: str = "stamped"
+
+        def apply(self, model: ModelProto) -> ModelProto | str:
+            copy = ModelProto()
+            copy.CopyFrom(model)
+            copy.opset_import[0].version = 21
+            return copy
+
+    found = assert_commutes_with(Stamped(), planted.Right, old)
+    assert found.skipped.startswith("stamped gives a broken model: the node of 'y' (Pad)")
