@@ -24,6 +24,17 @@ __all__ = ["Ask", "Demand", "Form", "Wish"]
 Form = Literal["input", "constant", "weight", "static"]
 
 _NUMBERS: Final = (1.0, 0.0, -1.0, 2.0, -0.0, 0.5)
+#: Numbers that change nothing, or nearly, beside an operator.
+_NEUTRAL: Final = {
+    "Mul": (1.0,),
+    "Div": (1.0,),
+    "Pow": (1.0,),
+    "Add": (0.0, -0.0),
+    "Sub": (0.0, -0.0),
+    "And": (1.0,),
+    "Or": (0.0,),
+    "Xor": (0.0,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +251,8 @@ class Ask:
     def drawn(self, dtype: DType, shape: Sequence[int]) -> Array:
         """A tensor of an element type and shape, of small numbers or all there are, as the model has them."""
         if dtype is not DType.STRING and self.choices.chance(self.plain):
-            return filled(dtype, shape, self.choices.of(_NUMBERS))
+            numbers = _NEUTRAL.get(self.op, _NUMBERS)
+            return filled(dtype, shape, self.choices.of(numbers if self.choices.chance(0.6) else _NUMBERS))
         return draw_array(self.choices, dtype, shape, wild=self.scope.world.wild)
 
     def need(self, index: int, array: Array, form: Form = "weight") -> Array:

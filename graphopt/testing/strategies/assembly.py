@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnx import ModelProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
 from graphopt.errors import ExecutionError
 from graphopt.ir import Array
@@ -21,7 +21,7 @@ from graphopt.testing.strategies.choices import Choices
 from graphopt.testing.strategies.plugin_operators import plugin_operator
 from graphopt.testing.strategies.scope import Scope, dtype_of
 
-__all__ = ["Style", "assemble"]
+__all__ = ["Style", "accepted_feeds", "assemble"]
 
 #: Of tensors without elements, ONNX Runtime's give back other shapes than they say or memory that they never wrote, fail,
 #: or end the process.
@@ -65,7 +65,6 @@ class Style:
         overridable: constants that are listed as inputs.
         statements: types of inner values stated in the file.
         keep: values that must be given out.
-        override: constants that must be listed as inputs, so that callers may override them.
     """
 
     symbolic: bool = True
@@ -73,7 +72,6 @@ class Style:
     overridable: bool = True
     statements: bool = True
     keep: tuple[str, ...] = ()
-    override: tuple[str, ...] = ()
 
 
 @dataclass
@@ -113,7 +111,7 @@ def assemble(
     style = style or Style()
     choices, world = scope.choices, scope.world
     inputs = [_Input(name, array, _dims(choices, array, style)) for name, array in world.inputs.items()]
-    ir_version = _ir_version(scope, style)
+    ir_version = _ir_version(scope)
     overridable = _overridable(scope, style, ir_version)
     outputs = _outputs(scope, style)
     if not outputs:
@@ -127,18 +125,18 @@ def assemble(
     model = helper.make_model(
         graph, opset_imports=world.opset_imports, ir_version=ir_version, functions=list(world.functions.values())
     )
-    feeds = _accepted(scope, model, _feeds(scope, inputs, overridable if ir_version >= 4 else []))
+    feeds = accepted_feeds(model, _feeds(scope, inputs, overridable if ir_version >= 4 else []))
     if feeds is None:
         return None
     found = frozenset((*tags, *(["wild"] if world.wild else [])))
     return GeneratedModel(model, tuple(feeds), found, tuple(sites), refused=world.refused)
 
 
-def _ir_version(scope: Scope, style: Style) -> int:
+def _ir_version(scope: Scope) -> int:
     choices, world = scope.choices, scope.world
     if world.functions:
         return choices.of((8, 9, 10))
-    if world.opset <= 9 and not style.override and choices.chance(0.25):
+    if world.opset <= 9 and choices.chance(0.25):
         return 3
     return choices.of((8, 10, 7, 9, 6, 5, 4))
 
@@ -164,7 +162,7 @@ def _overridable(scope: Scope, style: Style, ir_version: int) -> list[_Input]:
     return [
         _Input(name, array, list(array.shape))
         for name, array in scope.initializers.items()
-        if ir_version < 4 or name in style.override or (often and choices.chance(0.3))
+        if ir_version < 4 or (often and choices.chance(0.3))
     ]
 
 
@@ -224,28 +222,29 @@ def _feeds(scope: Scope, inputs: Sequence[_Input], overridable: Sequence[_Input]
     return feeds
 
 
-def _accepted(scope: Scope, model: ModelProto, feeds: Sequence[dict[str, Array]]) -> list[dict[str, Array]] | None:
-    """Inputs on which the model runs, twice with the same result; ``None`` when it is no valid model or does not run on the first."""
+def accepted_feeds(model: ModelProto, feeds: Sequence[dict[str, Array]]) -> list[dict[str, Array]] | None:
+    """Inputs on which a model runs, twice with the same result; ``None`` when it is not valid or does not run on the first ones."""
     try:
         onnx.checker.check_model(model)
-        runner = _runner(model, scope)
+        runner = _runner(model)
     except (ExecutionError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
         return None
     kept = [item for item in feeds if _is_steady(runner, item)]
     return kept if kept and kept[0] is feeds[0] else None
 
 
-def _runner(model: ModelProto, scope: Scope) -> Runner:
+def _runner(model: ModelProto) -> Runner:
     """ONNX Runtime; the reference evaluator where operators of plugins are among the nodes."""
-    kernels = {
-        op: definition.kernel for op in _foreign(scope) if (definition := plugin_operator(op)) and definition.kernel
-    }
+    own = {function.domain for function in model.functions}
+    foreign = {op for op in _foreign(model.graph) if op.partition("::")[0] not in own}
+    kernels = {op: definition.kernel for op in foreign if (definition := plugin_operator(op)) and definition.kernel}
     return ReferenceRunner(model, kernels=kernels) if kernels else OrtRunner(model, threads=1)
 
 
-def _foreign(scope: Scope) -> set[str]:
-    found = {f"{node.domain}::{node.op_type}" for node in scope.nodes if node.domain}
-    return found.union(*map(_foreign, scope.inner))
+def _foreign(graph: GraphProto) -> set[str]:
+    """Operators outside of the default domain."""
+    found = {f"{node.domain}::{node.op_type}" for node in graph.node if node.domain}
+    return found.union(*(_foreign(item.g) for node in graph.node for item in node.attribute if item.HasField("g")))
 
 
 def _is_steady(runner: Runner, feeds: Mapping[str, Array]) -> bool:

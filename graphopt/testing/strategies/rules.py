@@ -1,31 +1,28 @@
-"""Strategies of models for one rule: those that its pattern matches, and those that it nearly matches."""
+"""Strategies of models for one rule: those that it applies to, and those that it nearly applies to."""
 
 from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
 from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from graphopt.backends.onnx.inference import OnnxTypes
-from graphopt.ir import DType, Model
+from graphopt.ir import Model
 from graphopt.rewriting import Pattern, Rule, RuleIndex, op, rest, rewrite_graph
 from graphopt.rewriting.pattern import OpPattern
 from graphopt.testing.generated import GeneratedModel
 from graphopt.testing.strategies import drawn_models
-from graphopt.testing.strategies.assembly import Style, assemble
 from graphopt.testing.strategies.choices import Choices
-from graphopt.testing.strategies.element_types import WEIGHTS
-from graphopt.testing.strategies.growth import grow
-from graphopt.testing.strategies.matching import ODD_TYPES, Matcher, can_be_drawn
+from graphopt.testing.strategies.editing import edited
+from graphopt.testing.strategies.matching import can_be_drawn
+from graphopt.testing.strategies.rule_graphs import draw_graph
 from graphopt.testing.strategies.samplers import SAMPLERS
-from graphopt.testing.strategies.scope import RefusedError, Scope, World
-from graphopt.testing.strategies.twists import MATCH, Twist, twists_of
+from graphopt.testing.strategies.twists import TWISTS, Twist
 
-__all__ = ["applications_of", "graphs_matching", "near_misses"]
+__all__ = ["applications_of", "contexts_of", "graphs_matching", "near_misses"]
 
 _TRIES: Final = 6
 _LOOKED_AT: Final = (9, 13, 17, 21, 24)
@@ -49,93 +46,16 @@ def applications_of(rule: Rule, model: Model) -> int:
     )
 
 
-def _draw(choices: Choices, rule: Rule, opset: int, twist: Twist, *, wild: bool) -> GeneratedModel | None:
-    patterns = [pattern for pattern in contexts_of(rule) if can_be_drawn(pattern, opset)]
-    if not patterns:
-        return None
-    for _ in range(_TRIES):
-        dtypes = WEIGHTS
-        if twist.kind == "dtype":
-            odd = choices.of(ODD_TYPES)
-            dtypes = {odd: 8, DType.INT64: 1}
-        scope = Scope(World(choices, opset, wild, dtypes, max_inputs=6, constant_nodes=0.05))
-        try:
-            found = _one(scope, choices.of(patterns), twist)
-        except RefusedError:
-            continue
-        if found is not None:
-            return found
-    return None
-
-
-def _one(scope: Scope, pattern: Pattern, twist: Twist) -> GeneratedModel | None:
-    choices = scope.choices
-    if twist.kind == "empty":
-        _nothing(scope)
-    elif choices.chance(0.25):
-        grow(scope, choices.integer(1, 2))
-    inside = twist.kind == "captured" or choices.chance(0.1)
-    home = scope.child("t") if inside else scope
-    matcher = Matcher(home, twist, scope if inside else None)
-    if twist.kind == "dtype":
-        matcher.change = f"element type {next(iter(scope.world.dtypes))}"
-    root = matcher.make(pattern)
-    site = root
-    if inside:
-        root = _branch(scope, home, root)
-    if choices.chance(0.4):
-        root = scope.one("Identity", [root])
-    model = assemble(
-        scope,
-        Style(
-            outputs=False,
-            overridable=False,
-            statements=False,
-            keep=(root, *matcher.keep),
-            override=matcher.overridden,
-        ),
-        sites=[site],
-    )
-    if model is None or (twist is not MATCH and not _is_changed(matcher, twist)):
-        return None
-    change = matcher.change or str(twist) if twist is not MATCH else ""
-    return GeneratedModel(model.proto, model.feeds, model.tags, model.sites, change, model.refused)
-
-
-def _is_changed(matcher: Matcher, twist: Twist) -> bool:
-    return bool(matcher.change) or twist.kind in ("opset", "extreme", "empty", "rank")
-
-
-def _nothing(scope: Scope) -> None:
-    """Inputs without elements, for the nodes to read."""
-    for rank in (1, 2, 4):
-        shape = [scope.choices.of((2, 1, 3)) for _ in range(rank)]
-        shape[scope.choices.integer(0, rank - 1)] = 0
-        scope.input(np.zeros(shape, np.float32))
-
-
-def _branch(scope: Scope, inner: Scope, root: str) -> str:
-    """An If around a graph, whose other branch gives a tensor of zeros of the same type."""
-    condition = scope.input(np.array(True)) or scope.constant(np.array(True))
-    other = scope.child("e")
-    if root not in inner.own:
-        root = inner.one("Identity", [root])
-    name = other.constant(np.zeros_like(inner.arrays[root]))
-    then = inner.graph("then", [], [inner.info(root, shaped=False)])
-    otherwise = other.graph("else", [], [other.info(name, shaped=False)])
-    return scope.node("If", [condition], attributes={"then_branch": then, "else_branch": otherwise})[0]
-
-
 def _check(rule: Rule) -> None:
     patterns = contexts_of(rule)
-    missing = sorted(
-        {name for pattern in patterns for part in pattern.parts() if isinstance(part, OpPattern) for name in part.ops}
-        - set(SAMPLERS)
+    if any(can_be_drawn(pattern, version) for pattern in patterns for version in _LOOKED_AT):
+        return
+    parts = [part for pattern in patterns for part in pattern.parts()]
+    missing = sorted({name for part in parts if isinstance(part, OpPattern) for name in part.ops} - set(SAMPLERS))
+    raise InvalidArgument(
+        f"no graphs can be drawn for rule {rule.name!r}: ONNX Runtime runs no nodes of {', '.join(missing)}; test the pipeline "
+        "that makes and lowers them"
     )
-    if not any(can_be_drawn(pattern, version) for pattern in patterns for version in (13, 17, 21, 24)):
-        raise InvalidArgument(
-            f"no graphs can be drawn for rule {rule.name!r}: of {', '.join(missing)} no nodes can be drawn that ONNX Runtime runs"
-        )
 
 
 def _versions(rule: Rule, given: SearchStrategy[int] | None) -> SearchStrategy[int]:
@@ -145,19 +65,34 @@ def _versions(rule: Rule, given: SearchStrategy[int] | None) -> SearchStrategy[i
     return drawn_models.opsets(min_opset=low, max_opset=high)
 
 
+def _applicable(
+    choices: Choices, rule: Rule, opset: int, twist: Twist, *, wild: bool, inside: bool
+) -> GeneratedModel | None:
+    """A model to which the rule applies; the last one that was drawn when none is found soon."""
+    found = None
+    for _ in range(_TRIES):
+        made = draw_graph(choices, contexts_of(rule), opset, twist, wild=wild, inside=inside)
+        found = made or found
+        if made is not None and applications_of(rule, made.ir):
+            return made
+    return found
+
+
 @st.composite
 def _matching(
     draw: DrawFn, rule: Rule, opset: SearchStrategy[int] | None, applies: bool, extremes: bool
 ) -> GeneratedModel:
     _check(rule)
     choices = Choices(draw)
-    version = draw(_versions(rule, opset))
-    found = None
-    for _ in range(_TRIES if applies else 1):
-        found = _draw(choices, rule, version, MATCH, wild=extremes and choices.chance(0.3))
-        if found is not None and (not applies or applications_of(rule, found.ir)):
-            return found
-    if found is None or applies:
+    version, wild = draw(_versions(rule, opset)), extremes and choices.chance(0.3)
+    inside = choices.chance(0.12)
+    if applies:
+        found = _applicable(choices, rule, version, "", wild=wild, inside=inside)
+        if found is None or not applications_of(rule, found.ir):
+            reject()
+        return found
+    found = draw_graph(choices, contexts_of(rule), version, "", wild=wild, inside=inside)
+    if found is None:
         reject()
     return found
 
@@ -199,20 +134,29 @@ def graphs_matching(
 def _missing(draw: DrawFn, rule: Rule, opset: SearchStrategy[int] | None) -> GeneratedModel:
     _check(rule)
     choices = Choices(draw)
-    twist = choices.of(twists_of(contexts_of(rule)))
-    version = draw(drawn_models.opsets() if twist.kind == "opset" and opset is None else _versions(rule, opset))
-    found = _draw(choices, rule, version, twist, wild=twist.kind == "extreme" or choices.chance(0.15))
+    if choices.chance(0.25):
+        twist = choices.of(TWISTS)
+        version = draw(drawn_models.opsets() if twist == "opset" and opset is None else _versions(rule, opset))
+        found = draw_graph(choices, contexts_of(rule), version, twist, wild=twist == "extreme", inside=False)
+        if found is None:
+            reject()
+        return found
+    version = draw(_versions(rule, opset))
+    base = _applicable(choices, rule, version, "", wild=False, inside=False)
+    found = None if base is None else edited(choices, base, max(rule.reach, 1))
     if found is None:
         reject()
     return found
 
 
 def near_misses(rule: Rule, *, opsets: SearchStrategy[int] | None = None) -> SearchStrategy[GeneratedModel]:
-    """Models that a rule nearly matches: what it looks for, with one thing changed.
+    """Models to which a rule nearly applies: one to which it does, with one thing changed.
 
-    An attribute is another one of those that the schema allows, an inner value has a second user or is given out, a constant is an
-    input or may be overridden by a caller, numbers, element types, ranks or opsets are others, a node is captured from an outer graph,
-    inputs are swapped or more, tensors are empty. The rule may still apply; whatever it does, results must stay.
+    An attribute is another one of those that the schema allows, a value has a second user or is given out, a constant is an input, may
+    be overridden by a caller or has other numbers or another shape, sizes are not stated, inputs are swapped, rewired or more, further
+    outputs are used, the root stands in a branch and captures what it reads, an attribute refers to one of a function, the opset,
+    element type or rank is another one, tensors are empty, numbers extreme. None of that is taken from the rule. It may still apply;
+    whatever it does, results must stay.
 
     Args:
         rule: see :func:`graphs_matching`.

@@ -57,11 +57,15 @@ class SamplerTable:
 def spread(ask: Ask, shape: Sequence[int]) -> tuple[int, ...]:
     """A shape that broadcasts with another: the same, some sizes 1, shorter, a scalar, or longer."""
     choices = ask.choices
-    form = choices.integer(0, 7)
+    form = choices.integer(0, 9)
     if form <= 2:
         return tuple(shape)
     if form == 3:
         return ()
+    if form >= 8 and shape:  # one number for each channel, wherever channels are
+        axis = 1 if len(shape) > 2 and choices.chance(0.7) else len(shape) - 1
+        kept = [size if index == axis else 1 for index, size in enumerate(shape)]
+        return tuple(kept[axis:] if choices.chance(0.7) else kept)
     ones = [1 if choices.chance(0.4) else size for size in shape]
     if form <= 5 and ones:
         return tuple(ones[choices.integer(0, len(ones)) :])

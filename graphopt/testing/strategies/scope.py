@@ -173,6 +173,10 @@ class Scope:
         """Element type of a visible value."""
         return dtype_of(self.arrays[name])
 
+    def maker(self, name: str) -> NodeProto | None:
+        """The node of this graph that gives a value."""
+        return next((node for node in reversed(self.nodes) if name in node.output), None)
+
     # -- growing --------------------------------------------------------------------------------------------------------------
 
     def define(self, name: str, array: Array) -> None:

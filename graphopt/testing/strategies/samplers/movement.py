@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from onnx import NodeProto
 
 from graphopt.ir import Array, DType
 from graphopt.testing.strategies.ask import Ask
@@ -145,6 +146,9 @@ def concat(ask: Ask) -> None:
 def split(ask: Ask) -> list[bool]:
     """Equal or stated parts."""
     array = ask.data(0, ranks=(1, 5), empty=False)
+    joined = ask.scope.maker(ask.inputs[0])
+    if joined is not None and joined.op_type == "Concat" and ask.choices.chance(0.6):
+        return _as_joined(ask, joined, array.ndim)
     axis = ask.axis(array.ndim)
     ask.set(axis=axis)
     size = array.shape[axis]
@@ -161,6 +165,18 @@ def split(ask: Ask) -> list[bool]:
         count = ask.choices.of([number for number in (1, 2, 3) if size % number == 0])
         ask.set(num_outputs=count)
     return [True] * count
+
+
+def _as_joined(ask: Ask, joined: NodeProto, rank: int) -> list[bool]:
+    """The parts that were joined just before."""
+    axis = next(item.i for item in joined.attribute if item.name == "axis")
+    parts = [ask.scope.arrays[name].shape[axis] for name in joined.input]
+    ask.set(axis=axis - rank if axis >= 0 and ask.opset >= 11 and ask.choices.chance(0.3) else axis)
+    if "split" in ask.schema.attributes:
+        ask.set(split=parts)
+    else:
+        ask.ints(1, parts)
+    return [True] * len(parts)
 
 
 @TABLE("Slice", keeps=True, ranks={0: (1, 5)})
@@ -272,26 +288,34 @@ def scatter_nd(ask: Ask) -> None:
 def pad(ask: Ask) -> None:
     """Of any mode; sizes may be 0, and negative where values are constant."""
     array = ask.data(0, ranks=(1, 5), empty=False)
-    mode = ask.choices.of(("constant", "constant", "reflect", "edge"))
+    mode = ask.choices.of(("constant", "constant", "constant", "constant", "reflect", "edge"))
     least = min(array.shape)
     most = 2 if mode != "reflect" else min(2, least - 1)
     if most < 0:
         raise ask.refuse("nothing to reflect")
     pads = [ask.choices.integer(0, most) for _ in range(2 * array.ndim)]
-    if ask.choices.chance(0.4):
+    if array.ndim > 2 and ask.choices.chance(0.6):
         pads = [0 if axis % array.ndim < array.ndim - 2 else size for axis, size in enumerate(pads)]
     if mode == "constant" and least > 1 and ask.choices.chance(0.1):
         pads[0] = -1
     ask.set(mode=mode if mode != "constant" or ask.choices.chance(0.5) else None)
     if "pads" in ask.schema.attributes:
-        ask.set(pads=pads, value=float(ask.choices.of((0, 1))) if ask.choices.chance(0.4) else None)
+        ask.set(pads=pads, value=ask.choices.of((0.0, 1.0, -math.inf)) if ask.choices.chance(0.4) else None)
         return
     ask.ints(1, pads)
     if ask.wants_optional(2, 0.5):
         dtype = dtype_of(array)
-        ask.need(2, np.array("a" if dtype is DType.STRING else ask.choices.of((0, 1, 2)), dtype.numpy), "weight")
+        ask.need(2, _filler(ask, dtype), "weight")
     if ask.has_input(3) and ask.choices.chance(0.2) and 3 not in ask.forms:
         ask.ints(3, list(range(array.ndim)))
+
+
+def _filler(ask: Ask, dtype: DType) -> Array:
+    """What fills the space: 0, another number, or the lowest there is."""
+    if dtype is DType.STRING:
+        return np.array("a", object)
+    lowest = -math.inf if dtype.is_float else -(1 << dtype.bits - 1) if dtype.is_signed else 0
+    return np.array(ask.choices.of((0, 1, lowest))).astype(dtype.numpy)
 
 
 @TABLE("DepthToSpace", keeps=True, ranks={0: (4, 4)})

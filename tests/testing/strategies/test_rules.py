@@ -1,0 +1,166 @@
+"""Models for a rule: what its pattern asks for is there; a near miss changes one thing, which the model shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis.errors import InvalidArgument
+
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.rewriting import RewritePattern, any_, const, one_of, op, rest, rewrite
+from graphopt.testing import graphs_matching, near_misses
+from graphopt.testing.strategies.rules import applications_of, contexts_of
+from graphopt.transforms.canonicalize.concats import EliminateConcatOfSplit
+from graphopt.transforms.fusion.conv_batch_norm import fold_batch_norm
+from tests.testing.strategies.drawing import drawn
+
+
+@rewrite(op.Neg(op.Neg(any_("x"))))
+def double_neg(m, rw):
+    return m["x"]
+
+
+@rewrite(op.Div(op.Mul(any_("x"), const("factor", equal_to=2)), const("two", equal_to=2, scalar=True)))
+def halved_double(m, rw):
+    return m["x"]
+
+
+@rewrite(op.Transpose(op.Transpose(any_("x"), perm=lambda perm: perm is not None), perm=(1, 0)))
+def two_transposes(m, rw):
+    return m["x"]
+
+
+@rewrite(op.Sub(any_("x"), any_("x")), min_opset=13, max_opset=17)
+def self_difference(m, rw):
+    return m["x"]
+
+
+def test_matching_models_match():
+    for model in drawn(graphs_matching(double_neg), 25):
+        assert applications_of(double_neg, model.ir) >= 1
+        assert model.sites
+        assert not model.change
+
+
+def test_constants_are_what_the_pattern_says():
+    found = drawn(graphs_matching(halved_double), 15)
+    assert (
+        sum(applications_of(halved_double, model.ir) > 0 for model in found) >= 11
+    )  # constants that are nodes do not match
+
+
+def test_attributes_are_what_the_pattern_says():
+    for model in drawn(graphs_matching(two_transposes), 8):
+        assert any(
+            item.ints == [1, 0] for node in model.proto.graph.node for item in node.attribute if item.name == "perm"
+        )
+
+
+def test_one_name_is_one_value_and_opsets_are_those_of_the_rule():
+    for model in drawn(graphs_matching(self_difference), 12):
+        assert 13 <= model.opset <= 17
+        assert any(node.op_type == "Sub" and node.input[0] == node.input[1] for node in model.proto.graph.node)
+
+
+def test_applies_draws_only_where_the_rule_applies():
+    for model in drawn(graphs_matching(fold_batch_norm, applies=True), 8):
+        assert applications_of(fold_batch_norm, model.ir) >= 1
+
+
+def test_two_outputs_of_one_node():
+    for model in drawn(graphs_matching(EliminateConcatOfSplit()), 6):
+        split = next(node for node in model.proto.graph.node if node.op_type == "Split")
+        concat = next(node for node in model.proto.graph.node if node.op_type == "Concat")
+        assert list(split.output[:2]) == list(concat.input[:2])
+
+
+def test_near_misses_change_one_thing_of_each_kind():
+    kinds = Counter(" ".join(model.change.split()[:2]) for model in drawn(near_misses(halved_double), 160))
+    for kind in (
+        "second user",
+        "output of",
+        "constant 'factor'",
+        "element type",
+        "other ranks",
+        "opset",
+        "empty",
+        "extreme",
+    ):
+        assert any(found.startswith(kind) for found in kinds), (kind, kinds)
+    assert any(found.startswith("inner node") for found in kinds)
+    assert any("operands" in found for found in kinds)
+
+
+def test_a_dynamic_constant_is_an_input():
+    found = [model for model in drawn(near_misses(halved_double), 120) if "is an input" in model.change]
+    assert found
+    for model in found:
+        assert applications_of(halved_double, model.ir) == 0
+
+
+def test_an_overridable_constant_is_listed_as_an_input():
+    found = [model for model in drawn(near_misses(halved_double), 120) if "overridden" in model.change]
+    assert found
+    for model in found:
+        inputs = {value.name for value in model.proto.graph.input}
+        assert inputs & {item.name for item in model.proto.graph.initializer}
+        assert applications_of(halved_double, model.ir) == 0
+
+
+def test_attributes_come_from_the_schema_and_not_from_the_pattern():
+    names = {
+        model.change.split("'")[1]
+        for model in drawn(near_misses(fold_batch_norm), 200)
+        if model.change.startswith("attribute")
+    }
+    assert {"training_mode", "epsilon"} & names
+    assert len(names) >= 4
+
+
+def test_rules_in_class_form_say_what_graphs_they_are_for():
+    class Chain(RewritePattern):
+        """Nothing."""
+
+        name = "chain"
+        roots = ("Abs",)
+        contexts = (op.Abs(op.Exp(any_("x"))),)
+
+        def match_and_rewrite(self, node, rw):
+            return node.inputs[0]
+
+    for model in drawn(graphs_matching(Chain()), 5):
+        assert {"Abs", "Exp"} <= {node.op_type for graph in [model.proto.graph] for node in graph.node} or "If" in str(
+            model
+        )
+
+
+def test_alternatives_and_tails():
+    @rewrite(one_of(op.Max(any_("x"), rest("others")), op["Floor", "Ceil"](any_("x"))))
+    def anything(m, rw):
+        return m["x"]
+
+    ops = Counter(node.op_type for model in drawn(graphs_matching(anything), 40) for node in model.proto.graph.node)
+    assert {"Max", "Floor", "Ceil"} <= set(ops)
+
+
+def test_operators_that_nothing_runs_are_refused_in_one_line():
+    @rewrite(op["com.example::Nothing"](any_("x")))
+    def unknown(m, rw):
+        return m["x"]
+
+    with pytest.raises(InvalidArgument, match=r"com\.example::Nothing"):
+        drawn(graphs_matching(unknown), 1)
+
+
+def _rules():
+    registry = builtin_plugins(discover=False).passes
+    found = {rule.name: rule for name in registry for rule in getattr(registry.find(name)(), "active_rules", tuple)()}
+    return [rule for rule in found.values() if not any(root.startswith("graphopt::") for root in rule.roots)]
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule.name) for rule in _rules()])
+def test_each_builtin_rule_applies_to_models_that_are_drawn_for_it(rule):
+    found = drawn(graphs_matching(rule, applies=True), 3)
+    assert len(found) == 3
+    assert contexts_of(rule)
