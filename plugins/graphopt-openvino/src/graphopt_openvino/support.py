@@ -55,6 +55,9 @@ _WRONG: Mapping[str, str] = {
     "RandomUniform": "OpenVINO draws other random numbers",
     "RandomUniformLike": "OpenVINO draws other random numbers",
 }
+#: Operators through which a quotient comes to where it is rounded, as when a zero point is computed.
+_PASSING = frozenset({"Clip", "Identity", "Max", "Min"})
+_OFFSET = ("Add", "Sub")
 _INT32 = np.iinfo(np.int32)
 _WIDE = frozenset({DType.INT64, DType.UINT32, DType.UINT64})
 #: Inputs at which a number beyond 32 bits means "to the end", which survives being cut to the largest one.
@@ -123,9 +126,20 @@ def _reduction(node: Node) -> str | None:
     return None
 
 
+def _tile(node: Node) -> str | None:
+    repeats = node.input_at(1)
+    if repeats is None or not repeats.is_constant:
+        return "OpenVINO reads beyond its memory where the numbers of repeats are no constant"
+    return None
+
+
 def _round(node: Node) -> str | None:
-    data = node.input_at(0)
-    if data is not None and data.producer is not None and data.producer.op_type == "Div":
+    value = node.input_at(0)
+    while value is not None and value.producer is not None and value.producer.op_type in _PASSING:
+        value = value.producer.input_at(0)
+    maker = None if value is None else value.producer
+    sources = [] if maker is None else [value, *(maker.inputs if maker.op_type in _OFFSET else ())]
+    if any(item is not None and item.producer is not None and item.producer.op_type == "Div" for item in sources):
         return "OpenVINO divides by multiplying with the reciprocal, and rounding makes the difference a whole number"
     return None
 
@@ -159,6 +173,7 @@ _RULES: Mapping[str, Callable[[Node], str | None]] = {
     "Round": _round,
     "RoiAlign": _roi,
     "SpaceToDepth": _depth,
+    "Tile": _tile,
 }
 
 
