@@ -90,7 +90,7 @@ def _check_outputs(ov, model, interface: Interface) -> None:
 def _correct(ov, model) -> None:
     for node in model.get_ops():
         kind = node.get_type_name()
-        if kind == "TopK" and "stable" in node.get_attributes():
+        if kind == "TopK" and node.get_attributes().get("stable") is False and node.get_attributes()["sort"] != "none":
             node.set_attribute("stable", True)
         elif kind == "NonMaxSuppression" and len(node.inputs()) > 3:
             _raise_threshold(ov, node)
