@@ -1,6 +1,6 @@
 """What each tool makes of the same generated models: right, wrong results, invalid models, exceptions, crashes.
 
-The models are those of `graphopt.testing.models()`, which ONNX Runtime runs, drawn once and without chance, so that each tool gets the
+The models are those of `graphopt.testing.models()`, which ONNX Runtime runs, drawn once, each of its own seed, so that each tool gets the
 same ones. A result must have the inputs and outputs of the original (dimensions may become known), be accepted by onnx.checker as the
 original is, run in ONNX Runtime with its optimizer off, and give the same numbers to a relative 1e-4 of the largest magnitude on each
 set of inputs, where numbers are finite and do not move by themselves. Each tool runs in a child process with its defaults.
@@ -21,10 +21,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
-from hypothesis.errors import UnsatisfiedAssumption
-from hypothesis.strategies import DrawFn
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -35,14 +31,14 @@ from benchmarks.tools import TOOLS
 from benchmarks.workers import print_result, run_in_workers
 from graphopt.errors import ExecutionError
 from graphopt.numerics import Reassociates
-from graphopt.testing import GeneratedModel, models
+from graphopt.testing import GeneratedModel
 from graphopt.testing.oracles.original import Original
+from graphopt.testing.strategies.bulk import model_of
 
 __all__ = ["KINDS", "check", "draw", "main"]
 
 KINDS = ("right", "wrong", "invalid", "interface", "default lost", "exception", "crash", "timeout")
 DEFAULT_TOOLS = ("graphopt O2", "onnxruntime", "onnxscript", "onnxsim", "onnxslim", "onnxoptimizer")
-_BATCH = 100
 _RTOL = 1e-4
 
 
@@ -51,17 +47,19 @@ def draw(count: int, start: int = 0) -> tuple[list[GeneratedModel], dict[str, fl
 
     Args:
         count: how many.
-        start: seed of the first hundred; the next ones follow.
+        start: seed of the first one; the next ones follow.
     """
     found: list[GeneratedModel] = []
     started_at = time.perf_counter()
-    rejected = 0
+    rejected, number = 0, start
     with Progress(transient=True) as progress:
         task = progress.add_task("models", total=count)
-        for batch in range(0, count, _BATCH):
-            drawn, refused_models = _draw_batch(min(_BATCH, count - batch), start + batch // _BATCH)
-            found += drawn
-            rejected += refused_models
+        while len(found) < count:
+            model = model_of(number)
+            number += 1
+            rejected += model is None
+            if model is not None:
+                found.append(model)
             progress.update(task, completed=len(found))
     seconds = time.perf_counter() - started_at
     nodes = sum(len(model.proto.graph.node) for model in found)
@@ -74,35 +72,6 @@ def draw(count: int, start: int = 0) -> tuple[list[GeneratedModel], dict[str, fl
         "operators": len({node.op_type for model in found for node in _nodes(model)}),
         "sets_of_inputs": sum(len(model.feeds) for model in found) / max(1, len(found)),
     }
-
-
-def _draw_batch(count: int, number: int) -> tuple[list[GeneratedModel], int]:
-    """Models, and how many came to nothing. What Hypothesis breaks off, because it wants small ones first, is none of these."""
-    found: list[GeneratedModel] = []
-    rejected = Counter[str]()
-
-    @st.composite
-    def attempts(draw_: DrawFn) -> GeneratedModel:
-        try:
-            return draw_(models())
-        except UnsatisfiedAssumption:
-            rejected["models"] += 1
-            raise
-
-    @seed(number)
-    @settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(attempts())
-    def collect(model: GeneratedModel) -> None:
-        found.append(model)
-
-    collect()
-    return found, rejected["models"]
 
 
 def _nodes(model: GeneratedModel) -> list[onnx.NodeProto]:

@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from graphopt.errors import GraphoptError, PassError, PipelineError
 from graphopt.ir import Model, collector_paused
 from graphopt.numerics import weakest
@@ -198,7 +200,7 @@ class _Run:
     def apply(self, item: Pass) -> PassResult:
         """Run a pass; while this is at work, what is raised is the pass's own."""
         self.inside = item.name
-        with collector_paused():
+        with collector_paused(), np.errstate(all="ignore"):  # weights may hold anything: passes look at what comes out
             result = self.run_on_graphs(item)
         self.inside = ""
         return result

@@ -12,6 +12,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from graphopt.errors import PassError
 from graphopt.ir import Graph, Listener, Node, Value
 from graphopt.rewriting.applications import Applications
@@ -160,6 +162,7 @@ class _Worklist(Listener):
             self.push(new.producer)
 
 
+@np.errstate(all="ignore")  # weights may hold anything; rules look at what they make of it, nobody needs a warning
 def rewrite_graph(
     graph: Graph,
     index: RuleIndex,

@@ -109,6 +109,9 @@ class RewriteRule:
     def __str__(self) -> str:
         return f"{self.name}: {self.pattern}"
 
+    def __repr__(self) -> str:
+        return f"<rule {self.name}>"
+
 
 class RewritePattern(abc.ABC):
     """A rule in class form. Subclasses state ``name`` and ``roots`` and implement :meth:`match_and_rewrite`.

@@ -214,7 +214,7 @@ class Ask:
             if name is not None:
                 return self._put(index, name)
         dtype = self.dtype(index, allowed)
-        sizes = draw_shape(self.choices, low, high, empty=empty)
+        sizes = draw_shape(self.choices, low, high, empty=empty and self.scope.world.empty)
         if shape is not None:
             sizes = tuple(shape(len(sizes)))
         array = self.drawn(dtype, sizes)

@@ -21,7 +21,7 @@ from graphopt.testing.strategies.plugin_operators import plugin_operator
 from graphopt.testing.strategies.samplers import SAMPLERS
 from graphopt.testing.strategies.scope import Scope, World
 
-__all__ = ["draw_model", "graphs", "models", "opsets"]
+__all__ = ["draw_model", "graphs", "known_opsets", "models", "opsets"]
 
 _OLDEST = 7
 
@@ -38,10 +38,15 @@ def opsets(*, min_opset: int = _OLDEST, max_opset: int | None = None) -> SearchS
         >>> find(opsets(), lambda opset: True)
         17
     """
+    return st.sampled_from(known_opsets(min_opset, max_opset))
+
+
+def known_opsets(low: int = _OLDEST, high: int | None = None) -> list[int]:
+    """Opsets that ONNX Runtime runs, common ones first."""
     newest = newest_runtime_opset()
-    low, high = max(_OLDEST, min_opset), newest if max_opset is None else min(newest, max_opset)
+    low, high = max(_OLDEST, low), newest if high is None else min(newest, high)
     common = [version for version in (17, 21, 13, 18, 20, 22, 11, 15, 9) if low <= version <= high]
-    return st.sampled_from([*common, *(version for version in range(low, high + 1) if version not in common)])
+    return [*common, *(version for version in range(low, high + 1) if version not in common)]
 
 
 def draw_model(
@@ -55,11 +60,13 @@ def draw_model(
     plain: bool,
 ) -> GeneratedModel | None:
     """A model, ``None`` when what came out is refused as a whole."""
-    world = World(choices, opset, wild, {dtype: weight for dtype, weight in WEIGHTS.items() if dtype in dtypes})
-    scope = Scope(world)
+    weights = {dtype: weight for dtype, weight in WEIGHTS.items() if dtype in dtypes}
+    if choices.chance(0.25):  # many values of an element type that is rare otherwise
+        weights[choices.of(list(weights))] += 30
+    scope = Scope(World(choices, opset, wild, weights, empty=choices.chance(0.15)))
     favourite = "" if ops is not None or choices.chance(0.5) else choices.of(list(families_at(opset)))
     while nodes > 0:
-        if not plain and ops is None and choices.chance(0.3):
+        if not plain and ops is None and choices.chance(0.4):
             grow_motifs(scope)
             nodes -= 2
         else:

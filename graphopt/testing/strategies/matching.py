@@ -9,6 +9,7 @@ from typing import Final
 from graphopt.ir import AttributeValue
 from graphopt.rewriting import Pattern
 from graphopt.rewriting.pattern import Any, Const, OneOf, OpPattern
+from graphopt.testing.strategies.arrays import draw_array, draw_shape
 from graphopt.testing.strategies.ask import Ask, Demand, Form, Wish
 from graphopt.testing.strategies.attribute_values import satisfying
 from graphopt.testing.strategies.choices import Choices
@@ -16,7 +17,7 @@ from graphopt.testing.strategies.growth import add_node
 from graphopt.testing.strategies.kernels import computed_types
 from graphopt.testing.strategies.plugin_operators import plugin_operator
 from graphopt.testing.strategies.samplers import SAMPLERS
-from graphopt.testing.strategies.scope import RefusedError, Scope, usable_schema
+from graphopt.testing.strategies.scope import RefusedError, Scope, dtype_of, usable_schema
 from graphopt.testing.strategies.twists import Twist
 
 __all__ = ["Matcher", "can_be_drawn"]
@@ -94,6 +95,7 @@ class Matcher:
         given: dict[int, str] = {}
         forms: dict[int, Form] = {}
         demands: dict[int, Demand] = {}
+        self._share(op, inputs, wish)
         for index, part in sorted(inputs, key=lambda item: not isinstance(item[1], OpPattern)):
             self._operand(op, index, part, wish, given, forms, demands)
         outputs = add_node(
@@ -113,6 +115,32 @@ class Matcher:
         if pattern.output >= len(outputs):
             raise RefusedError(f"{op} has no output {pattern.output}")
         return outputs[pattern.output]
+
+    def _share(self, op: str, inputs: Sequence[tuple[int, Pattern]], wish: Wish) -> None:
+        """Find a value for a name that stands at two inputs of one operator."""
+        places: dict[str, list[int]] = {}
+        for index, part in inputs:
+            if isinstance(part, Any) and part.name not in self.bound:
+                places.setdefault(part.name, []).append(index)
+        for name in [name for name, found in places.items() if len(found) > 1]:
+            wanted = self._wish_of(op, places[name][0], wish)
+            found = self._value(wanted)
+            if found is None:
+                raise RefusedError(f"{op} takes no value twice")
+            self.bound[name] = found
+
+    def _value(self, wish: Wish) -> str | None:
+        """A value that is there, or a new input."""
+        allowed = wish.dtypes or frozenset()
+        found = self.scope.pick(
+            lambda array: dtype_of(array) in allowed and wish.ranks[0] <= array.ndim <= wish.ranks[1]
+        )
+        options = [item for item in self.scope.world.dtypes.items() if item[0] in allowed]
+        if found is not None or not options:
+            return found
+        shape = draw_shape(self.choices, *wish.ranks, empty=self.scope.world.empty)
+        array = draw_array(self.choices, self.choices.weighted(options), shape, wild=self.scope.world.wild)
+        return self.scope.input(array) or self.scope.constant(array)
 
     def _ordered(self, pattern: OpPattern) -> list[tuple[int, Pattern]]:
         """Patterns of inputs with the positions at which they stand."""

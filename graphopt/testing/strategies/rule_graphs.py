@@ -50,7 +50,7 @@ def draw_graph(
     if twist == "dtype":
         odd = choices.of(ODD_TYPES)
         dtypes, change = {odd: 8, DType.INT64: 1}, f"element type {odd}"
-    scope = Scope(World(choices, opset, wild, dtypes, max_inputs=6, constant_nodes=0.05))
+    scope = Scope(World(choices, opset, wild, dtypes, max_inputs=6, empty=twist == "empty", constant_nodes=0.05))
     try:
         if twist == "empty":
             _nothing(scope)

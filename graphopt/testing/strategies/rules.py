@@ -22,7 +22,15 @@ from graphopt.testing.strategies.rule_graphs import draw_graph
 from graphopt.testing.strategies.samplers import SAMPLERS
 from graphopt.testing.strategies.twists import TWISTS, Twist
 
-__all__ = ["applications_of", "contexts_of", "graphs_matching", "near_misses"]
+__all__ = [
+    "applications_of",
+    "contexts_of",
+    "draw_matching",
+    "draw_near_miss",
+    "graphs_matching",
+    "near_misses",
+    "opsets_of",
+]
 
 _TRIES: Final = 6
 _LOOKED_AT: Final = (9, 13, 17, 21, 24)
@@ -61,8 +69,12 @@ def _check(rule: Rule) -> None:
 def _versions(rule: Rule, given: SearchStrategy[int] | None) -> SearchStrategy[int]:
     if given is not None:
         return given
-    low, high = getattr(rule, "min_opset", 1), getattr(rule, "max_opset", 1 << 30)
-    return drawn_models.opsets(min_opset=low, max_opset=high)
+    return st.sampled_from(opsets_of(rule))
+
+
+def opsets_of(rule: Rule) -> list[int]:
+    """Opsets at which a rule may apply and that ONNX Runtime runs."""
+    return drawn_models.known_opsets(getattr(rule, "min_opset", 1), getattr(rule, "max_opset", None))
 
 
 def _applicable(
@@ -78,20 +90,23 @@ def _applicable(
     return found
 
 
+def draw_matching(
+    choices: Choices, rule: Rule, opset: int, *, applies: bool = True, extremes: bool = True
+) -> GeneratedModel | None:
+    """A model that the rule matches, ``None`` when none is found."""
+    wild, inside = extremes and choices.chance(0.3), choices.chance(0.12)
+    if not applies:
+        return draw_graph(choices, contexts_of(rule), opset, "", wild=wild, inside=inside)
+    found = _applicable(choices, rule, opset, "", wild=wild, inside=inside)
+    return found if found is not None and applications_of(rule, found.ir) else None
+
+
 @st.composite
 def _matching(
     draw: DrawFn, rule: Rule, opset: SearchStrategy[int] | None, applies: bool, extremes: bool
 ) -> GeneratedModel:
     _check(rule)
-    choices = Choices(draw)
-    version, wild = draw(_versions(rule, opset)), extremes and choices.chance(0.3)
-    inside = choices.chance(0.12)
-    if applies:
-        found = _applicable(choices, rule, version, "", wild=wild, inside=inside)
-        if found is None or not applications_of(rule, found.ir):
-            reject()
-        return found
-    found = draw_graph(choices, contexts_of(rule), version, "", wild=wild, inside=inside)
+    found = draw_matching(Choices(draw), rule, draw(_versions(rule, opset)), applies=applies, extremes=extremes)
     if found is None:
         reject()
     return found
@@ -130,20 +145,20 @@ def graphs_matching(
     return _matching(rule, opsets, applies, allow_extremes)
 
 
+def draw_near_miss(choices: Choices, rule: Rule, opset: int) -> GeneratedModel | None:
+    """A model that the rule nearly matches, ``None`` when none is found."""
+    if choices.chance(0.2):
+        twist = choices.of(TWISTS)
+        version = choices.of(drawn_models.known_opsets()) if twist == "opset" else opset
+        return draw_graph(choices, contexts_of(rule), version, twist, wild=twist == "extreme", inside=False)
+    base = _applicable(choices, rule, opset, "", wild=False, inside=False)
+    return None if base is None else edited(choices, base, max(rule.reach, 1))
+
+
 @st.composite
 def _missing(draw: DrawFn, rule: Rule, opset: SearchStrategy[int] | None) -> GeneratedModel:
     _check(rule)
-    choices = Choices(draw)
-    if choices.chance(0.25):
-        twist = choices.of(TWISTS)
-        version = draw(drawn_models.opsets() if twist == "opset" and opset is None else _versions(rule, opset))
-        found = draw_graph(choices, contexts_of(rule), version, twist, wild=twist == "extreme", inside=False)
-        if found is None:
-            reject()
-        return found
-    version = draw(_versions(rule, opset))
-    base = _applicable(choices, rule, version, "", wild=False, inside=False)
-    found = None if base is None else edited(choices, base, max(rule.reach, 1))
+    found = draw_near_miss(Choices(draw), rule, draw(_versions(rule, opset)))
     if found is None:
         reject()
     return found

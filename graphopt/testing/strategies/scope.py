@@ -63,6 +63,7 @@ class World:
         wild: whether numbers are extreme.
         dtypes: element types that data may have, with how often each is drawn.
         max_inputs: most inputs of the model.
+        empty: whether tensors without elements are likely.
         constant_nodes: chance that a constant is a node, and no initializer.
         inputs: inputs of the model, by name, with the numbers that it grows on.
         functions: model-local functions, by name.
@@ -76,6 +77,7 @@ class World:
     wild: bool
     dtypes: Mapping[DType, int]
     max_inputs: int = 4
+    empty: bool = False
     constant_nodes: float = 0.25
     inputs: dict[str, Array] = field(default_factory=dict)
     functions: dict[str, FunctionProto] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 from onnx import GraphProto, NodeProto
 
@@ -16,14 +16,18 @@ __all__ = ["drawn", "nodes_of"]
 _T = TypeVar("_T")
 
 
-def drawn(strategy: SearchStrategy[_T], count: int) -> list[_T]:
-    """So many examples of a strategy."""
+def drawn(strategy: SearchStrategy[_T], count: int, *, batches: int = 1) -> list[_T]:
+    """So many examples of a strategy in each batch; one batch alone has many that are alike."""
+    return [item for batch in range(batches) for item in _batch(strategy, count, batch)]
+
+
+def _batch(strategy: SearchStrategy[_T], count: int, number: int) -> list[_T]:
     found: list[_T] = []
 
+    @seed(number)
     @settings(
         max_examples=count,
         database=None,
-        derandomize=True,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

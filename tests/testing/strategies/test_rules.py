@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
+import onnx
 import pytest
 from hypothesis.errors import InvalidArgument
 
@@ -13,7 +15,7 @@ from graphopt.testing import graphs_matching, near_misses
 from graphopt.testing.strategies.rules import applications_of, contexts_of
 from graphopt.transforms.canonicalize.concats import EliminateConcatOfSplit
 from graphopt.transforms.fusion.conv_batch_norm import fold_batch_norm
-from tests.testing.strategies.drawing import drawn
+from tests.testing.strategies.drawing import drawn, nodes_of
 
 
 @rewrite(op.Neg(op.Neg(any_("x"))))
@@ -52,15 +54,14 @@ def test_constants_are_what_the_pattern_says():
 
 def test_attributes_are_what_the_pattern_says():
     for model in drawn(graphs_matching(two_transposes), 8):
-        assert any(
-            item.ints == [1, 0] for node in model.proto.graph.node for item in node.attribute if item.name == "perm"
-        )
+        perms = [list(item.ints) for node in nodes_of(model) for item in node.attribute if item.name == "perm"]
+        assert [1, 0] in perms
 
 
 def test_one_name_is_one_value_and_opsets_are_those_of_the_rule():
     for model in drawn(graphs_matching(self_difference), 12):
         assert 13 <= model.opset <= 17
-        assert any(node.op_type == "Sub" and node.input[0] == node.input[1] for node in model.proto.graph.node)
+        assert any(node.op_type == "Sub" and node.input[0] == node.input[1] for node in nodes_of(model))
 
 
 def test_applies_draws_only_where_the_rule_applies():
@@ -70,52 +71,56 @@ def test_applies_draws_only_where_the_rule_applies():
 
 def test_two_outputs_of_one_node():
     for model in drawn(graphs_matching(EliminateConcatOfSplit()), 6):
-        split = next(node for node in model.proto.graph.node if node.op_type == "Split")
-        concat = next(node for node in model.proto.graph.node if node.op_type == "Concat")
+        split = next(node for node in nodes_of(model) if node.op_type == "Split")
+        concat = next(node for node in nodes_of(model) if node.op_type == "Concat")
         assert list(split.output[:2]) == list(concat.input[:2])
 
 
+@functools.cache
+def misses(rule):
+    return tuple(drawn(near_misses(rule), 50, batches=4))
+
+
 def test_near_misses_change_one_thing_of_each_kind():
-    kinds = Counter(" ".join(model.change.split()[:2]) for model in drawn(near_misses(halved_double), 160))
-    for kind in (
-        "second user",
-        "output of",
-        "constant 'factor'",
-        "element type",
-        "other ranks",
-        "opset",
-        "empty",
-        "extreme",
-    ):
-        assert any(found.startswith(kind) for found in kinds), (kind, kinds)
-    assert any(found.startswith("inner node") for found in kinds)
-    assert any("operands" in found for found in kinds)
+    changes = [model.change for model in misses(halved_double)]
+    for part in (
+        "second user", "given out", "is an input", "may be overridden", "is another one", "has shape", "sizes of inputs", "swapped",
+        "captures its inputs", "opset", "element type", "other ranks", "without elements", "extreme", "and not",
+    ):  # fmt: skip
+        assert any(part in change for change in changes), (part, Counter(changes))
 
 
-def test_a_dynamic_constant_is_an_input():
-    found = [model for model in drawn(near_misses(halved_double), 120) if "is an input" in model.change]
-    assert found
+def test_near_misses_still_run_and_still_mostly_do_not_match():
+    found = misses(halved_double)
     for model in found:
-        assert applications_of(halved_double, model.ir) == 0
+        onnx.checker.check_model(model.proto)
+        assert model.feeds
+    assert sum(applications_of(halved_double, model.ir) == 0 for model in found) >= 60
 
 
-def test_an_overridable_constant_is_listed_as_an_input():
-    found = [model for model in drawn(near_misses(halved_double), 120) if "overridden" in model.change]
-    assert found
-    for model in found:
+def test_a_constant_that_is_dynamic_or_overridable_is_an_input():
+    for model in misses(halved_double):
         inputs = {value.name for value in model.proto.graph.input}
-        assert inputs & {item.name for item in model.proto.graph.initializer}
-        assert applications_of(halved_double, model.ir) == 0
+        defaults = inputs & {item.name for item in model.proto.graph.initializer}
+        if "may be overridden" in model.change:
+            assert defaults
+            assert any(defaults & set(feeds) for feeds in model.feeds), "nobody overrides it"
+        if "is an input" in model.change or "may be overridden" in model.change:
+            assert model.change.split("'")[1] in inputs
 
 
 def test_attributes_come_from_the_schema_and_not_from_the_pattern():
-    names = {
-        model.change.split("'")[1]
-        for model in drawn(near_misses(fold_batch_norm), 200)
-        if model.change.startswith("attribute")
-    }
-    assert {"training_mode", "epsilon"} & names
-    assert len(names) >= 4
+    names = {model.change.split("'")[1] for model in misses(fold_batch_norm) if model.change.startswith("attribute")}
+    assert len(names) >= 5
+    assert {"training_mode", "epsilon", "momentum"} & names
+
+
+def test_attributes_refer_to_those_of_functions():
+    found = [model for model in misses(fold_batch_norm) if "refers to one of a function" in model.change]
+    assert found
+    for model in found:
+        (function,) = model.proto.functions
+        assert any(item.ref_attr_name for node in function.node for item in node.attribute)
 
 
 def test_rules_in_class_form_say_what_graphs_they_are_for():
@@ -140,7 +145,7 @@ def test_alternatives_and_tails():
     def anything(m, rw):
         return m["x"]
 
-    ops = Counter(node.op_type for model in drawn(graphs_matching(anything), 40) for node in model.proto.graph.node)
+    ops = Counter(node.op_type for model in drawn(graphs_matching(anything), 40) for node in nodes_of(model))
     assert {"Max", "Floor", "Ceil"} <= set(ops)
 
 

@@ -162,4 +162,4 @@ def sequence(scope: Scope) -> None:
     scope.add(nodes)
 
 
-MOTIFS: list[tuple[Callable[[Scope], object], int]] = [(if_, 4), (loop, 3), (scan, 1), (sequence, 1)]
+MOTIFS: list[tuple[Callable[[Scope], object], int]] = [(if_, 4), (loop, 3), (scan, 2), (sequence, 1)]
