@@ -138,6 +138,8 @@ def _follow(model: Model, start: Value) -> InputHint:
         steps += 1
         here = todo.popleft()
         for node, position in here.value.uses:
+            if node.has_references:  # how it uses the value is up to each call of the function
+                continue
             handle = USES.get(node.op)
             found = (
                 list(handle(node, position, here, use)) if handle is not None else _enter(model, node, position, here)
