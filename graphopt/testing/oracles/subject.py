@@ -58,6 +58,15 @@ class Subject:
         return () if self.pipeline is None else tuple(self.pipeline.passes())
 
     @property
+    def is_idempotent(self) -> bool:
+        """Whether a second run is declared to change nothing: one pass that says so, or a group that is repeated until nothing changes.
+
+        Passes one after the other declare no such thing: the last may make work for the first.
+        """
+        items = () if self.pipeline is None else self.pipeline.items
+        return len(items) == 1 and (isinstance(items[0], Fixpoint) or items[0].idempotent)
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules of all its passes that consist of rules."""
         found = (rule for item in self.passes if isinstance(item, RewritePass) for rule in item.active_rules())

@@ -172,6 +172,7 @@ class OneAtATime(Planted):
     """Turns one Relu after the other into Abs."""
 
     name = "one-at-a-time"
+    idempotent: ClassVar[bool] = True
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         for node in self.find(graph, "Relu"):

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import strategies as st
 from onnx.parser import parse_model
 
+from graphopt.passes import Fixpoint, Pipeline
 from graphopt.rewriting import NoMatch, RewritePattern
 from graphopt.testing import TRANSFORMATIONS, GeneratedModel, LawBroken, check_pass
+from graphopt.testing.oracles import checking
 from tests.testing.oracles import broken_passes as planted
 from tests.testing.oracles.broken_passes import DOUBLE_NEG, HEAD, SUM
 
@@ -51,7 +53,7 @@ def test_right_passes_get_a_report():
         (planted.HidesChange, "honest"),
         (planted.ClaimsChange, "honest"),
         (planted.MutatesWeights, "unchanged-input"),
-        (planted.Nondeterministic, "idempotent"),
+        (planted.Nondeterministic, "deterministic"),
         (planted.OneAtATime, "idempotent"),
         (planted.LooksAtNames, "commutes-with-renaming"),
         (planted.WrongFromOpset20, "commutes-with-opset-upgrade"),
@@ -72,6 +74,36 @@ def test_planted_passes_turn_it_red(testable, law):
             require_rewrites=False,
         )
     assert law == caught.value.law
+
+
+def test_second_runs_are_held_to_what_is_declared():
+    class Modest(planted.OneAtATime):
+        name = "modest"
+        idempotent = False
+
+    report = check_pass(Modest, models=st.just(TWO_RELUS), max_examples=1, transformations=())
+    assert {("idempotent", "it does not declare this law"): 1} == {
+        key: count for key, count in report.skipped.items() if key[0] == "idempotent"
+    }
+    with pytest.raises(LawBroken, match="idempotent"):
+        check_pass(Modest, models=st.just(TWO_RELUS), laws=["idempotent"], transformations=())
+    repeated = check_pass(Pipeline.of(Fixpoint((Modest(),))), models=st.just(TWO_RELUS), transformations=())
+    assert repeated.laws["idempotent"]
+
+
+def test_shrinking_ends(monkeypatch):
+    """A rule that was wrong on models of many nodes took Hypothesis minutes to shrink."""
+    monkeypatch.setattr(checking, "_SHRINKING", -1.0)
+    drawn: list[str] = []
+
+    def wide(size: int) -> str:
+        drawn.append(DOUBLE_NEG.replace("3]", f"{size}]"))
+        return drawn[-1]
+
+    with pytest.raises(LawBroken) as caught:
+        check_pass(planted.neg_to_abs, models=st.integers(5, 30).map(wide))
+    assert ("equivalent", parse_model(drawn[0])) == (caught.value.law, caught.value.model)
+    assert 2 == len(drawn), "the one that failed, and one more at which the search ended"
 
 
 def test_results_that_differ_from_run_to_run_turn_it_red():
@@ -112,8 +144,8 @@ def test_passes_without_rules_must_change_something():
 
 def test_models_are_drawn_for_each_rule():
     report = check_pass(planted.Right, max_examples=8, laws=["honest"], transformations=())
-    assert ["models", "matching drop-double-neg", "near misses of drop-double-neg"] == list(report.examples)
-    assert [4, 5, 5] == list(report.examples.values())
+    assert ["matching drop-double-neg", "near misses of drop-double-neg", "models"] == list(report.examples)
+    assert [5, 5, 4] == list(report.examples.values())
     assert 1 <= report.rewrites["drop-double-neg"]
 
 
