@@ -112,8 +112,9 @@ class Worker:
 
     def __init__(self, *, memory: int | None = None) -> None:
         self._memory = memory
+        self._searched = _search_path()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(self._searched))
         environment.setdefault(
             "ORT_DISABLE_TELEMETRY", "1"
         )  # our process: it reports nothing and leaves no file behind
@@ -153,6 +154,9 @@ class Worker:
         self._ask(("release", handle, ()), None, "release")
 
     def _ask(self, message: tuple[object, ...], timeout: float | None, what: str) -> object:
+        if self._searched != _search_path():  # a plugin, say, that was put there after the child was started
+            self._searched = _search_path()
+            self.call(_search, self._searched)
         with self._lock:
             late = threading.Event()
             timer = threading.Timer(timeout, self._stop, (late,)) if timeout is not None else None
@@ -244,6 +248,16 @@ def _receive(stream: IO[bytes]) -> object:
     if len(data) < length:
         raise EOFError("the other side is gone")
     return pickle.loads(data)  # both sides are this program
+
+
+def _search_path() -> list[str]:
+    return [path for path in sys.path if path]
+
+
+def _search(paths: list[str]) -> None:
+    """Look for modules where the parent does."""
+    sys.path[:] = paths
+    importlib.invalidate_caches()
 
 
 def _limit_memory(size: int) -> None:

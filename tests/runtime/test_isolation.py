@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import math
 import operator
 import os
@@ -67,6 +68,15 @@ def test_worker_serves_many_calls_and_keeps_objects():
             worker.invoke(handle, "no_such_thing")
         assert worker.alive
     assert not worker.alive
+
+
+def test_a_child_finds_modules_that_came_after_it(tmp_path, monkeypatch):
+    with Worker() as worker:
+        assert 6 == worker.call(math.factorial, 3)
+        (tmp_path / "late_comer.py").write_text("def answer():\n    return 42\n", encoding="utf-8")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        assert 42 == worker.call(importlib.import_module("late_comer").answer)
+    monkeypatch.delitem(sys.modules, "late_comer")
 
 
 def test_what_the_child_prints_does_not_disturb_it(capfd):
