@@ -65,6 +65,7 @@ class ConstantsToInitializers(Pass):
     """
 
     name: ClassVar[str] = "constants-to-initializers"
+    idempotent: ClassVar[bool] = True
     keeps_types: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 
@@ -96,6 +97,7 @@ class InitializersToConstants(Pass):
     """
 
     name: ClassVar[str] = "initializers-to-constants"
+    idempotent: ClassVar[bool] = True
     keeps_types: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
 

@@ -46,6 +46,7 @@ class SimplifyLoop(Pass):
     """
 
     name: ClassVar[str] = "simplify-loop"
+    idempotent: ClassVar[bool] = True
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Simplify each Loop of a graph and its subgraphs."""

@@ -143,6 +143,7 @@ class RemoveUnusedFunctions(Pass):
     """Remove functions that neither the graph nor a function that it needs calls. Exact; idempotent."""
 
     name: ClassVar[str] = "remove-unused-functions"
+    idempotent: ClassVar[bool] = True
     keeps_types: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
     per_function: ClassVar[bool] = False

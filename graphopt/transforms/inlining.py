@@ -33,6 +33,7 @@ class InlineFunctions(Pass):
     """
 
     name: ClassVar[str] = "inline-functions"
+    idempotent: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
     per_function: ClassVar[bool] = False
     keep: tuple[str, ...] = ()

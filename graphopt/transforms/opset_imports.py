@@ -20,6 +20,7 @@ class RemoveUnusedOpsets(Pass):
     """
 
     name: ClassVar[str] = "remove-unused-opsets"
+    idempotent: ClassVar[bool] = True
     keeps_types: ClassVar[bool] = True
     needs_types: ClassVar[bool] = False
     per_function: ClassVar[bool] = False

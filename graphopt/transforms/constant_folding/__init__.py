@@ -10,6 +10,7 @@ does with weights once they are constant is its own: ONNX Runtime packs those of
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -17,7 +18,7 @@ import msgspec
 
 from graphopt.ir import Array, Constant, Graph, Model, Node, Value
 from graphopt.passes import Pass, PassContext, PassResult
-from graphopt.rewriting import Rewriter, is_complete, learn_types
+from graphopt.rewriting import Rewriter, learn_types
 from graphopt.transforms.constant_folding.evaluation import Evaluation
 from graphopt.transforms.constant_folding.region import Region, find_region
 from graphopt.transforms.constant_folding.selection import Choice, choose
@@ -51,36 +52,47 @@ class FoldConstants(Pass):
     float_math: bool = True
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
-        """Fold in a graph and its subgraphs."""
+        """Fold in a graph and its subgraphs, again where what was folded tells sizes that were unknown."""
+        stats: Counter[str] = Counter()
+        refused: set[Node] = set()
+        while self._fold(graph, ctx, stats, refused):
+            pass
+        stats["refused"] = len(refused)
+        return PassResult(changed=stats["nodes"] > 0, stats={name: count for name, count in stats.items() if count})
+
+    def _fold(self, graph: Graph, ctx: PassContext, stats: Counter[str], refused: set[Node]) -> bool:
+        """Fold what can be; says whether types became better known by it."""
         executor = ctx.executor if self.float_math else None
-        refused: frozenset[Node] = frozenset()
         known: dict[Value, Array] = {}
         kinds: set[object] = set()
-        runs = 0
         for _ in range(_ROUNDS):
             region = find_region(
-                graph, has_executor=executor is not None, max_bytes=self.max_bytes, refused=refused, known=known
+                graph,
+                has_executor=executor is not None,
+                max_bytes=self.max_bytes,
+                refused=frozenset(refused),
+                known=known,
             )
             if not region.nodes:
-                return PassResult(changed=False)
+                return False
             chosen = choose(region, self._allowance(graph))
             evaluation = Evaluation(region, executor, self.max_bytes, kinds)
             evaluation.compute([value for choice in chosen for value in choice.values])
-            runs += evaluation.runs
+            stats["runs"] += evaluation.runs
             if evaluation.refused <= refused:
                 break
             refused |= evaluation.refused
-        folded = self._replace(chosen, region, ctx)
-        stats = {"nodes": folded, "runs": runs, "refused": len(refused)}
-        return PassResult(changed=folded > 0, stats={name: count for name, count in stats.items() if count})
+        folded, has_learned = self._replace(chosen, region, ctx)
+        stats["nodes"] += folded
+        return has_learned
 
     def _allowance(self, graph: Graph) -> int:
         owner = graph.owner
         size = owner.constant_bytes if isinstance(owner, Model) else 0
         return min(self.max_growth, size // _SHARE)
 
-    def _replace(self, chosen: list[Choice], region: Region, ctx: PassContext) -> int:
-        """Put constants in place of chosen nodes; how many."""
+    def _replace(self, chosen: list[Choice], region: Region, ctx: PassContext) -> tuple[int, bool]:
+        """Put constants in place of chosen nodes; how many, and whether types are better known then."""
         rewriter = Rewriter(ctx.types)
         folded = 0
         better_known: list[Node] = []
@@ -100,11 +112,9 @@ class FoldConstants(Pass):
                 if value.graph_outputs:
                     rewriter.replace(value, rewriter.constant(constant, f"{value.name}_value"))
                 else:
-                    if not is_complete(value.type):
-                        better_known += value.users
+                    better_known += value.users  # what they give may have a size that is one of these numbers
                     put_constant(value, constant, home)
             rewriter.erase_if_unused(node)
             ctx.applications.record(self.name, site)
             folded += 1
-        learn_types(ctx.types, better_known)
-        return folded
+        return folded, bool(learn_types(ctx.types, better_known))

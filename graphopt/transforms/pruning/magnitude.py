@@ -60,6 +60,7 @@ class PruneMagnitude(Pass):
     """
 
     name: ClassVar[str] = "prune-magnitude"
+    idempotent: ClassVar[bool] = True
     keeps_types: ClassVar[bool] = True
     numerics: ClassVar[Numerics] = Lossy()
     needs_types: ClassVar[bool] = False
