@@ -7,7 +7,7 @@ strategies                ``graphs models graphs_matching near_misses feeds tens
                           quant_params pipelines opsets``
 all laws in one call      ``check_pass``
 one law                   ``assert_equivalent assert_honest assert_idempotent assert_deterministic assert_unchanged_input
-                          assert_commutes_with``
+                          assert_frugal assert_commutes_with``
 rewrites                  ``assert_rewrites assert_no_rewrite``
 golden files              ``assert_becomes assert_golden``
 edits of a graph          ``GraphMachine``
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from graphopt.testing.oracles import assert_commutes_with as assert_commutes_with
     from graphopt.testing.oracles import assert_deterministic as assert_deterministic
     from graphopt.testing.oracles import assert_equivalent as assert_equivalent
+    from graphopt.testing.oracles import assert_frugal as assert_frugal
     from graphopt.testing.oracles import assert_honest as assert_honest
     from graphopt.testing.oracles import assert_idempotent as assert_idempotent
     from graphopt.testing.oracles import assert_no_rewrite as assert_no_rewrite
@@ -76,6 +77,7 @@ _HOMES = {
     "assert_commutes_with": _ORACLES,
     "assert_deterministic": _ORACLES,
     "assert_equivalent": _ORACLES,
+    "assert_frugal": _ORACLES,
     "assert_golden": "graphopt.testing.golden",
     "assert_honest": _ORACLES,
     "assert_idempotent": _ORACLES,

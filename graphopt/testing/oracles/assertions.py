@@ -19,6 +19,7 @@ __all__ = [
     "assert_commutes_with",
     "assert_deterministic",
     "assert_equivalent",
+    "assert_frugal",
     "assert_honest",
     "assert_idempotent",
     "assert_no_rewrite",
@@ -58,7 +59,7 @@ def assert_equivalent(
     The IR verifier holds before and after; inputs and outputs keep names, order, types, dims and doc strings; IR version and opsets stay;
     onnx.checker takes the result if it took the original; and outputs agree with those of ONNX Runtime, its optimizer off, by as much
     as the pass declares: every bit for ``Exact`` (NaN payloads apart, signs of zeros count), the tolerance for ``Reassociates`` on inputs
-    and outputs without NaN and infinity, shapes and finiteness for ``Lossy``. Outputs that are random, or that ONNX Runtime never wrote,
+    and outputs without NaN and infinity, element types and ranks for ``Lossy``. Outputs that are random, or that ONNX Runtime never wrote,
     are left out.
 
     Args:
@@ -90,6 +91,37 @@ def assert_equivalent(
             environment=environment,
         )
     )
+
+
+def assert_frugal(
+    testable: Testable,
+    model: ModelLike,
+    *,
+    feeds: Feeds | Sequence[Feeds] | None = None,
+    target: str = "onnx",
+    environment: Environment | None = None,
+) -> Checked:
+    """A pass leaves no more arithmetic than there was; for passes that are meant to make a model cheaper.
+
+    Floating-point operations are counted at the sizes of the first inputs. When those of the model can't be told, ``skipped`` says so.
+
+    Args:
+        testable: see :func:`assert_equivalent`.
+        model: see :func:`assert_equivalent`.
+        feeds: see :func:`assert_equivalent`.
+        target: name of the backend that the passes work for.
+        environment: plugins, the installed ones by default.
+
+    Raises:
+        LawBroken: ``"frugal"`` or ``"runs"``.
+
+    Example:
+        >>> import numpy as np
+        >>> model = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { a = Neg(x) y = Neg(a) }'
+        >>> assert_frugal("canonicalize", model, feeds={"x": np.ones(3, np.float32)}).compared
+        1
+    """
+    return laws.frugal(_case(testable, model, feeds=feeds, target=target, environment=environment))
 
 
 def assert_honest(

@@ -131,6 +131,11 @@ class Case:
         """The model as it was when the case was made."""
         return self._bytes
 
+    @property
+    def feeds(self) -> tuple[Feeds, ...]:
+        """Inputs."""
+        return tuple(self._feeds)
+
     @functools.cached_property
     def original(self) -> Original:
         """What the model does on its inputs.

@@ -12,9 +12,10 @@ from onnx import ModelProto, ValueInfoProto
 from graphopt.ir import Constant, Model, clone_model, print_model
 from graphopt.serde import lift_model
 from graphopt.testing.oracles.case import Case, Run
+from graphopt.testing.oracles.frugality import frugal
 from graphopt.testing.oracles.law import Checked, model_text
 
-__all__ = ["LAWS", "deterministic", "equivalent", "honest", "idempotent", "unchanged_input"]
+__all__ = ["FURTHER_LAWS", "LAWS", "deterministic", "equivalent", "frugal", "honest", "idempotent", "unchanged_input"]
 
 Law = Callable[[Case], Checked]
 
@@ -239,3 +240,5 @@ LAWS: Final[Mapping[str, Law]] = {
     "deterministic": deterministic,
     "unchanged-input": unchanged_input,
 }
+#: Laws that only some passes are meant to keep.
+FURTHER_LAWS: Final[Mapping[str, Law]] = {"frugal": frugal}
