@@ -45,6 +45,7 @@ _NOT_OF_NOTHING: Final = (
     "Einsum",
     "CumSum",
     "TopK",
+    "Unique",
     "GRU",
     "LSTM",
     "RNN",
