@@ -4,7 +4,7 @@ A page runs from top to bottom in one folder, which holds `model.onnx` (the digi
 
 * ```` ```python ```` blocks share one namespace; a block with `>>>` is checked as a doctest;
 * ```` ```console ```` blocks: each line after `$ ` is run, the lines under it are what it must print, numbers and lines that are cut
-  (`...`) apart;
+  (`...`) apart; one that ends otherwise than with 0 says so, `  # exit code 1`, or shows an error of graphopt, whose exit code is 2;
 * a block after the comment `<!-- file: NAME -->` is written to that file;
 * a block after `<!-- not run: REASON -->` is left alone.
 """
