@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,24 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def _complete(entries: list[Any], docs: Path) -> None:
     """Add the pages of the folder that the first page of a section is in, and the modules to where they belong."""
-    folder = Path(entries[0]).parent
+    named = list(_named(entries))
+    folder = Path(named[0]).parent
     entries += sorted(
-        path for path in (str(page.relative_to(docs)) for page in (docs / folder).glob("*.md")) if path not in entries
+        path for path in (str(page.relative_to(docs)) for page in (docs / folder).glob("*.md")) if path not in named
     )
     for entry in entries:
         if isinstance(entry, dict) and "Python" in entry:
             entry["Python"] = [f"reference/api/{name}.md" for name in reference_pages.FACADES]
+
+
+def _named(entries: Iterable[Any]) -> Iterator[str]:
+    """Pages of a section, those of groups in it too."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for inner in entry.values():
+                yield from _named([inner] if isinstance(inner, str) else inner)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

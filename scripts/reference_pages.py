@@ -18,7 +18,7 @@ from graphopt.cli import app
 from graphopt.cli.group import COMMANDS
 from scripts.docstring_syntax import markdown_of
 
-__all__ = ["FACADES", "command_tables", "module_page", "passes_page", "rules_page"]
+__all__ = ["DESCRIBED", "FACADES", "command_tables", "module_page", "passes_page", "rules_page"]
 
 #: Modules that others may import from, in the order of their layers. A name is described where it belongs, other pages link to it.
 FACADES: Final = (
@@ -29,15 +29,18 @@ FACADES: Final = (
     "graphopt.passes",
     "graphopt.numerics",
     "graphopt.target",
-    "graphopt.frontends.base",
-    "graphopt.backends.base",
+    "graphopt.analysis",
+    "graphopt.serde",
+    "graphopt.frontends",
+    "graphopt.backends",
     "graphopt.runtime",
     "graphopt.verify",
     "graphopt.plugin_manager",
+    "graphopt.builtin_plugin",
     "graphopt.compiler",
 )
 #: Modules that a page of their own in the documentation describes.
-_DESCRIBED: Final = ("graphopt.data", "graphopt.errors", "graphopt.hookspecs")
+DESCRIBED: Final = ("graphopt.data", "graphopt.errors", "graphopt.hookspecs")
 _LEVELS: Final = ("O0", "O1", "O2", "O3")
 _SECTION = re.compile(r"^(Attributes|Example|Args|Raises|Returns):", re.MULTILINE)
 
@@ -206,7 +209,7 @@ def _home(item: object, module_name: str) -> str:
     owner = item.__module__
     homes = [
         home
-        for home in (*FACADES, *_DESCRIBED)
+        for home in (*FACADES, *DESCRIBED)
         if owner == home or (home != "graphopt" and owner.startswith(f"{home}."))
     ]
     homes = [home for home in homes if getattr(importlib.import_module(home), item.__name__, None) is item]

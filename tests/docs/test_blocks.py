@@ -14,7 +14,10 @@ from tests.docs.pages import ROOT, blocks, pages
 #: How many blocks of a page are not run, and why.
 NOT_RUN = {
     ("README.md", "the whole test suite would run inside itself"): 1,
-    ("docs/how-to/reduce-a-model.md", "no pass of graphopt fails on this model; README.md runs it with one that does"): 1,
+    (
+        "docs/how-to/reduce-a-model.md",
+        "no pass of graphopt fails on this model; README.md runs it with one that does",
+    ): 1,
     ("docs/how-to/write-a-backend.md", "the plugin is not installed here"): 1,
 }
 #: Languages of blocks that are run; `text` is what shows no code.

@@ -34,15 +34,16 @@ def test_options_are_put_where_they_are_asked_for() -> None:
 
 
 def test_pages_that_the_navigation_does_not_name_are_added() -> None:
-    """At the end of the section of their folder, once."""
+    """At the end of the section of their folder, once; those that a group in it names are there already."""
     config = MkDocsConfig()
     config.docs_dir = str(ROOT / "docs")
-    config.nav = [{"Home": "index.md"}, {"Decisions": ["decisions/index.md", {"Python": []}]}]
+    group = {"First": ["decisions/0001-record-decisions.md"]}
+    config.nav = [{"Home": "index.md"}, {"Decisions": ["decisions/index.md", group, {"Python": []}]}]
     nav = docs_hooks.on_config(config).nav
     assert nav is not None
     entries = nav[1]["Decisions"]
-    assert ["decisions/index.md", {"Python": [f"reference/api/{name}.md" for name in FACADES]}] == entries[:2]
-    assert sorted((ROOT / "docs" / "decisions").glob("0*.md")) == [ROOT / "docs" / entry for entry in entries[2:]]
+    assert ["decisions/index.md", group, {"Python": [f"reference/api/{name}.md" for name in FACADES]}] == entries[:3]
+    assert sorted((ROOT / "docs" / "decisions").glob("0*.md"))[1:] == [ROOT / "docs" / entry for entry in entries[3:]]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def output_of(command: str, *, inside: bool = True) -> tuple[int, str]:
         shown = CliRunner().invoke(app, words[1:], env={"COLUMNS": "120"})
         return shown.exit_code, shown.output
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), str(ROOT)]), "COLUMNS": "120"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # pytest rewrites the asserts of each module that it has no bytecode of
+    environment.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # pytest rewrites the asserts of each module that it has no bytecode of
     line = re.sub(r"\bgraphopt (?=[a-z-])", f"{shlex.quote(sys.executable)} -m graphopt ", command)
     line = re.sub(r"^python\b", shlex.quote(sys.executable), line)
     done = subprocess.run(line, shell=True, capture_output=True, text=True, env=environment, check=False)

@@ -7,8 +7,11 @@ import re
 
 import pytest
 
+from graphopt import hookspecs
 from graphopt.builtin_plugin import builtin_plugins
-from scripts.reference_pages import FACADES, module_page, passes_page, rules_page
+from scripts.reference_pages import DESCRIBED, FACADES, module_page, passes_page, rules_page
+from tests.docs.pages import ROOT
+from tests.public_api import PUBLIC
 
 
 def sections(page: str) -> dict[str, str]:
@@ -52,8 +55,18 @@ def test_every_public_name_is_described_once(name: str) -> None:
     assert public == here | set(there)
     for target in there.values():
         home, _, item = target.rpartition(".")
-        assert f"::: {home}.{item}" in module_page(home) or home in {
-            "graphopt.errors",
-            "graphopt.data",
-            "graphopt.hookspecs",
-        }
+        assert f"::: {home}.{item}" in module_page(home) or home in DESCRIBED
+
+
+def test_every_public_module_has_a_page() -> None:
+    """The command line has one too, which is not about Python."""
+    assert set(PUBLIC) == {*FACADES, *DESCRIBED, "graphopt.cli"}
+
+
+def test_what_each_hook_returns_is_described() -> None:
+    """Those that return something, in the table of their page."""
+    page = (ROOT / "docs" / "reference" / "hooks.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(graphopt_\w+)` \|", page, flags=re.MULTILINE)
+    hooks = [name for name in vars(hookspecs) if name.startswith("graphopt_")]
+    returning = [name for name in hooks if getattr(hookspecs, name).__annotations__["return"] != "None"]
+    assert returning == sorted(told, key=hooks.index)
