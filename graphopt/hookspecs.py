@@ -73,7 +73,7 @@ def graphopt_op_schemas() -> Sequence[OperatorDefinition]:  # type: ignore[empty
     When: once, before a model is read. The schemas are registered in ``onnx.defs``, so that shape inference and the checker know them.
 
     Returns:
-        Definitions: schema, shape inference, reference kernel, roles of dimensions, decomposition into standard operators.
+        Definitions, each with schema, shape inference, reference kernel, roles of dimensions, decomposition into standard operators.
 
     Who: plugins that fuse into operators of their own, or whose device has them.
     """
