@@ -6,16 +6,18 @@ The same models as the strategies draw. A test should use the strategies, which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from graphopt.rewriting import Rule
 from graphopt.testing.generated import GeneratedModel
 from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.drawn_models import draw_model, known_opsets
+from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.element_types import WEIGHTS
 from graphopt.testing.strategies.rules import draw_matching, draw_near_miss, opsets_of
 
-__all__ = ["model_of", "sampled_matching", "sampled_models", "sampled_near_misses"]
+__all__ = ["model_of", "sampled_edits", "sampled_matching", "sampled_models", "sampled_near_misses"]
 
 _MOST_NODES: Final = 10
 _IN_VAIN: Final = 20
@@ -38,6 +40,19 @@ def model_of(seed: int) -> GeneratedModel | None:
 def sampled_models(count: int, *, seed: int = 0) -> Iterator[GeneratedModel]:
     """So many models, as :func:`~graphopt.testing.models` draws them."""
     return _sampled(count, seed, lambda choices, number: model_of(number))
+
+
+def sampled_edits(count: int, *, seed: int = 0) -> Iterator[GeneratedModel]:
+    """The same models with one thing changed, as near misses have it, at some of their nodes."""
+    return _sampled(count, seed, _edited_model_of)
+
+
+def _edited_model_of(choices: Choices, number: int) -> GeneratedModel | None:
+    base = model_of(number)
+    outputs = [] if base is None else [name for node in base.proto.graph.node for name in node.output if name]
+    if base is None or not outputs:
+        return None
+    return edited(choices, replace(base, sites=tuple(choices.some(outputs, 1, 3))), choices.integer(1, 2))
 
 
 def sampled_matching(rule: Rule, count: int, *, seed: int = 0) -> Iterator[GeneratedModel]:
