@@ -1,4 +1,4 @@
-"""Judges guards in a child process, because a model that a mutant makes may crash the runtime or keep it busy for ever."""
+"""Draws models and judges guards in a child process, because some model may crash the runtime or keep it busy for ever."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ from dataclasses import replace
 from benchmarks.guards.guard import Guard, Unit, units
 from benchmarks.guards.judging import Trial, Verdict, judge
 from benchmarks.guards.mutants import guards_of
+from benchmarks.guards.subjects import KINDS_OF_MODELS, Portion, draw_here, give_up, models_for
+from benchmarks.guards.watching import Watch
 from graphopt.errors import ExecutionError
-from graphopt.passes import Pipeline
+from graphopt.passes import Pass, Pipeline
 from graphopt.runtime.isolation import ChildEnded, Worker
-from graphopt.testing import GeneratedModel, assert_equivalent, assert_idempotent
+from graphopt.testing import GeneratedModel, assert_equivalent, assert_frugal, assert_idempotent
 
-__all__ = ["Court", "all_guards", "held_by", "judge_here", "laws_of_the_kit"]
+__all__ = ["Census", "Court", "all_guards", "census_here", "held_by", "judge_here", "laws_of_the_kit"]
 
 #: Rules and passes whose models are kept in memory.
-_KEPT = 40
+_KEPT = 100
+#: How many models there are of each kind, and on how many of them the real rule does something.
+Census = dict[str, tuple[int, int]]
 
 
 def laws_of_the_kit(pipeline: Pipeline, model: GeneratedModel) -> None:
     """Hold a pipeline to the laws that `graphopt.testing` checks on a model: the oracle of this benchmark."""
     assert_equivalent(pipeline, model, target="onnxruntime")
-    assert_idempotent(pipeline, model, target="onnxruntime")
+    if all(isinstance(item, Pass) and item.idempotent for item in pipeline.items):
+        assert_idempotent(pipeline, model, target="onnxruntime")
+    assert_frugal(pipeline, model, target="onnxruntime")
 
 
 @functools.cache
@@ -63,14 +69,25 @@ class Court:
         self._work = judge_here if work is None else work
         self._worker: Worker | None = None
 
+    def draw(self, portion: Portion) -> bool:
+        """Draw some models, if they are not there; returns whether that went well."""
+        try:
+            self._child().call(draw_here, portion, timeout=self._limit_s)
+        except ExecutionError:
+            self.close()
+            give_up(portion)
+            return False
+        return True
+
+    def census(self, unit: Unit) -> Census:
+        """Count the models of a rule or pass, and those on which it does something."""
+        return self._child().call(census_here, unit.name, self._examples)
+
     def verdict(self, guard: Guard) -> Verdict:
         """Return what comes of the mutant without a guard."""
-        if self._worker is None or not self._worker.alive:
-            self.close()
-            self._worker = Worker()
-        start = time.monotonic()
+        worker, start = self._child(), time.monotonic()
         try:
-            return self._worker.call(self._work, guard.id, self._examples, self._rules, timeout=self._limit_s)
+            return worker.call(self._work, guard.id, self._examples, self._rules, timeout=self._limit_s)
         except ChildEnded as err:
             return Verdict("caught", f"crash: {err}")
         except ExecutionError as err:
@@ -78,6 +95,12 @@ class Court:
                 raise
             self.close()
             return Verdict("caught", f"timeout: {err}")
+
+    def _child(self) -> Worker:
+        if self._worker is None or not self._worker.alive:
+            self.close()
+            self._worker = Worker()
+        return self._worker
 
     def close(self) -> None:
         """End the child process."""
@@ -93,12 +116,22 @@ def judge_here(guard_id: str, examples: int, rules: str) -> Verdict:
     return replace(verdict, reason=" ".join(verdict.reason.split()))
 
 
+def census_here(name: str, examples: int) -> Census:
+    """Count the models of a rule or pass and those on which it does something, in this process."""
+    trials = _trials(name, examples)
+    of_kind = {kind: [trial for trial in trials if trial.kind == kind] for kind in KINDS_OF_MODELS}
+    return {kind: (len(found), sum(trial.applies for trial in found)) for kind, found in of_kind.items() if found}
+
+
 @functools.lru_cache(maxsize=_KEPT)
 def _trials(name: str, examples: int) -> Sequence[Trial]:
-    from benchmarks.guards.subjects import models_for  # lazily: nothing else here needs hypothesis
-
     unit = _units()[name]
-    return [Trial(unit, made, laws_of_the_kit) for made in models_for(unit, examples)]
+    return [Trial(unit, made, laws_of_the_kit, kind, _watch()) for kind, made in models_for(unit, examples)]
+
+
+@functools.cache
+def _watch() -> Watch:
+    return Watch(all_guards())
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from benchmarks.guards.worlds import Span
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.passes import Pass, RewritePass
 from graphopt.rewriting import Rule
@@ -64,6 +65,8 @@ class Guard:
         place: file and line.
         holders: all rules and passes that it guards.
         mutant: makes the pass of one holder, with its rule alone, without this guard.
+        condition: module and span of the condition in a function, `None` for a guard of a pattern.
+        accepts: whether the condition being true lets a rule apply.
     """
 
     owner: str
@@ -72,6 +75,8 @@ class Guard:
     place: str
     holders: tuple[Unit, ...]
     mutant: Callable[[Unit], type[Pass]]
+    condition: tuple[str, Span] | None = None
+    accepts: bool = True
 
     @property
     def id(self) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.guards.guard import Guard, Unit
+from benchmarks.guards.watching import Seen, Watch, kept_from_applying
 from graphopt.analysis.cost import cost_of_graph
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler import Environment
@@ -51,12 +52,34 @@ class Verdict:
 
 
 class Trial:
-    """A rule or pass on one model, and whether mutants do the same."""
+    """A rule or pass on one model, and whether mutants do the same.
 
-    def __init__(self, unit: Unit, made: GeneratedModel, oracle: Oracle) -> None:
+    Args:
+        unit: the rule or pass.
+        made: the model.
+        oracle: what judges.
+        kind: of the model, for statistics.
+        watch: has the real passes whose conditions tell what they come to.
+    """
+
+    def __init__(
+        self, unit: Unit, made: GeneratedModel, oracle: Oracle, kind: str = "", watch: Watch | None = None
+    ) -> None:
+        self._watch = watch
+        self._seen: Seen | None = None
         self._unit = unit
         self.made = made
+        self.kind = kind
         self._oracle = oracle
+
+    @property
+    def applies(self) -> bool:
+        """Return whether the real rule or pass does anything."""
+        return self._real is not None and self._hash != structural_hash(self._typed)
+
+    def needs(self, guard: Guard) -> bool:
+        """Return whether the mutant without a guard may do anything else than the real rule or pass."""
+        return self._real is not None and (self._seen is None or kept_from_applying(guard, self._seen))
 
     def differs(self, mutant: type[Pass]) -> Model | Exception | None:
         """Return what a mutant does other than the real pass: the model it leaves or the error it ends with; `None` if nothing."""
@@ -105,8 +128,17 @@ class Trial:
     @functools.cached_property
     def _real(self) -> Model | None:
         """What the real pass makes of the model; `None` if it fails."""
+        if self._watch is None:
+            return self._run_or_fail(self._unit.real)
+        watched = self._watch.real(self._unit)
+        self._seen = self._watch.start()
+        found = self._run_or_fail(watched)
+        self._watch.start()
+        return found
+
+    def _run_or_fail(self, item: type[Pass]) -> Model | None:
         try:
-            return self._run(self._unit.real)
+            return self._run(item)
         except GraphoptError:
             return None
 
@@ -132,9 +164,13 @@ def judge(guard: Guard, trials: Callable[[Unit], Sequence[Trial]]) -> Verdict:
     """
     seen = changed = dear = 0
     for unit in guard.holders:
-        mutant, content = guard.mutant(unit), 0
+        mutant: type[Pass] | None = None
+        content = 0
         for trial in trials(unit):
             seen += 1
+            if not trial.needs(guard):
+                continue
+            mutant = guard.mutant(unit) if mutant is None else mutant
             found = trial.differs(mutant)
             if found is None:
                 continue

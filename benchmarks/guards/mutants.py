@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from types import ModuleType
 
 from benchmarks.guards.bodies import Condition, conditions_in
 from benchmarks.guards.functions import Function, called_functions
@@ -20,7 +21,7 @@ from graphopt.passes import Pass, RewritePass
 from graphopt.rewriting import Pattern, Replacement, RewritePattern, Rewriter, RewriteRule, Rule
 from graphopt.rewriting.pattern import OneOf, OpPattern
 
-__all__ = ["guards_of"]
+__all__ = ["guards_of", "pass_of"]
 
 _ANY_OPSET = {"min_opset": 1, "max_opset": 1 << 30}
 
@@ -119,14 +120,19 @@ def _of_condition(found: Condition, holders: tuple[Unit, ...]) -> Guard:
     place = f"{short_path(function.module)}:{found.part.node.lineno}"
 
     def mutant(unit: Unit) -> type[Pass]:
-        module = import_edited(found.edit, unit.pass_class.__module__)
-        other: type[Pass] = getattr(module, unit.pass_class.__qualname__)
-        if unit.rule is None:
-            return other
-        assert issubclass(other, RewritePass), "the pass is the same one, imported anew"
-        return unit.with_rule(_named(other.rules, unit.name))
+        return pass_of(unit, import_edited(found.edit, unit.pass_class.__module__))
 
-    return Guard(owner, kind_of(found.part), f"{function.name}: {found.part.what}", place, holders, mutant)
+    what, condition = f"{function.name}: {found.part.what}", (found.edit.module, found.edit.span)
+    return Guard(owner, kind_of(found.part), what, place, holders, mutant, condition, found.part.accepts)
+
+
+def pass_of(unit: Unit, module: ModuleType) -> type[Pass]:
+    """Return the pass of a rule, with this rule alone, or a pass as a whole, from its module imported anew."""
+    other: type[Pass] = getattr(module, unit.pass_class.__qualname__)
+    if unit.rule is None:
+        return other
+    assert issubclass(other, RewritePass), "the pass is the same one, imported anew"
+    return unit.with_rule(_named(other.rules, unit.name))
 
 
 def _named(rules: tuple[Rule, ...], name: str) -> Rule:

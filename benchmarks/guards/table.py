@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -11,8 +11,9 @@ from rich.table import Table
 from benchmarks.guards.equivalents import Entry, matching_entry
 from benchmarks.guards.guard import Guard
 from benchmarks.guards.judging import Verdict
+from benchmarks.guards.subjects import KINDS_OF_MODELS
 
-__all__ = ["OUTCOMES", "Judged", "record_of", "table_of"]
+__all__ = ["OUTCOMES", "Judged", "census_table", "record_of", "table_of"]
 
 #: What can come of a guard. Type narrowing that nothing reaches is what a type checker asks for, so nobody has to argue about it.
 OUTCOMES = ("caught", "equivalent", "narrowing", "missed", "never reached")
@@ -69,6 +70,15 @@ def table_of(judged: Sequence[Judged], title: str, key: Callable[[Judged], str])
 def _cells(items: Sequence[Judged]) -> list[str]:
     counts = Counter(item.outcome for item in items)
     return [f"{len(items):,}", *(f"{counts[outcome]:,}" if counts[outcome] else "" for outcome in OUTCOMES)]
+
+
+def census_table(census: Mapping[str, Mapping[str, tuple[int, int]]]) -> Table:
+    """Return on how many models of each kind each rule or pass did something."""
+    table = Table("rule or pass", *(f"applies, {kind}" for kind in KINDS_OF_MODELS))
+    for name, found in census.items():
+        cells = [f"{found[kind][1]} of {found[kind][0]}" if kind in found else "" for kind in KINDS_OF_MODELS]
+        table.add_row(name, *cells)
+    return table
 
 
 def record_of(judged: Sequence[Judged]) -> dict[str, object]:

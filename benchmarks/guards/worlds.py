@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -16,10 +16,16 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-__all__ = ["Edit", "import_edited", "is_mutable", "tree_of"]
+__all__ = ["Edit", "Span", "import_edited", "import_watched", "is_mutable", "span_of", "tree_of"]
 
 #: Packages and modules that hold rules, and what rules call.
 _MUTABLE = ("graphopt.transforms", "graphopt.backends.onnx.legalize", "graphopt.backends.onnxruntime.legalize")
+
+#: First line and column, last line and column of an expression.
+Span = tuple[int, int, int, int]
+#: Is told the module and span of an expression and what it came to, and gives that back.
+Note = Callable[[str, Span, object], object]
+_NOTE = "__note_condition__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +34,12 @@ class Edit:
 
     Attributes:
         module: name of the module.
-        span: first line and column, last line and column of the expression.
+        span: where it stands.
         text: source of the other one.
     """
 
     module: str
-    span: tuple[int, int, int, int]
+    span: Span
     text: str
 
 
@@ -63,7 +69,8 @@ def import_edited(edit: Edit, entry: str) -> ModuleType:
     Raises:
         ValueError: if the edit fits to no expression that the import meets.
     """
-    finder = _Finder(edit)
+    finder = _Finder(edit.module)
+    finder.change = lambda module, tree: _Replace(edit, finder).visit(tree)
     with _apart(finder):
         found = importlib.import_module(entry)
     if finder.edits != 1:
@@ -71,6 +78,21 @@ def import_edited(edit: Edit, entry: str) -> ModuleType:
             f"{edit.module}: {finder.edits} expressions at {edit.span} when {entry} is imported, expected one"
         )
     return found
+
+
+def import_watched(spans: Mapping[str, Collection[Span]], entry: str, note: Note) -> ModuleType:
+    """Return a module, imported anew with all transforms that it needs, in which expressions tell what they come to.
+
+    Args:
+        spans: where the expressions are, by module.
+        entry: name of the module to import.
+        note: is told.
+    """
+    finder = _Finder(*spans)
+    finder.change = lambda module, tree: _Watch(module, spans[module]).visit(tree)
+    finder.names = {_NOTE: note}
+    with _apart(finder):
+        return importlib.import_module(entry)
 
 
 @contextmanager
@@ -96,32 +118,31 @@ def _apart(finder: MetaPathFinder) -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the edited module."""
+    """Finds modules that are to be changed."""
 
-    def __init__(self, edit: Edit) -> None:
-        self._edit = edit
+    def __init__(self, *modules: str) -> None:
+        self._modules = frozenset(modules)
         self.edits = 0
+        self.names: dict[str, object] = {}
+        self.change: Callable[[str, ast.Module], ast.Module] = lambda module, tree: tree
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find the one module, as it is found elsewhere, but with a loader that edits it."""
-        if name != self._edit.module:
+        """Find one of the modules, as it is found elsewhere, but with a loader that changes it."""
+        if name not in self._modules:
             return None
         spec = PathFinder.find_spec(name, path, target)
         assert spec is not None, f"{name} was imported before"
         spec.loader = _Loader(name, str(spec.origin), self)
         return spec
 
-    def code(self, path: str) -> CodeType:
-        """Compile the module with the edit."""
+    def code(self, module: str, path: str) -> CodeType:
+        """Compile a module with the change."""
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-        replaced = _Replace(self._edit)
-        tree = ast.fix_missing_locations(replaced.visit(tree))
-        self.edits += replaced.count
-        return compile(tree, path, "exec")
+        return compile(ast.fix_missing_locations(self.change(module, tree)), path, "exec")
 
 
 class _Loader(SourceFileLoader):
-    """Loads a source file through the finder, which edits it."""
+    """Loads a source file through the finder, which changes it."""
 
     def __init__(self, name: str, path: str, finder: _Finder) -> None:
         super().__init__(name, path)
@@ -129,22 +150,46 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile what the finder makes of the file; nothing is cached."""
-        return self._finder.code(self.path)
+        return self._finder.code(fullname, self.path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, with names that the change needs."""
+        vars(module).update(self._finder.names)
+        super().exec_module(module)
 
 
 class _Replace(ast.NodeTransformer):
-    def __init__(self, edit: Edit) -> None:
+    """Replaces the expression of an edit."""
+
+    def __init__(self, edit: Edit, finder: _Finder) -> None:
         self._edit = edit
-        self.count = 0
+        self._finder = finder
 
     def visit(self, node: ast.AST) -> Any:  # noqa: ANN401  as the class above declares it
         """Replace the expression at the span."""
         if isinstance(node, ast.expr) and span_of(node) == self._edit.span:
-            self.count += 1
+            self._finder.edits += 1
             return ast.copy_location(ast.parse(self._edit.text, mode="eval").body, node)
         return self.generic_visit(node)
 
 
-def span_of(node: ast.expr) -> tuple[int, int, int, int]:
+class _Watch(ast.NodeTransformer):
+    """Puts a call around expressions, which tells what they come to."""
+
+    def __init__(self, module: str, spans: Collection[Span]) -> None:
+        self._module = module
+        self._spans = frozenset(spans)
+
+    def visit(self, node: ast.AST) -> Any:  # noqa: ANN401  as the class above declares it
+        """Look inside first: parts of a condition are conditions too."""
+        found: Any = self.generic_visit(node)
+        if not isinstance(node, ast.expr) or span_of(node) not in self._spans:
+            return found
+        span = ast.Tuple([ast.Constant(number) for number in span_of(node)], ast.Load())
+        call = ast.Call(ast.Name(_NOTE, ast.Load()), [ast.Constant(self._module), span, found], [])
+        return ast.copy_location(call, node)
+
+
+def span_of(node: ast.expr) -> Span:
     """Return where an expression stands."""
     return node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0
