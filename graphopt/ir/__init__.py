@@ -10,6 +10,7 @@ from graphopt.ir.builder import GraphBuilder, Operand
 from graphopt.ir.clone import clone_graph, clone_model, inline_graph
 from graphopt.ir.collector import collector_paused
 from graphopt.ir.constant import Array, ArrayData, Constant, SparseData, TensorData, pack_bytes, unpack_bytes
+from graphopt.ir.constant_nodes import constant_of_node
 from graphopt.ir.dims import Dim, SymbolicDim, dim_max, dim_min, dim_product
 from graphopt.ir.graph import Graph, NodeList, replace_all_uses
 from graphopt.ir.lineage import Lineage
@@ -94,6 +95,7 @@ __all__ = [
     "clone_model",
     "coerce_attributes",
     "collector_paused",
+    "constant_of_node",
     "constants_by_digest",
     "dim_max",
     "dim_min",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from graphopt.ir.attributes import Attribute, AttributeKind, AttributeValue, make_attribute
 from graphopt.ir.lineage import Lineage
 from graphopt.ir.schema import OpSchema, find_schema
@@ -165,7 +167,7 @@ class Node:
         return cast("tuple[int, ...]", found) if isinstance(found, tuple) else None
 
     def float_attr(self, name: str, default: float | None = None) -> float:
-        """A float attribute, or its default.
+        """A float attribute, or its default, as ONNX stores it: rounded to float32.
 
         Raises:
             KeyError: if it is neither stated nor has a default.
@@ -173,7 +175,7 @@ class Node:
         found = self.attr(name, default)
         if not isinstance(found, int | float):
             raise KeyError(f"node {self.name!r} ({self.op}): float attribute {name!r} is not there")
-        return float(found)
+        return float(np.float32(found))
 
     def str_attr(self, name: str, default: str | None = None) -> str:
         """A text attribute, or its default, else ``""``."""

@@ -16,10 +16,9 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from graphopt.ir import Constant, DType, Graph, Node, TensorType, Value, replace_all_uses
+from graphopt.ir import Constant, DType, Graph, Node, TensorType, Value, constant_of_node, replace_all_uses
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
-from graphopt.transforms.constants import constant_of_node
 
 __all__ = ["SimplifyIf", "SimplifyLoop"]
 

@@ -69,13 +69,21 @@ def expect(
     reasons: list[str] = []
     for opener in (OrtOpener(chosen), ReferenceOpener(chosen)):
         try:
-            with opener.open(original) as runner:
+            runner = opener.open(original)
+        except ExecutionError as err:  # it has no kernel for a node: the other one may
+            reasons.append(str(err))
+            continue
+        try:
+            with runner:
                 found.ask(runner, opener, inputs)
             return found
         except _InputsError as err:
             raise ExecutionError(str(err)) from err
-        except ExecutionError as err:
+        except (
+            ExecutionError
+        ) as err:  # inputs that ONNX Runtime refuses are wrong, and the other one would make something of them
             reasons.append(str(err))
+            break
     found.reason = "; ".join(reasons)
     return found
 

@@ -16,7 +16,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from graphopt.backends.onnx.loop_shapes import forget_given_shapes, unproved_shapes
-from graphopt.ir import Constant, DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value
+from graphopt.ir import Constant, DType, Graph, Model, Node, SymbolicDim, TensorType, Type, Value, constant_of_node
 from graphopt.serde import attribute_to_proto, constant_to_proto, emit_model, type_from_proto, type_to_proto
 
 __all__ = ["OnnxTypes"]
@@ -72,16 +72,18 @@ def _is_misread(node: Node) -> bool:
     return node.op == "Squeeze" and node.input_at(1) is not None and not _integers_in(node.input_at(1))
 
 
+def _constant_in(value: Value) -> Constant | None:
+    """The constant that a value is, or that its Constant node gives."""
+    if value.producer is not None:
+        return constant_of_node(value.producer)
+    return value.const if value.is_constant else None
+
+
 def _integers_in(value: Value | None) -> Sequence[int | None]:
     """The numbers of a small constant, also of one that a Constant node gives; ``[None]`` for what is not known."""
     if value is None:
         return []
-    constant = value.const if value.is_constant else None
-    if value.producer is not None and value.producer.op == "Constant":
-        for attribute in value.producer.attributes.values():
-            if isinstance(attribute.value, tuple) and not attribute.ref:
-                return [item if isinstance(item, int) else None for item in attribute.value]
-            constant = attribute.value if isinstance(attribute.value, Constant) else None
+    constant = _constant_in(value)
     if constant is None or constant.is_sparse or not constant.dtype.is_integer or constant.nbytes > _SHOWN_BYTES:
         return [None]
     return [int(item) for item in constant.numpy().reshape(-1)]
@@ -279,8 +281,9 @@ class OnnxTypes:
             if value.type is None:
                 return nothing
             types[name] = self._write_type(value.type)
-            if value.is_constant and value.const is not None and value.const.nbytes <= _SHOWN_BYTES:
-                data[name] = constant_to_proto(value.const, name)
+            constant = _constant_in(value)
+            if constant is not None and constant.nbytes <= _SHOWN_BYTES:
+                data[name] = constant_to_proto(constant, name)
         proto.output.extend([f"o{index}" for index in range(len(node.outputs))])
         for name, attribute in node.attributes.items():
             proto.attribute.append(attribute_to_proto(name, attribute))

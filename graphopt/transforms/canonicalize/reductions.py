@@ -59,7 +59,10 @@ def _without_reduction(m: Match, rw: Rewriter) -> Replacement:
         return axes
     if any(x.shape[axis] != 1 for axis in axes):
         return NoMatch("axes %s of %s have more than one element", axes, x.type)
-    if node.attr("keepdims", 1) != 0 or not axes:
+    keepdims = node.attr("keepdims", 1)
+    if keepdims not in (0, 1):
+        return NoMatch("keepdims is %s, which runtimes read in two ways", keepdims)
+    if keepdims == 1 or not axes:
         return x
     if (node.opset or 0) < 13:
         return rw.new("Squeeze", x, axes=tuple(sorted(axes)))

@@ -109,10 +109,10 @@ class FoldConstants(Pass):
                 continue
             rewriter.start(node)
             for value, constant in zip(values, constants, strict=True):
+                better_known += value.users  # what they give may have a size that is one of these numbers
                 if value.graph_outputs:
                     rewriter.replace(value, rewriter.constant(constant, f"{value.name}_value"))
                 else:
-                    better_known += value.users  # what they give may have a size that is one of these numbers
                     put_constant(value, constant, home)
             rewriter.erase_if_unused(node)
             ctx.applications.record(self.name, site)

@@ -103,12 +103,12 @@ def _reduce(function: Callable[..., Array], *, of_nothing: bool) -> Kernel:
         if x is None or x.dtype.kind not in "iu" or (x.size == 0 and not of_nothing):
             return None
         stated = inputs[1].reshape(-1).tolist() if len(inputs) > 1 and inputs[1] is not None else node.ints_attr("axes")
-        if not stated and node.attr("noop_with_empty_axes"):
+        if not stated and node.attr("noop_with_empty_axes") == 1:
             return [x]
         axes = tuple(int(axis) for axis in stated) if stated else None
         with np.errstate(all="ignore"):
             largest = function(np.abs(x.astype(np.float64)), axis=axes) if x.size else np.zeros(1)
-            found = np.asarray(function(x, axis=axes, keepdims=bool(node.attr("keepdims", 1)))).astype(x.dtype)
+            found = np.asarray(function(x, axis=axes, keepdims=node.attr("keepdims", 1) == 1)).astype(x.dtype)
         # ONNX Runtime computes some of these as doubles, which saturate.
         limit_of_type = np.iinfo(np.dtype(x.dtype.str)).max
         return [found] if float(np.max(np.asarray(largest))) < min(_EXACT_IN_DOUBLE, limit_of_type) else None

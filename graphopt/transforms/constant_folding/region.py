@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from graphopt.ir import Array, Constant, Graph, Node, TensorType, Value
+from graphopt.ir import Array, Constant, Graph, Node, TensorType, Value, constant_of_node
 from graphopt.transforms.constant_folding.kernels import KERNELS, run_kernel
 from graphopt.transforms.constant_folding.sizes import size_of
-from graphopt.transforms.constants import constant_of_node
 from graphopt.transforms.purity import Purity
 
 __all__ = ["Region", "find_region"]
