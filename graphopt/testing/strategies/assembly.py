@@ -20,6 +20,7 @@ from graphopt.testing.strategies.arrays import draw_array
 from graphopt.testing.strategies.choices import Choices
 from graphopt.testing.strategies.plugin_operators import plugin_operator
 from graphopt.testing.strategies.scope import Scope, dtype_of
+from graphopt.testing.strategies.traps import may_trap
 
 __all__ = ["Style", "accepted_feeds", "assemble"]
 
@@ -225,6 +226,8 @@ def _feeds(scope: Scope, inputs: Sequence[_Input], overridable: Sequence[_Input]
 
 def accepted_feeds(model: ModelProto, feeds: Sequence[dict[str, Array]]) -> list[dict[str, Array]] | None:
     """Inputs on which a model runs, twice with the same result; ``None`` when it is not valid or does not run on the first ones."""
+    if may_trap(model, feeds):
+        return None
     try:
         onnx.checker.check_model(model)
         runner = _runner(model)

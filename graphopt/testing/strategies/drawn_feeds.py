@@ -17,6 +17,7 @@ from graphopt.runtime.onnxruntime_runner import OrtRunner
 from graphopt.testing.generated import GeneratedModel
 from graphopt.testing.strategies.arrays import draw_array
 from graphopt.testing.strategies.choices import Choices
+from graphopt.testing.strategies.traps import may_trap
 
 __all__ = ["feeds"]
 
@@ -27,8 +28,9 @@ _TRIES = 5
 @st.composite
 def _feeds(draw: DrawFn, model: GeneratedModel | ModelProto, extremes: bool) -> dict[str, Array]:
     known = model.feeds[0] if isinstance(model, GeneratedModel) and model.feeds else {}
+    proto = model.proto if isinstance(model, GeneratedModel) else model
     try:
-        runner = OrtRunner(model.proto if isinstance(model, GeneratedModel) else model, threads=1)
+        runner = OrtRunner(proto, threads=1)
     except ExecutionError as err:
         raise InvalidArgument(f"no inputs can be drawn: {err}") from err
     choices = Choices(draw)
@@ -36,6 +38,8 @@ def _feeds(draw: DrawFn, model: GeneratedModel | ModelProto, extremes: bool) -> 
         for _ in range(_TRIES):
             sizes: dict[str, int] = {}
             found = {spec.name: _one(choices, spec, sizes, known, extremes=extremes) for spec in runner.inputs}
+            if may_trap(proto, [found]):
+                continue
             try:
                 runner.run(found)
             except ExecutionError:
