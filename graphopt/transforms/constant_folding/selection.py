@@ -83,7 +83,7 @@ def _cost(values: tuple[Value, ...], region: Region) -> int | None:
         nbytes = region.size_of(value)
         if nbytes is None or not (value.type is None or isinstance(value.type, TensorType)):
             return None
-        total += constant_cost(nbytes, value.rank or 1, value.name)
+        total += constant_cost(nbytes, value.rank or 1)
     return total
 
 
@@ -112,7 +112,7 @@ class _Ledger:
         if constant is None:
             return 0
         extra = node_cost(value.producer) - constant.nbytes if value.producer is not None else 0
-        return constant_cost(constant.nbytes, constant.ndim, value.name) + extra
+        return constant_cost(constant.nbytes, constant.ndim) + extra
 
     def release(self, node: Node, needed: int) -> int | None:
         """Bytes that go with a node; ``None``, and nothing goes, if they are fewer than ``needed``."""

@@ -7,6 +7,8 @@ from graphopt.ir import Constant, DType, Node, TensorType, Value
 __all__ = ["constant_cost", "node_cost", "size_of"]
 
 _PER_STRING = 16
+#: Bytes of a name. Each counts alike: what is folded must not depend on what somebody called it.
+_NAME = 8
 
 
 def size_of(value: Value) -> int | None:
@@ -23,18 +25,17 @@ def size_of(value: Value) -> int | None:
     return count * _PER_STRING if found.dtype is DType.STRING else found.dtype.storage_bytes(count)
 
 
-def constant_cost(nbytes: int, rank: int, name: str) -> int:
+def constant_cost(nbytes: int, rank: int) -> int:
     """Bytes of an initializer: its numbers, type, dims and name, each with its tag and length."""
-    return nbytes + 2 * rank + len(name) + 10
+    return nbytes + 2 * rank + _NAME + 10
 
 
 def node_cost(node: Node) -> int:
     """Bytes of a node, attributes and subgraphs included."""
-    total = 6 + len(node.op_type) + len(node.domain) + (len(node.name) + 2 if node.name else 0)
+    total = 6 + len(node.op_type) + len(node.domain) + _NAME + 2
     for value in node.inputs:
-        total += 2 + (len(value.name) if value is not None else 0)
-    for value in node.outputs:
-        total += 2 + len(value.name)
+        total += 2 + (_NAME if value is not None else 0)
+    total += len(node.outputs) * (2 + _NAME)
     for name, attribute in node.attributes.items():
         total += 8 + len(name)
         content = attribute.value
@@ -42,5 +43,5 @@ def node_cost(node: Node) -> int:
             total += item.nbytes if isinstance(item, Constant) else len(item) if isinstance(item, str) else 4
     for graph in node.subgraphs:
         total += 8 + sum(node_cost(inner) for inner in graph.nodes)
-        total += sum(constant_cost(v.const.nbytes, v.const.ndim, v.name) for v in graph.initializers() if v.const)
+        total += sum(constant_cost(v.const.nbytes, v.const.ndim) for v in graph.initializers() if v.const)
     return total
