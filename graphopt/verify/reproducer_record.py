@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -109,8 +110,11 @@ def read_record(folder: str | os.PathLike[str]) -> ReproducerRecord:
     where = f"reproducer {os.fspath(folder)!r}"
     path = Path(folder) / RECORD_NAME
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ModelError(f"{where}: {RECORD_NAME} has {path.stat().st_size:,} bytes, which no reproducer has")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+            raise ModelError(f"{where}: {RECORD_NAME} is no regular file; name a folder that graphopt wrote")
+        if status.st_size > _LARGEST:
+            raise ModelError(f"{where}: {RECORD_NAME} has {status.st_size:,} bytes, which no reproducer has")
         data = path.read_bytes()
     except OSError as err:
         raise ModelError(

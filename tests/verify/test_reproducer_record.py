@@ -95,3 +95,14 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path):
     os.symlink(tmp_path / "secret", inside / "original.onnx")
     with pytest.raises(ModelError, match="leads out of the folder"):
         read_record(inside)
+
+
+def test_a_record_that_may_never_end_is_refused_unread(tmp_path):
+    """A pipe, or a link to a device."""
+    os.mkfifo(tmp_path / "reproducer.json")
+    with pytest.raises(ModelError, match="is no regular file"):
+        read_record(tmp_path)
+    (tmp_path / "reproducer.json").unlink()
+    os.symlink("/dev/zero", tmp_path / "reproducer.json")
+    with pytest.raises(ModelError, match="is no regular file"):
+        read_record(tmp_path)
