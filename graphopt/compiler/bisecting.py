@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from graphopt.compiler.arguments import check_arguments, check_disabled
 from graphopt.compiler.bisection import Bisection, Blamed, Measured, PassPlace
@@ -23,13 +22,9 @@ from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.passes import Fixpoint, Pipeline
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import EVERYWHERE, Edit, EditTrace, Site
-
-if TYPE_CHECKING:
-    from graphopt.verify.verdict import FailureKind
+from graphopt.verify.verdict import FAILURE_KINDS, FailureKind
 
 __all__ = ["bisect"]
-
-_KINDS = ("wrong-numbers", "invalid-model", "exception", "crash")
 
 
 def bisect(
@@ -97,8 +92,8 @@ def bisect(
         bisect_limit=None,
         plugins=plugins,
     )
-    if kind is not None and kind not in _KINDS:
-        raise PipelineError(f"there is no kind of failure {kind!r}; there are: {', '.join(_KINDS)}")
+    if kind is not None and kind not in FAILURE_KINDS:
+        raise PipelineError(f"there is no kind of failure {kind!r}; there are: {', '.join(FAILURE_KINDS)}")
     if samples < 1:
         raise PipelineError(f"{samples} sets of inputs are asked for, expected 1 or more")
     if rtol is not None and not rtol >= 0:

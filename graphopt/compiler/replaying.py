@@ -29,10 +29,9 @@ from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import EVERYWHERE, Applications, Rule
 from graphopt.verify.reproducer import current_versions
 from graphopt.verify.reproducer_record import ReproducerRecord, read_record
+from graphopt.verify.verdict import FAILURE_KINDS
 
 __all__ = ["Replayed", "replay"]
-
-_KINDS = ("wrong-numbers", "invalid-model", "exception", "crash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +82,9 @@ def replay(
         ExecutionError: if its original does not run here, so that nothing can be told.
     """
     record = read_record(folder)
-    if record.kind not in _KINDS:
+    if record.kind not in FAILURE_KINDS:
         raise ModelError(
-            f"reproducer {os.fspath(folder)!r}: is about {record.kind!r}, which can't be replayed; there are: {', '.join(_KINDS)}"
+            f"reproducer {os.fspath(folder)!r}: is about {record.kind!r}, which can't be replayed; there are: {', '.join(FAILURE_KINDS)}"
         )
     found = builtin_plugins() if plugins is None else plugins
     if record.imports:

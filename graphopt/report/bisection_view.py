@@ -39,6 +39,8 @@ def bisection_view(found: Bisection) -> RenderableType:
 
 
 def _headline(found: Bisection) -> Text:
+    if found.status == "right" and found.whole.kind is not None:
+        return Text(f"nothing of that kind; the result fails in another way: {found.whole.kind}", style="yellow")
     if found.status == "right":
         return Text("nothing is wrong: the result computes what the original computes", style="green")
     if found.blamed is not None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 
 from graphopt.runtime.base import Feeds
 from graphopt.verify.comparator import Difference
 
-__all__ = ["FailureKind", "SampleVerdict", "Verdict"]
+__all__ = ["FAILURE_KINDS", "FailureKind", "SampleVerdict", "Verdict"]
 
 #: Ways in which an optimized model fails: other numbers; a model that is not valid, does not load or does not run; an exception while it
 #: was made; the end of the process that runs it.
 FailureKind = Literal["wrong-numbers", "invalid-model", "exception", "crash"]
+FAILURE_KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
 @dataclass(frozen=True, slots=True)

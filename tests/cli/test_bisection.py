@@ -89,6 +89,14 @@ def test_a_right_result_is_exit_code_0() -> None:
     assert (0, "") == (quiet.exit_code, quiet.stdout)
 
 
+def test_a_failure_of_another_kind_is_not_called_right(model: str) -> None:
+    """Nothing of the kind was found, but something is wrong."""
+    shown = runner.invoke(app, ["bisect", model, "--passes", "wrong-rule", "--kind", "exception"])
+    assert 0 == shown.exit_code
+    assert "nothing of that kind; the result fails in another way: wrong-numbers" in shown.stdout
+    assert "nothing is wrong" not in shown.stdout
+
+
 def test_pipeline_files_inputs_and_disabled_rules_are_followed(model: str, tmp_path: Path) -> None:
     """As in optimize."""
     (tmp_path / "p.toml").write_text('passes = ["wrong-rule", "wrong-pattern"]\n', encoding="utf-8")
