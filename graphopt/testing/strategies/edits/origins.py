@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import NodeProto, helper, numpy_helper
+from onnx import AttributeProto, NodeProto, helper, numpy_helper
 
 from graphopt.ir import Array
 from graphopt.testing.strategies.arrays import draw_array
@@ -12,7 +12,7 @@ from graphopt.testing.strategies.edits.subject import Subject
 from graphopt.testing.strategies.scope import RefusedError, dtype_of
 from graphopt.testing.strategies.trial import tensor_proto
 
-__all__ = ["constant_node", "dequantized", "dynamic", "frozen", "overridable"]
+__all__ = ["constant_node", "dequantized", "dynamic", "frozen", "function_attribute", "overridable", "twin"]
 
 
 def dynamic(subject: Subject, choices: Choices) -> str:
@@ -69,6 +69,10 @@ def constant_node(subject: Subject, choices: Choices) -> str:
 
 
 def _constant(choices: Choices, opset: int, name: str, array: Array) -> NodeProto:
+    if opset >= 13 and array.ndim == 1 and array.size and array.dtype == np.float32 and choices.chance(0.2):
+        places = np.flatnonzero(array).astype(np.int64)
+        found = helper.make_sparse_tensor(tensor_proto(array[places]), tensor_proto(places), list(array.shape))
+        return helper.make_node("Constant", [], [name], sparse_value=found)
     if opset >= 12 and array.ndim <= 1 and choices.chance(0.4):
         kind = {"float32": "float", "int64": "int"}.get(str(array.dtype))
         if kind is not None and array.ndim == 0:
@@ -76,6 +80,45 @@ def _constant(choices: Choices, opset: int, name: str, array: Array) -> NodeProt
         if kind is not None and array.size:
             return helper.make_node("Constant", [], [name], **{f"value_{kind}s": array.tolist()})
     return helper.make_node("Constant", [], [name], value=tensor_proto(array))
+
+
+def function_attribute(subject: Subject, choices: Choices) -> str:
+    """A constant is what a function makes of its attribute."""
+    constant = subject.one_constant(choices)
+    name, model = str(constant.name), subject.model
+    body = helper.make_node("Constant", [], ["number"])
+    body.attribute.append(AttributeProto(name="value", ref_attr_name="knob", type=AttributeProto.TENSOR))
+    imports = [helper.make_opsetid("", subject.opset)]
+    if any(item.domain == "local" for item in model.opset_import):
+        raise RefusedError("the model has functions")
+    model.functions.append(
+        helper.make_function("local", "Number", [], ["number"], [body], imports, attributes=["knob"])
+    )
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    model.ir_version = max(8, model.ir_version)
+    model.graph.node.insert(0, helper.make_node("Number", [], [name], domain="local", knob=constant))
+    model.graph.initializer.remove(constant)
+    return f"constant {name!r} is the attribute of a function"
+
+
+def twin(subject: Subject, choices: Choices) -> str:
+    """A node reads a constant of its own with the same numbers, which a caller may override now and then."""
+    constant = subject.one_constant(choices)
+    readers = [
+        (node, index) for node in subject.nodes for index, name in enumerate(node.input) if name == constant.name
+    ]
+    node, index = choices.of(readers)
+    array, name, model = numpy_helper.to_array(constant), subject.fresh("twin"), subject.model
+    model.graph.initializer.append(tensor_proto(array, name))
+    node.input[index] = name
+    if choices.chance(0.4) and model.ir_version >= 4:
+        model.graph.input.append(helper.make_tensor_value_info(name, constant.data_type, constant.dims))
+        for item in subject.feeds[1:]:
+            item[name] = _other_numbers(choices, array)
+    copy = subject.fresh("copy")
+    model.graph.node.append(helper.make_node("Identity", [str(constant.name)], [copy]))
+    subject.give_out(copy, array)
+    return f"input {index} of {node.op_type} is a twin of constant {constant.name!r}"
 
 
 def dequantized(subject: Subject, choices: Choices) -> str:

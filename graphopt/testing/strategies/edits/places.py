@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
+from graphopt.ir import find_schema
 from graphopt.testing.strategies.choices import Choices
 from graphopt.testing.strategies.edits.subject import Subject
 from graphopt.testing.strategies.scope import RefusedError, dtype_of
@@ -68,7 +69,7 @@ def looped(subject: Subject, choices: Choices) -> str:
     results.append(helper.make_tensor_value_info(name, dtype_of(subject.arrays[output]), None))
     body = helper.make_graph([helper.make_node("Identity", ["go"], ["on"]), inner], "body", infos, results)
     trips, first, rounds = subject.fresh("trips"), subject.fresh("first"), subject.fresh("rounds")
-    subject.model.graph.initializer.append(tensor_proto(np.array(choices.of((3, 2, 1)), np.int64), trips))
+    subject.model.graph.initializer.append(tensor_proto(np.array(choices.of((3, 2)), np.int64), trips))
     subject.model.graph.initializer.append(tensor_proto(np.array(0, np.int64), first))
     del nodes[place]
     nodes.insert(place, helper.make_node("Gather", [rounds, first], [output], axis=0))
@@ -79,7 +80,7 @@ def looped(subject: Subject, choices: Choices) -> str:
 def referring(subject: Subject, choices: Choices) -> str:
     """The nodes stand in a function, and an attribute of one of them refers to one of the function's."""
     nodes = [node for node in subject.model.graph.node if any(node is own for own in subject.nodes)]
-    with_attributes = [(node, item) for node in nodes for item in node.attribute if not item.HasField("g")]
+    with_attributes = [(node, item) for node in nodes for item in _attributes(subject, node)]
     produced = {name for node in nodes for name in node.output if name}
     outer = [node for node in subject.model.graph.node if not any(node is own for own in nodes)]
     read = {name for node in outer for name in node.input} | {value.name for value in subject.model.graph.output}
@@ -98,12 +99,8 @@ def referring(subject: Subject, choices: Choices) -> str:
         copy.CopyFrom(own)
         if own is node:
             del copy.attribute[:]
-            copy.attribute.extend(
-                AttributeProto(name=item.name, ref_attr_name="knob", type=item.type)
-                if other.name == item.name
-                else other
-                for other in node.attribute
-            )
+            copy.attribute.extend(other for other in node.attribute if other.name != item.name)
+            copy.attribute.append(AttributeProto(name=item.name, ref_attr_name="knob", type=item.type))
         body.append(copy)
     imports = [helper.make_opsetid("", subject.opset)]
     subject.model.functions.append(
@@ -128,6 +125,17 @@ def referring(subject: Subject, choices: Choices) -> str:
     del subject.model.graph.node[:]
     subject.model.graph.node.extend(copies)
     return f"attribute {item.name!r} of {node.op_type} refers to one of a function"
+
+
+def _attributes(subject: Subject, node: NodeProto) -> list[AttributeProto]:
+    """Attributes of a node that may refer: those that it states, and defaults that it does not."""
+    found = [item for item in node.attribute if not item.HasField("g")]
+    schema = find_schema(node.domain, node.op_type, subject.opset)
+    stated = {item.name for item in node.attribute}
+    for name, spec in [] if schema is None else sorted(schema.attributes.items()):
+        if name not in stated and isinstance(spec.default, int | float | str):
+            found.append(helper.make_attribute(name, spec.default, attr_type=int(spec.kind.value)))
+    return found
 
 
 def _index(model: ModelProto, node: NodeProto) -> int:
