@@ -29,6 +29,8 @@ State = Literal["caught", "reached", "never"]
 
 #: After so many models on which a mutant does something else and nobody minds, the rest is not looked at.
 _PATIENCE = 40
+#: What runs before rules, because it is initializers that they know as constants; functions have none of their own.
+_CONSTANTS = "constants-to-initializers"
 #: What a pass needs to have run before it, to have anything to do.
 _BEFORE = {"legalize-onnx": "fuse-conv-activation", "legalize-onnxruntime": "fuse-conv-activation"}
 _TARGET = "onnxruntime"
@@ -109,7 +111,7 @@ class Trial:
 
     def _ask(self, item: type[Pass]) -> str:
         try:
-            self._oracle(Pipeline((*_passes_before(item.name), item())), self.made)
+            self._oracle(Pipeline((*_passes_before(self._unit), item())), self.made)
         except ExecutionError:  # the original does not run here, so nothing can be said
             return ""
         except Exception as err:  # noqa: BLE001  a test turns red on any
@@ -121,7 +123,7 @@ class Trial:
         """The model with its types, and with what runs before the pass."""
         model = self.made.ir
         ctx = _environment().context(_environment().backend(_TARGET))
-        PassManager(_passes_before(self._unit.pass_class.name)).run(model, ctx)
+        PassManager(_passes_before(self._unit)).run(model, ctx)
         ctx.types.infer_model(model)
         return model
 
@@ -191,9 +193,9 @@ def _environment() -> Environment:
     return Environment(builtin_plugins(discover=False))
 
 
-def _passes_before(name: str) -> tuple[Pass, ...]:
-    before = _BEFORE.get(name)
-    return () if before is None else (_environment().plugins.passes[before](),)
+def _passes_before(unit: Unit) -> tuple[Pass, ...]:
+    names = [] if unit.rule is None else [_CONSTANTS, _BEFORE.get(unit.pass_class.name, "")]
+    return tuple(_environment().plugins.passes[name]() for name in names if name)
 
 
 def _cost(model: Model) -> tuple[int, int]:
