@@ -70,8 +70,14 @@ def _is_accepted(path: Path) -> bool:
     return True
 
 
-def interface_change(before: ModelProto, after: ModelProto) -> tuple[str, str] | None:
-    """Return "interface" or "default lost" and what differs, or None; a dimension may become known."""
+def interface_change(before: ModelProto, after: ModelProto, *, sizes: bool = True) -> tuple[str, str] | None:
+    """Return "interface" or "default lost" and what differs, or None; a dimension may become known.
+
+    Args:
+        before: the original.
+        after: the result.
+        sizes: whether dimensions that are stated must stay; else only names, order, element types and ranks.
+    """
     defaults = {tensor.name for tensor in before.graph.initializer}
     kept = {value.name for value in after.graph.input}
     lost = [value.name for value in before.graph.input if value.name in defaults - kept]
@@ -81,19 +87,19 @@ def interface_change(before: ModelProto, after: ModelProto) -> tuple[str, str] |
         if [value.name for value in old] != [value.name for value in new]:
             return "interface", f"{what}s {[value.name for value in old]} became {[value.name for value in new]}"
         for was, now in zip(old, new, strict=True):
-            if not _is_kept(was.type, now.type):
+            if not _is_kept(was.type, now.type, sizes=sizes):
                 return "interface", f"{what} {was.name!r} changed its type"
     return ("default lost", f"inputs {lost} are gone") if lost else None
 
 
-def _is_kept(was: TypeProto, now: TypeProto) -> bool:
+def _is_kept(was: TypeProto, now: TypeProto, *, sizes: bool) -> bool:
     kind = was.WhichOneof("value")
     if kind != now.WhichOneof("value") or kind is None:
         return kind is None
     if kind == "sequence_type":
-        return _is_kept(was.sequence_type.elem_type, now.sequence_type.elem_type)
+        return _is_kept(was.sequence_type.elem_type, now.sequence_type.elem_type, sizes=sizes)
     if kind == "optional_type":
-        return _is_kept(was.optional_type.elem_type, now.optional_type.elem_type)
+        return _is_kept(was.optional_type.elem_type, now.optional_type.elem_type, sizes=sizes)
     if kind != "tensor_type":
         return bool(was == now)
     if was.tensor_type.elem_type != now.tensor_type.elem_type:
@@ -103,4 +109,4 @@ def _is_kept(was: TypeProto, now: TypeProto) -> bool:
     old, new = was.tensor_type.shape.dim, now.tensor_type.shape.dim
     if len(old) != len(new):
         return False
-    return all(a.WhichOneof("value") is None or a == b for a, b in zip(old, new, strict=True))
+    return not sizes or all(a.WhichOneof("value") is None or a == b for a, b in zip(old, new, strict=True))
