@@ -1,9 +1,9 @@
 """What each tool makes of the same generated models: right, wrong results, invalid models, exceptions, crashes.
 
-The models are those of `graphopt.testing.models()`, which ONNX Runtime runs, drawn once, each of its own seed, so that each tool gets the
-same ones. A result must have the inputs and outputs of the original (names, order, element types, ranks), be accepted by onnx.checker as the
-original is, run in ONNX Runtime with its optimizer off, and give the same numbers to a relative 1e-4 of the largest magnitude on each
-set of inputs, where numbers are finite and do not move by themselves. Each tool runs in a child process with its defaults.
+The models are those of `graphopt.testing.models()`, which ONNX Runtime runs, drawn once, each of its own seed, so that each tool gets
+the same ones. A result must have the inputs and outputs of the original (names, order, element types, ranks), be accepted by onnx.checker
+as the original is, run in ONNX Runtime with its optimizer off, and give the same numbers to a relative 1e-4 of the largest magnitude on
+each set of inputs, where numbers are finite and do not move by themselves. Each tool runs in a child process with its defaults.
 """
 
 from __future__ import annotations
