@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,22 +13,24 @@ import typer
 from graphopt import compiler
 from graphopt.backends.onnx.atomic import check_output
 from graphopt.builtin_plugin import builtin_plugins
+from graphopt.cli import optimize_options as asked
 from graphopt.cli.options import AsJson, ModelPath, NoPlugin, Quiet, UsageError
+from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.ir import Model, print_model
-from graphopt.passes import Pipeline, read_pipeline_file
+from graphopt.passes import Pipeline, PipelineFile
 from graphopt.report.reduction_view import reduction_view
+from graphopt.runtime.isolation import LONGEST_TIMEOUT
 from graphopt.serde import emit_model
 from graphopt.verify.reduction.command import CommandCheck
 from graphopt.verify.reduction.result import Reduction, input_paths
 
 __all__ = ["reduce"]
 
-_LEVEL: Final = "O2"
-_TARGET: Final = "onnxruntime"
 _READABLE_NODES: Final = 20
 _READABLE_BYTES: Final = 4096
 _INTERRUPTED: Final = 130
+_PIPELINE: Final = ("--level", "--passes", "--pipeline")
 
 _WHAT = "What fails"
 _OUTPUT = "Output"
@@ -56,36 +58,10 @@ def reduce(
             rich_help_panel=_WHAT,
         ),
     ] = "0",
-    level: Annotated[
-        str | None,
-        typer.Option(
-            "--level",
-            "-O",
-            metavar="LEVEL",
-            help=f"Level or named pipeline that fails. Default: {_LEVEL}.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    passes: Annotated[
-        str | None,
-        typer.Option(
-            "--passes", metavar="TEXT", help="Pipeline text that fails.", rich_help_panel=_WHAT, show_default=False
-        ),
-    ] = None,
-    pipeline: Annotated[
-        Path | None,
-        typer.Option(
-            "--pipeline",
-            metavar="FILE.toml",
-            help="Pipeline file that fails.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        str, typer.Option("--target", metavar="NAME", help="Runtime that models are made for.", rich_help_panel=_WHAT)
-    ] = _TARGET,
+    level: asked.Level = None,
+    passes: asked.Passes = None,
+    pipeline: asked.PipelinePath = None,
+    target: asked.Target = None,
     inputs: Annotated[
         list[Path] | None,
         typer.Option(
@@ -134,20 +110,22 @@ def reduce(
     quiet: Quiet = False,
 ) -> int:
     """Make a model that fails as small as possible, with the inputs that show it."""
-    _check_usage(check, level, passes, pipeline, fails_with, timeout, reproducer)
+    _check_usage(check, (level, passes, pipeline), fails_with, timeout, reproducer)
+    file = None if pipeline is None else read_pipeline(pipeline)
+    backend = target or (file.target if file is not None else None) or asked.TARGET
     target_path = output or Path(f"{model.stem}.reduced.onnx")
     for path in (target_path, *input_paths(target_path, 1)):  # before the work, not after it
         check_output(path, force=force)
     command = None if check is None else CommandCheck(check, fails_with=fails_with, timeout=timeout)
-    built = None if check is not None else _pipeline(level, passes, pipeline, no_plugin or ())
+    built = None if check is not None else _pipeline(level, passes, file, no_plugin or ())
     try:
         with progress(f"reducing {model}", wanted=not (quiet or as_json)) as tell:
             found = compiler.reduce(
                 model,
                 pipeline=built,
-                target=target,
+                target=backend,
                 check=command,
-                inputs=inputs,
+                inputs=inputs or (file.inputs_path if file is not None else None),
                 seeds=seeds,
                 timeout=timeout,
                 progress=tell,
@@ -158,57 +136,66 @@ def reduce(
     finally:
         if command is not None:
             command.close()
-    again = _again(command, built, target, files)
+    text = passes if file is None else str(built)  # a file may move
+    again = _again(
+        command, {"--passes": text, "--level": level if file is None else None}, backend, no_plugin or (), files
+    )
     notes: list[str] = []
     if reproducer is not None and built is not None:
-        notes.append(_write_reproducer(reproducer, files[0], found, built, target))
+        notes.append(_write_reproducer(reproducer, files[0], found, built, backend))
     _report(found, files, again, notes, as_json=as_json, quiet=quiet)
     return _INTERRUPTED if found.interrupted else 0
 
 
 def _check_usage(
     check: str | None,
-    level: str | None,
-    passes: str | None,
-    pipeline: Path | None,
+    pipeline: Sequence[object],
     fails_with: str,
     timeout: float,
     reproducer: Path | None,
 ) -> None:
-    """See that exactly one thing says what fails.
+    """See that a command or a pipeline says what fails, and not both.
 
     Raises:
         UsageError: if it is not so, or an option has nothing to say then.
     """
-    options = {"--check": check, "--passes": passes, "--pipeline": pipeline, "--level": level}
-    stated = [name for name, given in options.items() if given is not None]
-    if len(stated) > 1 and stated != ["--pipeline", "--level"]:
-        raise UsageError(f"{' and '.join(stated)} each say what fails; state one of them")
+    stated = [name for name, given in zip(_PIPELINE, pipeline, strict=True) if given is not None]
+    if check is not None and stated:
+        raise UsageError(f"--check and {stated[0]} each say what fails; state one of them")
     if check is None and fails_with != "0":
         raise UsageError("--fails-with says how a command ends; state the command with --check")
     if check is not None and reproducer is not None:
         raise UsageError(
-            "--reproducer replays a pipeline, and --check is none; the model and its inputs are written anyway"
+            "--reproducer replays a pipeline, and --check is none; leave it out: -o has the model and its inputs"
         )
-    if not timeout > 0:
-        raise UsageError(f"--timeout is {timeout:g} s, expected more than 0")
+    if not 0 < timeout <= LONGEST_TIMEOUT:
+        raise UsageError(f"--timeout is {timeout:g} s, expected more than 0 and at most {LONGEST_TIMEOUT:g}")
 
 
-def _pipeline(level: str | None, passes: str | None, file: Path | None, no_plugin: Sequence[str]) -> Pipeline:
+def _pipeline(level: str | None, passes: str | None, file: PipelineFile | None, no_plugin: Sequence[str]) -> Pipeline:
     """The pipeline that fails."""
     plugins = builtin_plugins(no_plugin)
-    if file is not None:
-        return read_pipeline_file(file).build(plugins.passes, level or _LEVEL)
-    return compiler.Environment(plugins).pipeline(passes, level or _LEVEL)
+    chosen = choose_pipeline(plugins, level, passes, file)
+    return compiler.Environment(plugins).pipeline(chosen, asked.LEVEL if level is None else level)
 
 
-def _again(command: CommandCheck | None, pipeline: Pipeline | None, target: str, files: Sequence[Path]) -> str:
-    """The command that shows the failure of the small model."""
+def _again(
+    command: CommandCheck | None,
+    stated: Mapping[str, str | None],
+    target: str,
+    no_plugin: Sequence[str],
+    files: Sequence[Path],
+) -> str:
+    """The command that shows the failure of the small model, in the words in which it was asked for."""
     inputs = [path for path in files if path.suffix == ".npz"]
     if command is not None:
         return shlex.join(command.words(files[0], inputs))
-    words = ["graphopt", "optimize", str(files[0]), "--passes", str(pipeline)]
-    if target != _TARGET:
+    words = ["graphopt", "optimize", str(files[0])]
+    for name, given in stated.items():
+        words += [] if given is None else [name, given]
+    for name in no_plugin:
+        words += ["--no-plugin", name]
+    if target != asked.TARGET:
         words += ["--target", target]
     if inputs:
         words += ["--inputs", str(inputs[0])]

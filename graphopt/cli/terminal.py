@@ -33,10 +33,10 @@ def show(view: RenderableType) -> None:
     wide = int(stated) if stated.isdecimal() and int(stated) else None if sys.stdout.isatty() else _WIDE
     console = _Console(file=sys.stdout, width=wide, highlight=False, soft_wrap=False, emoji=False)
     if sys.stdout.isatty():
-        console.print(view)
+        console.print(view, crop=False)
         return
     with console.capture() as captured:
-        console.print(view)
+        console.print(view, crop=False)
     sys.stdout.write("\n".join(line.rstrip() for line in captured.get().split("\n")))  # cells are filled up with blanks
 
 

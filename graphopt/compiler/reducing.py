@@ -18,7 +18,7 @@ from graphopt.ir import Model
 from graphopt.passes import Pipeline
 from graphopt.plugin_manager import PluginManager
 from graphopt.runtime.base import Feeds
-from graphopt.runtime.isolation import shared_worker
+from graphopt.runtime.isolation import LONGEST_TIMEOUT, shared_worker
 from graphopt.verify import model_hints
 from graphopt.verify.hints import ModelHints
 from graphopt.verify.reduction.case import Case
@@ -134,8 +134,8 @@ def _check_arguments(pipeline: object, check: object, seeds: object, timeout: ob
         raise PipelineError(f"seeds is {seeds}, expected 1 or more")
     if timeout is not None:
         expect_type("timeout", timeout, (int, float), "seconds")
-        if isinstance(timeout, int | float) and not timeout > 0:
-            raise PipelineError(f"the timeout is {timeout:g} s, expected more than 0")
+        if isinstance(timeout, int | float) and not 0 < timeout <= LONGEST_TIMEOUT:
+            raise PipelineError(f"the timeout is {timeout:g} s, expected more than 0 and at most {LONGEST_TIMEOUT:g}")
     if pipeline is not None:
         expect_type("pipeline", pipeline, (Pipeline, str), "a Pipeline or its text")
     if check is not None:

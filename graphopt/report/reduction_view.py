@@ -38,7 +38,7 @@ def reduction_view(
     if files:
         parts += ["", Text(printable(f"written: {', '.join(files)}"))]
     if command:
-        parts += ["", Text(printable(f"to see it again: {command}"))]
+        parts += ["", Text(printable(f"to see it again: {command}"), no_wrap=True, overflow="ignore")]  # to be copied
     return Group(*parts)
 
 

@@ -27,9 +27,12 @@ from typing import IO, Any, Final, ParamSpec, Self, TypeVar, cast
 
 from graphopt.errors import ExecutionError, GraphoptError
 
-__all__ = ["ChildEnded", "Worker", "run_isolated", "shared_worker"]
+__all__ = ["LONGEST_TIMEOUT", "ChildEnded", "Worker", "run_isolated", "shared_worker"]
 
 logger = logging.getLogger(__name__)
+
+#: What a system can wait for, in seconds: centuries.
+LONGEST_TIMEOUT: Final = threading.TIMEOUT_MAX
 
 
 class ChildEnded(ExecutionError):

@@ -57,7 +57,7 @@ def test_small_model_is_saved_and_shown_with_its_inputs(chain: str, folder: Path
         "written: small.onnx, small.npz",
     ):
         assert said in shown.stdout
-    again = shown.stdout.split("to see it again: ")[1].replace("\n", "")
+    again = shown.stdout.split("to see it again: ")[1].splitlines()[0]  # one line, to be copied
     assert 0 == subprocess.run(shlex.split(again), check=False).returncode
 
 
@@ -120,14 +120,26 @@ def test_pipeline_that_does_what_it_should_is_one_line() -> None:
     assert "the original does not fail on 4 sets of inputs" in shown.stderr
 
 
+def test_command_to_see_it_again_is_as_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short, on one line however long."""
+    monkeypatch.setattr("graphopt.compiler.reducing.PipelineCheck.__call__", lambda *words: "wrong-numbers")
+    monkeypatch.setattr("graphopt.compiler.reducing.run_shrinkers", lambda *words: None)
+    long = ",".join(["O2", *["canonicalize"] * 20])
+    shown = run(MODEL, "--passes", long, "--target", "onnx", "-o", "small.onnx")
+    said = shown.stdout.rstrip().splitlines()[-1]
+    assert f"to see it again: graphopt optimize small.onnx --passes {long} --target onnx" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--check", "x", "--passes", "canonicalize"], "--check and --passes each say what fails; state one of them"),
-        (["--passes", "canonicalize", "--level", "O1"], "--passes and --level each say what fails"),
+        (["--passes", "canonicalize", "--level", "O1"], "--level and --passes each say what to run"),
         (["--fails-with", "crash"], "state the command with --check"),
         (["--check", "x", "--reproducer", "dir"], "--reproducer replays a pipeline"),
         (["--timeout", "0"], "--timeout is 0 s, expected more than 0"),
+        (["--timeout", "inf"], "--timeout is inf s, expected more than 0 and at most"),
+        (["--timeout", "1e30"], "expected more than 0 and at most"),
         (["--check", "x", "--fails-with", "often"], "expected an exit code from 0 to 255, crash or timeout"),
         (["--check", "'open"], "is not understood"),
         (["--passes", "canonicalise"], "canonicalise"),
@@ -173,6 +185,19 @@ def test_reproducer_is_written_for_a_pipeline(monkeypatch: pytest.MonkeyPatch) -
     record = json.loads(Path("again/reproducer.json").read_text("utf-8"))
     assert ("canonicalize", "wrong-numbers") == (record["pipeline"], record["kind"])
     assert ["MatMul"] == [node.op_type for node in onnx.load("again/original.onnx").graph.node]
+
+
+def test_pipeline_file_is_followed_as_in_optimize(folder: Path) -> None:
+    """Its target and its inputs count; what can't be followed is refused."""
+    (folder / "p.toml").write_text('passes = ["canonicalize"]\ntarget = "nowhere"\n', encoding="utf-8")
+    shown = run(MODEL, "--pipeline", "p.toml")
+    assert (2, True) == (shown.exit_code, "unknown backend 'nowhere'" in shown.stderr)
+    (folder / "p.toml").write_text('passes = ["canonicalize"]\n[inputs]\nfile = "none.npz"\n', encoding="utf-8")
+    shown = run(MODEL, "--pipeline", "p.toml")
+    assert (2, True) == (shown.exit_code, "none.npz' cannot be read" in shown.stderr)
+    (folder / "p.toml").write_text('passes = ["canonicalize"]\n[check]\nrtol = 0.5\n', encoding="utf-8")
+    shown = run(MODEL, "--pipeline", "p.toml")
+    assert (2, True) == (shown.exit_code, "can't follow check.rtol" in shown.stderr)
 
 
 def test_errors_of_the_search_are_one_line(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
