@@ -30,11 +30,13 @@ from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting.rule import RewriteRule
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.isolation import ChildEnded, Worker
+from graphopt.verify.comparator import ZERO_SIGNS
 from graphopt.verify.reduction.validity import file_is_valid
 
 if TYPE_CHECKING:
     from graphopt.verify.expectation import Expectation
     from graphopt.verify.opening import CheckOptions, Opener
+    from graphopt.verify.verdict import Verdict
 
 __all__ = ["Judge", "PipelineCheck"]
 
@@ -46,8 +48,9 @@ _SPARE: Final = 1
 class PipelineCheck:
     """Runs a pipeline on candidates and tells how that fails.
 
-    Kinds: ``wrong-numbers``, ``invalid-model`` (the ONNX checker or the runtime refuses the result, or it takes or gives something else),
-    ``exception: CLASS in pass NAME``, ``crash: SIGNAL`` and ``timeout``.
+    Kinds: ``wrong-numbers``, ``wrong-numbers: signs of zeros`` where nothing else is wrong, ``invalid-model`` (the ONNX checker or the
+    runtime refuses the result, or it takes or gives something else), ``exception: CLASS in pass NAME``, ``crash: SIGNAL`` and
+    ``timeout``.
 
     Args:
         pipeline: what to run.
@@ -192,8 +195,16 @@ class Judge:
         for opener in (OrtOpener(options), ReferenceOpener(options)):
             expectation = _expect(path, samples, options, opener)
             if expectation is not None:
-                return expectation.check(str(self._result), report.numerics).failure or None
+                return _kind_of(expectation.check(str(self._result), report.numerics))
         return None
+
+
+def _kind_of(verdict: Verdict) -> str | None:
+    """How the numbers fail: zeros of the other sign are no smaller form of numbers that are far off."""
+    wrong = [output for sample in verdict.samples for output in sample.outputs if output.status == "failed"]
+    if verdict.failure == "wrong-numbers" and wrong and all(output.note == ZERO_SIGNS for output in wrong):
+        return "wrong-numbers: signs of zeros"
+    return verdict.failure or None
 
 
 def _expect(path: str, samples: tuple[Feeds, ...], options: CheckOptions, opener: Opener) -> Expectation | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -26,10 +26,12 @@ from graphopt.verify.tolerance import (
     relative_tolerance,
 )
 
-__all__ = ["Difference", "Status", "compare", "compare_types", "leaves"]
+__all__ = ["ZERO_SIGNS", "Difference", "Status", "compare", "compare_types", "leaves"]
 
 #: ``unstable``: within what the original moves by itself, which is so much that it says nothing. ``skipped``: shape and type only.
 Status = Literal["ok", "failed", "unstable", "skipped"]
+#: The note of a :class:`Difference` whose numbers are equal.
+ZERO_SIGNS: Final = "signs of zeros differ"
 _STILL = Noise()
 
 
@@ -237,7 +239,7 @@ def _judge(found: Deviation, integer: bool, quantized: bool, numerics: Numerics,
     if isinstance(numerics, Lossy):
         return "ok", f"lossy ({numerics.metric}): measured only"
     if not found.changed:
-        return ("failed", "signs of zeros differ") if isinstance(numerics, Exact) else ("ok", "signs of zeros differ")
+        return ("failed", ZERO_SIGNS) if isinstance(numerics, Exact) else ("ok", ZERO_SIGNS)
     if found.excess <= 1:
         return "ok", "not bit-exact, as when kernels differ" if isinstance(numerics, Exact) else ""
     if not integer:

@@ -20,7 +20,8 @@ from graphopt.compiler.pipeline_check import PipelineCheck
 from graphopt.data import digits_model
 from graphopt.errors import ExecutionError, ModelError, PipelineError
 from graphopt.ir import Graph, Model
-from graphopt.passes import Pass, PassContext, PassResult
+from graphopt.passes import Pass, PassContext, PassResult, RewritePass
+from graphopt.rewriting import any_, const, op, rewrite
 from graphopt.runtime.base import Feeds
 from graphopt.serde import emit_model
 from graphopt.verify.reduction.shrinkers import CutNodes, DropSamples
@@ -76,6 +77,31 @@ def test_endless_loop_is_a_timeout() -> None:
     assert check.isolated
     assert "timeout" == check(MODELS[name](2, odd=1), ())
     assert check(MODELS[name](2, odd=-1), ()) is None
+    check.close()
+
+
+@rewrite(op.Relu(op.Mul(any_("x"), const("c"))))
+def relu_first(m, rw):
+    """Wrong where c is negative, and gives another zero where it is zero."""
+    return rw.new("Mul", rw.new("Relu", m["x"]), m["c"])
+
+
+class ReluFirst(RewritePass):
+    """Relu(x * c) -> Relu(x) * c. Exact."""
+
+    name = "relu-first"
+    rules = (relu_first,)
+
+
+def test_numbers_that_are_far_off_do_not_become_signs_of_zeros() -> None:
+    """Both are wrong numbers of an exact pass, but the second is another mistake."""
+    text = HEAD + "g (float[n,4] x) => (float[n,4] y) <float[4] c = {2, -3, 4, -5}> { a = Mul(x, c) y = Relu(a) }"
+    found = graphopt.reduce(onnx.parser.parse_model(text), pipeline=Pipeline((ReluFirst(),)), isolate=False)
+    assert (["Mul", "Relu"], "wrong-numbers") == (ops(found.model), found.kind)
+    check = PipelineCheck(Pipeline((ReluFirst(),)), isolate=False)
+    assert "wrong-numbers" == check(found.model, found.samples)
+    zero = graphopt.lift(onnx.parser.parse_model(text.replace("2, -3, 4, -5", "0, 0, 0, 0")))
+    assert "wrong-numbers: signs of zeros" == check(zero, [{"x": np.full((1, 4), -1, np.float32)}])
     check.close()
 
 
