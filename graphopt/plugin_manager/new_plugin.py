@@ -53,6 +53,8 @@ def write_plugin(name: str, into: Path) -> list[Path]:
     """
     words = _words(name)
     folder = into / words["name"]
+    if into.exists() and not into.is_dir():
+        raise OutputError(f"{str(into)!r} is a file; choose a folder (--into)")
     if not into.is_dir():
         raise OutputError(f"the folder {str(into)!r} does not exist; create it, or choose another one (--into)")
     if folder.exists() or folder.is_symlink():

@@ -37,6 +37,7 @@ _UNREADABLE: Final = (
     lzma.LZMAError,
 )
 _HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_ARCHIVES: Final = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without
 _ITEM: Final = re.compile(r"(.+)/(\d+)$")
 
 
@@ -71,6 +72,9 @@ def load_inputs(
 def _read_archive(name: str) -> dict[str, Array]:
     """The arrays of an ``.npz`` file. An array is read only if the archive holds as many bytes as its header asks memory for."""
     with open(name, "rb") as file:  # opened here, because numpy leaves a file open that is no archive
+        if not file.read(len(np.lib.format.MAGIC_PREFIX)).startswith((*_ARCHIVES, np.lib.format.MAGIC_PREFIX)):
+            raise ValueError("it is no archive of arrays")  # numpy takes it for a pickle and says how to load that
+        file.seek(0)
         stored = np.load(file, allow_pickle=False)
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array")

@@ -37,6 +37,7 @@ def test_machines_are_told_the_same(tmp_path: Path) -> None:
         (["nwe", "graphopt-x"], "graphopt plugin has no action 'nwe'; did you mean 'new'? there is: new"),
         (["new", "no name"], "'no name' is no name for a package"),
         (["new"], "missing argument 'NAME'; see graphopt plugin --help"),
+        (["new", "graphopt-x", "--into", __file__], "is a file; choose a folder"),
         (["new", "graphopt-x", "--into", "/no/such/folder"], "the folder '/no/such/folder' does not exist"),
     ],
 )

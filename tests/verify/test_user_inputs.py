@@ -68,6 +68,13 @@ def test_files_that_are_no_npz(tmp_path, content):
         load_inputs(tmp_path / "none.npz", SPECS)
 
 
+def test_text_is_not_called_a_pickle(tmp_path):
+    """By numpy, which would say how to load that."""
+    (tmp_path / "x.npz").write_bytes(b"hi")
+    with pytest.raises(ExecutionError, match=r"it is no archive of arrays; expected an \.npz file"):
+        load_inputs(tmp_path / "x.npz", SPECS)
+
+
 def test_objects_are_never_unpickled(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.array([{}], object))
     with pytest.raises(ExecutionError, match="cannot be read"):
