@@ -47,7 +47,7 @@ def optimize_view(
     changed = _changed_ops(report.ops_before, report.ops_after)
     if changed:
         parts += ["", columns(("operator", "before>", "after>"), changed)]
-    for note in (*(f"left out: {site}" for site in report.skipped), *report.notes):
+    for note in report.notes:
         parts += ["", Text(printable(note), style="yellow")]
     if files:
         sizes = (f"{path} ({bytes_text(path.stat().st_size)})" for path in files)
