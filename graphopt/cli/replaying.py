@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from graphopt import compiler
-from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.options import AsJson, NoPlugin, Quiet
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.report.bisection_view import replay_view
@@ -35,9 +34,7 @@ def replay(
 ) -> int:
     """Run again what a reproducer folder holds, and say whether the failure shows again."""
     with progress(f"replaying {folder}", wanted=not (quiet or as_json)) as tell:
-        found = compiler.replay(
-            folder, model=model, trust=trust, progress=tell, plugins=builtin_plugins(no_plugin or ())
-        )
+        found = compiler.replay(folder, model=model, trust=trust, progress=tell, no_plugin=no_plugin or ())
     if as_json:
         write_json(found.to_dict())
     elif not quiet:

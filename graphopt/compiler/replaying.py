@@ -27,6 +27,7 @@ from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.passes import Pass, RewritePass
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import EVERYWHERE, Applications, Rule
+from graphopt.runtime.isolation import ChildEnded, run_isolated
 from graphopt.verify.reproducer import current_versions
 from graphopt.verify.reproducer_record import ReproducerRecord, read_record
 from graphopt.verify.verdict import FAILURE_KINDS
@@ -66,15 +67,17 @@ def replay(
     trust: bool = False,
     progress: Callable[[str], None] | None = None,
     plugins: PluginManager | None = None,
+    no_plugin: Sequence[str] = (),
 ) -> Replayed:
-    """Run again what a reproducer folder holds.
+    """Run again what a reproducer folder holds. What is about a crash runs in a child process.
 
     Args:
         folder: as :func:`graphopt.verify.write_reproducer` wrote it.
         model: the model, when it is not in the folder.
         trust: import passes and rules that the folder names by module; that runs their code.
         progress: told what is going on, in a few words.
-        plugins: where passes come from; built-in and installed ones by default.
+        plugins: where passes come from; built-in and installed ones by default. With them all runs in this process.
+        no_plugin: installed plugins to leave out.
 
     Raises:
         ModelError: if that is no reproducer folder, or its model is broken.
@@ -82,11 +85,41 @@ def replay(
         ExecutionError: if its original does not run here, so that nothing can be told.
     """
     record = read_record(folder)
+    if record.kind != "crash" or plugins is not None:
+        return _replay(
+            record, folder, model, trust, progress, builtin_plugins(no_plugin) if plugins is None else plugins
+        )
+    try:
+        return run_isolated(
+            replay_here,
+            os.path.abspath(folder),
+            None if model is None else os.path.abspath(model),
+            trust,
+            tuple(no_plugin),
+        )
+    except ChildEnded as err:
+        return Replayed(
+            True, record.kind, "crash", str(err), record.pipeline, tuple(_changes(record, builtin_plugins(no_plugin)))
+        )
+
+
+def replay_here(folder: str, model: str | None, trust: bool, no_plugin: tuple[str, ...]) -> Replayed:
+    """The same in the process that this is called in: the child's."""
+    return _replay(read_record(folder), folder, model, trust, None, builtin_plugins(no_plugin))
+
+
+def _replay(
+    record: ReproducerRecord,
+    folder: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None,
+    trust: bool,
+    progress: Callable[[str], None] | None,
+    found: PluginManager,
+) -> Replayed:
     if record.kind not in FAILURE_KINDS:
         raise ModelError(
             f"reproducer {os.fspath(folder)!r}: is about {record.kind!r}, which can't be replayed; there are: {', '.join(FAILURE_KINDS)}"
         )
-    found = builtin_plugins() if plugins is None else plugins
     if record.imports:
         _register(found, record.imports, trust=trust)
     place = Path(folder)

@@ -27,7 +27,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
         return planting.plugins()
 
     monkeypatch.setattr("graphopt.cli.bisection.builtin_plugins", found)
-    monkeypatch.setattr("graphopt.cli.replaying.builtin_plugins", found)
+    monkeypatch.setattr("graphopt.compiler.replaying.builtin_plugins", found)
 
 
 @pytest.fixture

@@ -194,3 +194,37 @@ def test_a_pass_that_is_not_there_any_more_is_an_error(tmp_path):
     folder = written(tmp_path, "wrong-rule")
     with pytest.raises(PipelineError, match="wrong-rule"):
         replay(folder)
+
+
+CRASHING = """
+import os
+import signal
+
+from graphopt.rewriting import any_, op, rewrite
+
+
+@rewrite(op.Sqrt(any_("x")))
+def end_it_all(m, rw):
+    os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+def test_a_pass_that_ends_the_process_ends_another_one(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """This one says so."""
+    (tmp_path / "crashing.py").write_text(CRASHING, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    onnx.save(planting.chain(), tmp_path / "chain.onnx")
+    made = write_reproducer(
+        tmp_path / "case",
+        original=tmp_path / "chain.onnx",
+        optimized=None,
+        verdict=None,
+        pipeline="end-it-all",
+        kind="crash",
+        imports=["crashing.py:end_it_all"],
+    )
+    found = replay(made.folder, trust=True)
+    assert (True, "crash", "crash") == (found.again, found.recorded, found.kind)
+    assert "SIGSEGV" in found.reason
+    with pytest.raises(PipelineError, match="--trust"):
+        replay(made.folder)
