@@ -100,6 +100,8 @@ class _Reader:
         match value:
             case ast.Call(func=ast.Name(id="NoMatch")):
                 return "rejects"
+            case ast.Call(func=ast.Name(id="PassResult"), keywords=[ast.keyword("changed", ast.Constant(value=False))]):
+                return "rejects"
             case ast.Constant(value=None):
                 return "accepts" if self._answer == "reason" else "rejects"
             case ast.Constant(value=bool(said)) if self._answer == "bool":

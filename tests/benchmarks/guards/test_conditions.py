@@ -129,6 +129,16 @@ def test_deeds_are_looked_at_on_demand():
     assert [("a", "False"), ("not b", "True")] == found_in(source, deeds=True)
 
 
+def test_a_pass_that_says_that_nothing_changed_gives_up():
+    source = """
+    def f(graph, ctx) -> PassResult:
+        if not model.functions:
+            return PassResult(changed=False)
+        return PassResult(changed=True)
+    """
+    assert [("not model.functions", "True")] == found_in(source, deeds=True)
+
+
 def test_answers_of_other_functions_are_no_guards():
     assert [] == found_in("def f(node) -> int:\n    if a:\n        return 1\n    return 2\n")
 
