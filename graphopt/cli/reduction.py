@@ -116,6 +116,10 @@ def reduce(
     target_path = output or Path(f"{model.stem}.reduced.onnx")
     for path in (target_path, *input_paths(target_path, 1)):  # before the work, not after it
         check_output(path, force=force)
+    if reproducer is not None:
+        from graphopt.verify.reproducer import check_folder  # lazily: imports ONNX Runtime
+
+        check_folder(reproducer)
     command = None if check is None else CommandCheck(check, fails_with=fails_with, timeout=timeout)
     built = None if check is not None else _pipeline(level, passes, file, no_plugin or ())
     try:

@@ -22,6 +22,7 @@ from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.passes import Fixpoint, Pipeline
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import EVERYWHERE, Edit, EditTrace, Site
+from graphopt.verify.reproducer import check_folder
 from graphopt.verify.verdict import FAILURE_KINDS, FailureKind
 
 __all__ = ["bisect"]
@@ -74,6 +75,7 @@ def bisect(
         ModelError: if the model is broken.
         PipelineError: if a level, pass, rule, option or kind is unknown, or a number is out of range.
         ExecutionError: if the original runs on no inputs, so that nothing can be told, or those that were brought do not fit.
+        OutputError: if the reproducer can't be written.
 
     Example:
         >>> from graphopt.data import digits_model
@@ -98,6 +100,8 @@ def bisect(
         raise PipelineError(f"{samples} sets of inputs are asked for, expected 1 or more")
     if rtol is not None and not rtol >= 0:
         raise PipelineError(f"the tolerance is {rtol}, expected 0 or more")
+    if reproducer is not None:
+        check_folder(reproducer)
     environment = Environment(plugins)
     refused = check_disabled(environment.plugins, disabled)
     chosen = environment.pipeline(pipeline, level, options, [name for name in disabled if name not in refused])

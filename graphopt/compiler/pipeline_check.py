@@ -11,7 +11,6 @@ import importlib
 import io
 import logging
 import pickle
-import re
 import tempfile
 import time
 from collections import deque
@@ -29,7 +28,7 @@ from graphopt.passes import Pipeline, PipelineReport
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting.rule import RewriteRule
 from graphopt.runtime.base import Feeds
-from graphopt.runtime.isolation import ChildEnded, Worker
+from graphopt.runtime.isolation import ChildEnded, Worker, cause_of
 from graphopt.verify.comparator import ZERO_SIGNS
 from graphopt.verify.reduction.validity import file_is_valid
 
@@ -98,7 +97,7 @@ class PipelineCheck:
             found = worker.invoke(handle, "judge", str(self._path), tuple(samples), timeout=self._timeout)
         except ChildEnded as err:
             self._start_another()
-            return f"crash: {_cause(str(err))}"
+            return f"crash: {cause_of(err)}"
         except ExecutionError:
             if self._timeout is None or time.monotonic() - start < self._timeout:
                 raise
@@ -136,12 +135,6 @@ class PipelineCheck:
 def _new_child(passes: bytes, spec: tuple[str, tuple[str, ...], str]) -> tuple[Worker, int]:
     worker = Worker()
     return worker, worker.create(make_judge, passes, *spec)
-
-
-def _cause(text: str) -> str:
-    """What ended a child, without what it said."""
-    found = re.search(r"SIG[A-Z0-9]+|signal \d+|exit code -?\d+", text)
-    return found[0] if found else "no answer"
 
 
 class Judge:

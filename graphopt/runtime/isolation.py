@@ -15,6 +15,7 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import signal
 import struct
 import subprocess
@@ -27,7 +28,7 @@ from typing import IO, Any, Final, ParamSpec, Self, TypeVar, cast
 
 from graphopt.errors import ExecutionError, GraphoptError
 
-__all__ = ["LONGEST_TIMEOUT", "ChildEnded", "Worker", "run_isolated", "shared_worker"]
+__all__ = ["LONGEST_TIMEOUT", "ChildEnded", "Worker", "cause_of", "run_isolated", "shared_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,12 @@ LONGEST_TIMEOUT: Final = threading.TIMEOUT_MAX
 
 class ChildEnded(ExecutionError):
     """A child process ended, by a crash most likely, before it answered."""
+
+
+def cause_of(ended: ChildEnded) -> str:
+    """What ended a child, such as ``SIGSEGV``, without what it said."""
+    found = re.search(r"SIG[A-Z0-9]+|signal \d+|exit code -?\d+", str(ended))
+    return found[0] if found else "no answer"
 
 
 P = ParamSpec("P")

@@ -25,7 +25,7 @@ from graphopt.verify.reproducer_record import FORMAT, RECORD_NAME, NotedApplicat
 from graphopt.verify.user_inputs import save_inputs
 from graphopt.verify.verdict import Verdict
 
-__all__ = ["Reproducer", "current_versions", "write_reproducer"]
+__all__ = ["Reproducer", "check_folder", "current_versions", "write_reproducer"]
 
 _LARGEST_COPY: Final = 512 << 20
 _PACKAGES: Final = ("graphopt", "onnx", "onnxruntime", "numpy", "protobuf", "ml-dtypes")
@@ -42,6 +42,19 @@ class Reproducer:
 
     folder: Path
     command: str
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """See that a reproducer can be written, before the work that it is about.
+
+    Raises:
+        OutputError: if its folder, or the nearest one above it that is there, is no folder or can't be written.
+    """
+    wanted = Path(folder)
+    above = next((place for place in wanted.absolute().parents if place.exists()), None)
+    reason = "Not a directory" if above is not None and not above.is_dir() else "Permission denied"
+    if above is None or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"reproducer {str(wanted)!r} cannot be written: {reason}; choose another folder")
 
 
 def write_reproducer(

@@ -121,6 +121,7 @@ def test_pipeline_files_inputs_and_disabled_rules_are_followed(model: str, tmp_p
         (["bisect", str(digits_model()), "--level", "O1", "--passes", "O2"], "each say what to run"),
         (["bisect", str(digits_model()), "--inputs", "none.npz"], "none.npz"),
         (["replay", "none"], "can't be read"),
+        (["bisect", str(digits_model()), "-o", str(digits_model() / "x")], "cannot be written: Not a directory"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], expected: str) -> None:

@@ -147,6 +147,7 @@ def test_command_to_see_it_again_is_as_it_was_asked_for(monkeypatch: pytest.Monk
         (["--inputs", "nowhere.npz"], "cannot be read"),
         (["--seeds", "0"], "--seeds"),
         (["-o", "nowhere/small.onnx"], "does not exist"),
+        (["--reproducer", f"{MODEL}/x"], "cannot be written: Not a directory"),
     ],
 )
 def test_bad_usage_is_one_line(words: list[str], said: str) -> None:

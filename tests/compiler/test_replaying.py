@@ -225,6 +225,6 @@ def test_a_pass_that_ends_the_process_ends_another_one(tmp_path, monkeypatch: py
     )
     found = replay(made.folder, trust=True)
     assert (True, "crash", "crash") == (found.again, found.recorded, found.kind)
-    assert "SIGSEGV" in found.reason
+    assert "it ends the process: SIGSEGV" == found.reason
     with pytest.raises(PipelineError, match="--trust"):
         replay(made.folder)
