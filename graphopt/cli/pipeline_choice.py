@@ -47,5 +47,5 @@ def read_pipeline(path: Path) -> PipelineFile:
     }
     for name, value in stated.items():
         if value:
-            raise PipelineError(f"pipeline file {str(path)!r}: graphopt optimize can't follow {name}; take it out")
+            raise PipelineError(f"pipeline file {str(path)!r}: the check can't follow {name}; take it out")
     return file
