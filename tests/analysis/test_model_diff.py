@@ -15,7 +15,7 @@ from graphopt.analysis.model_diff import ModelDiff, diff_models
 from graphopt.data import digits_model
 from graphopt.frontends.onnx import lift
 from graphopt.ir import Model
-from tests.generated.models import generate
+from graphopt.testing.strategies.bulk import sampled_models
 
 HEAD = '<ir_version: 10, opset_import: ["": 17, "local": 1]> '
 CHAIN = HEAD + (
@@ -278,7 +278,8 @@ def test_the_optimized_digits_model_is_told_by_lineage_and_by_names_alike() -> N
 @pytest.mark.parametrize("seed", range(25))
 def test_each_node_is_in_one_place(seed: int) -> None:
     """A generated model against itself, and against what the optimizer makes of it."""
-    proto = generate(seed).model
+    (drawn,) = sampled_models(1, seed=seed)
+    proto = drawn.proto
     assert diff_models(lift(proto), lift(proto)).is_empty
     result = graphopt.optimize(proto, check=False)
     for other in (result.model, lift(result.proto)):

@@ -20,7 +20,7 @@ from onnx import ModelProto
 import graphopt
 from graphopt.data import digits_model
 from graphopt.errors import GraphoptError
-from tests.generated.models import generate
+from graphopt.testing.strategies.bulk import sampled_models
 
 __all__ = ["attack", "attack_many", "damaged", "seeds"]
 
@@ -35,15 +35,15 @@ _MODELS = (
     "pytorch-converted/test_PoissonNLLLLoss_no_reduce/model.onnx",
     "pytorch-operator/test_operator_repeat_dim_overflow/model.onnx",
 )
-#: Generated models with subgraphs, functions, shape arithmetic.
-_GENERATED = (3, 11, 15, 27, 34, 37, 39, 44, 54, 59, 60, 71, 83)
+#: Generated models, some with subgraphs, functions, shape arithmetic.
+_GENERATED = 24
 
 
 def seeds() -> list[bytes]:
     """The models that are damaged."""
     found = [digits_model().read_bytes()]
     found += [path.read_bytes() for name in _MODELS if (path := _SUITE / name).is_file()]
-    found += [generate(seed).model.SerializeToString() for seed in _GENERATED]
+    found += [model.proto.SerializeToString() for model in sampled_models(_GENERATED)]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphopt.numerics import Exact
 from tests.regressions.held import assert_kept, parse
 
 
@@ -15,7 +16,8 @@ def test_end_at_the_largest_integer(end, data):
         f"main (float[3] x) => (float[N] y, int64[1] z) <int64[1] s = {{-1}}, int64[1] e = {{{end}}}, int64[1] a = {{0}}, "
         f"int64[1] t = {{-1}}, float[3] k = {{1, 2, 3}}> {{ b = Slice({data}, s, e, a, t) y = Neg(b) z = Shape(b) }}"
     )
-    assert_kept(model, {"x": np.array([1, 2, 3], np.float32)})
+    # bit for bit at each level: a tolerance goes with a look at declared sizes, of which ONNX Runtime says 0 before it gives 3
+    assert_kept(model, {"x": np.array([1, 2, 3], np.float32)}, numerics=Exact())
 
 
 @pytest.mark.parametrize("position", [3, 4])
