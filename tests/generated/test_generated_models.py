@@ -1,4 +1,7 @@
-"""Generated models keep interface, validity and numbers at each level.
+"""Generated models keep interface, validity and numbers at each level, those too that ``onnx.checker`` refuses and files in the wild have.
+
+Inputs and outputs of unknown rank, outputs that are given out twice, many empty tensors: ``graphopt.testing`` draws none of the first two,
+for its models are valid. What it draws is run in ``tests/testing/test_generated_models.py``.
 
 ``GRAPHOPT_GENERATED=N`` runs N models instead of a few hundred, ``GRAPHOPT_GENERATED_START`` from another seed on.
 """
