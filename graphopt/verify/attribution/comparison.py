@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,8 +90,11 @@ class _Comparison:
     def run(self, inputs: str | os.PathLike[str] | Feeds | None) -> LayerComparison:
         options = self.options
         given = os.path.abspath(inputs) if isinstance(inputs, str | os.PathLike) else inputs
-        with Worker() as worker:
-            runs = _Runs(worker, (*self.paths, given, options.seed, options.threads), options.timeout)
+        with (
+            tempfile.TemporaryDirectory(prefix="graphopt-layers-", ignore_cleanup_errors=True) as folder,
+            Worker() as worker,
+        ):
+            runs = _Runs(worker, (*self.paths, given, options.seed, options.threads, folder), options.timeout)
             self.progress("sizes")
             sizes = self._sized(runs)
             groups = slices(sizes, options.memory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,16 +40,18 @@ class LayerRuns:
         inputs: an ``.npz`` file or arrays by name, drawn when ``None``.
         seed: of drawn inputs.
         threads: within an operator, ``None`` for all cores.
+        folder: for temporary files; whoever made it removes it, since this process may be ended.
 
     Raises:
         ExecutionError: if the inputs do not fit, or the first model runs on nothing.
     """
 
-    def __init__(self, before: str, after: str, inputs: str | Feeds | None, seed: int, threads: int | None) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="graphopt-layers-", ignore_cleanup_errors=True)
-        folders = [os.path.join(self._scratch.name, name) for name in ("before", "after")]
-        for folder in folders:
-            os.mkdir(folder)
+    def __init__(
+        self, before: str, after: str, inputs: str | Feeds | None, seed: int, threads: int | None, folder: str
+    ) -> None:
+        folders = [os.path.join(folder, name) for name in ("before", "after")]
+        for place in folders:
+            os.mkdir(place)
         self._before = ExposedModel(before, folders[0], threads)
         with self._before.open(self._before.outputs) as runner:
             self._feeds, self.inputs = _feeds(before, runner, inputs, seed)

@@ -208,6 +208,24 @@ def test_weights_in_a_large_file_are_moved_once(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(np.asarray(plain["t9"]), np.asarray(moved["t9"]))
 
 
+def test_an_interrupted_comparison_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child that has the cut models is ended then; their files go all the same."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    seen: list[list[str]] = []
+
+    def interrupt(told: str) -> None:
+        if told.startswith("values"):
+            seen.append([path.name for path in temporary.glob("graphopt-layers-*/before")])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare_layers(digits_model(), digits_model(), progress=interrupt)
+    assert [True] == [bool(names) for names in seen]
+    assert [] == list(temporary.iterdir())
+
+
 def test_random_models_say_so(tmp_path: Path) -> None:
     """What differs may be chance."""
     path = write(tmp_path, "m", HEAD + "g (float[4] x) => (float[4] y) { r = RandomUniformLike(x) y = Add(x, r) }")
