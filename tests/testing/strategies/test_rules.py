@@ -12,6 +12,7 @@ from hypothesis.errors import InvalidArgument
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.rewriting import RewritePattern, any_, const, one_of, op, rest, rewrite
 from graphopt.testing import graphs_matching, near_misses
+from graphopt.testing.strategies.bulk import sampled_near_misses
 from graphopt.testing.strategies.rules import applications_of, contexts_of
 from graphopt.transforms.canonicalize.concats import EliminateConcatOfSplit
 from graphopt.transforms.fusion.conv_batch_norm import fold_batch_norm
@@ -78,7 +79,13 @@ def test_two_outputs_of_one_node():
 
 @functools.cache
 def misses(rule):
-    return tuple(drawn(near_misses(rule), 50, batches=4))
+    return tuple(sampled_near_misses(rule, 160))
+
+
+def test_near_misses_that_hypothesis_draws_say_what_was_changed():
+    for model in drawn(near_misses(halved_double), 10):
+        assert model.change
+        assert model.feeds
 
 
 def test_near_misses_change_one_thing_of_each_kind():
