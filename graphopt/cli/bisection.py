@@ -10,7 +10,7 @@ import typer
 from graphopt import compiler
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
-from graphopt.cli.options import AsJson, ModelPath, NoPlugin, OptionalSeed, Quiet
+from graphopt.cli.options import AsJson, InputFiles, ModelPath, NoPlugin, OptionalSeed, Quiet, SeedCount
 from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.passes import parse_overrides
@@ -31,16 +31,8 @@ def bisect(
     settings: asked.Settings = None,
     disable: asked.Disable = None,
     no_plugin: NoPlugin = None,
-    inputs: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--inputs",
-            metavar="FILE.npz",
-            help="Inputs by name, instead of drawn ones; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="How many sets of inputs are drawn.")] = 4,
+    inputs: InputFiles = None,
+    seeds: SeedCount = 4,
     seed: OptionalSeed = None,
     rtol: Annotated[
         float | None,

@@ -15,6 +15,7 @@ from graphopt.cli.options import AsJson, InputFile, NoPlugin, Quiet, Seed, Sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, opener_for
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.request import MOST_SAMPLES
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.report.comparison_view import comparison_view
 from graphopt.report.latency_view import LatencyRow, latency_rows
@@ -41,7 +42,8 @@ def compare(
     seed: Seed = 0,
     sizes: Sizes = None,
     samples: Annotated[
-        int, typer.Option("--samples", metavar="N", min=1, help="How many sets of inputs are generated.")
+        int,
+        typer.Option("--samples", metavar="N", min=1, max=MOST_SAMPLES, help="How many sets of inputs are generated."),
     ] = 4,
     rtol: Annotated[
         float,

@@ -8,17 +8,20 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from graphopt.compiler.request import MOST_SAMPLES
 from graphopt.errors import GraphoptError
 
 __all__ = [
     "AsJson",
     "BackendName",
     "InputFile",
+    "InputFiles",
     "ModelPath",
     "NoPlugin",
     "OptionalSeed",
     "Quiet",
     "Seed",
+    "SeedCount",
     "Sizes",
     "UsageError",
     "parse_sizes",
@@ -46,6 +49,25 @@ OptionalSeed: TypeAlias = Annotated[
 InputFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--inputs", metavar="FILE.npz", help="Inputs by name, instead of generated ones.", show_default=False),
+]
+InputFiles: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE.npz",
+        help="Inputs by name, instead of generated ones; may be repeated.",
+        show_default=False,
+    ),
+]
+SeedCount: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--seeds",
+        metavar="N",
+        min=1,
+        max=MOST_SAMPLES,
+        help=f"How many times inputs are generated; {MOST_SAMPLES} at most.",
+    ),
 ]
 BackendName: TypeAlias = Annotated[
     str | None,

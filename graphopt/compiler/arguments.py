@@ -1,14 +1,16 @@
-"""Arguments of ``optimize`` that cannot be meant, found before any work."""
+"""Arguments of ``optimize``, ``bisect`` and ``reduce`` that cannot be meant, found before any work."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+from graphopt.compiler.request import MOST_SAMPLES
 from graphopt.errors import PipelineError
 from graphopt.passes import Instrumentation, Pipeline, suggestion
 from graphopt.plugin_manager import PluginManager
 
-__all__ = ["check_arguments", "check_disabled", "expect_type"]
+__all__ = ["check_arguments", "check_disabled", "check_draws", "check_tolerance", "expect_type"]
 
 
 def expect_type(name: str, value: object, kinds: type | tuple[type, ...], text: str) -> None:
@@ -68,6 +70,38 @@ def check_arguments(
         expect_type("bisect_limit", bisect_limit, int, "a whole number")
         if bisect_limit < 0:
             raise PipelineError(f"the bisect limit is {bisect_limit}, expected 0 or more rewrites")
+
+
+def check_draws(name: str, count: object) -> None:
+    """See that a number says how many inputs are drawn.
+
+    Raises:
+        TypeError: if it is no whole number.
+        PipelineError: if none are drawn, or more than can be held.
+
+    Example:
+        >>> check_draws("seeds", 5000)
+        Traceback (most recent call last):
+        ...
+        graphopt.errors.PipelineError: seeds is 5000, expected 1 to 1000
+    """
+    expect_type(name, count, int, "a whole number")
+    if isinstance(count, int) and not 1 <= count <= MOST_SAMPLES:
+        raise PipelineError(f"{name} is {count}, expected 1 to {MOST_SAMPLES}")
+
+
+def check_tolerance(rtol: object) -> None:
+    """See that a number can be a tolerance; ``None`` is none.
+
+    Raises:
+        TypeError: if it is no number.
+        PipelineError: if it is negative, or no finite number.
+    """
+    if rtol is None:
+        return
+    expect_type("rtol", rtol, (int, float), "a number")
+    if isinstance(rtol, int | float) and not 0 <= rtol < math.inf:
+        raise PipelineError(f"rtol is {rtol:g}, expected a finite number, 0 or more")
 
 
 def check_disabled(plugins: PluginManager, names: Sequence[str]) -> frozenset[str]:

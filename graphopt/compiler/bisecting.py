@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from graphopt.compiler.arguments import check_arguments, check_disabled
+from graphopt.compiler.arguments import check_arguments, check_disabled, check_draws, check_tolerance
 from graphopt.compiler.bisection import Bisection, Blamed, Measured, PassPlace
 from graphopt.compiler.checker import Checker
 from graphopt.compiler.compilation import Attempt, Compilation
@@ -59,7 +59,7 @@ def bisect(
         pipeline: as for :func:`graphopt.optimize`.
         options: as for :func:`graphopt.optimize`.
         inputs: an ``.npz`` file, arrays by name, or several of these; drawn by ``seed`` when ``None``.
-        samples: how many sets of inputs are drawn.
+        samples: how many sets of inputs are drawn, 1000 at most.
         seed: of all random numbers.
         rtol: difference allowed in float32, relative to an output's largest number; what the passes declare when ``None``, none when 0.
         kind: the only kind of failure that counts; any when ``None``.
@@ -96,10 +96,8 @@ def bisect(
     )
     if kind is not None and kind not in FAILURE_KINDS:
         raise PipelineError(f"there is no kind of failure {kind!r}; there are: {', '.join(FAILURE_KINDS)}")
-    if samples < 1:
-        raise PipelineError(f"{samples} sets of inputs are asked for, expected 1 or more")
-    if rtol is not None and not rtol >= 0:
-        raise PipelineError(f"the tolerance is {rtol}, expected 0 or more")
+    check_draws("samples", samples)
+    check_tolerance(rtol)
     if reproducer is not None:
         check_folder(reproducer)
     environment = Environment(plugins)

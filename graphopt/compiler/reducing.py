@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from graphopt.backends.onnx.files import save
-from graphopt.compiler.arguments import expect_type
+from graphopt.compiler.arguments import check_draws, expect_type
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.pipeline_check import PipelineCheck
 from graphopt.errors import ExecutionError, GraphoptError, PipelineError
@@ -70,7 +70,7 @@ def reduce(
         check: what tells how a model fails, instead of a pipeline: a function of a model and its samples that says of what kind the
             failure is (``None`` for none), or a command (:class:`~graphopt.verify.reduction.CommandCheck`).
         inputs: sets of inputs: ``.npz`` files, or arrays by name; drawn by seeds when ``None``.
-        seeds: how many seeds inputs are drawn by, four sets each.
+        seeds: how many seeds inputs are drawn by, four sets each, 1000 at most.
         timeout: seconds that one check may take.
         progress: told how far it is.
         shrinkers: ways to make a model smaller, instead of all that there are.
@@ -129,9 +129,7 @@ def reduce(
 
 
 def _check_arguments(pipeline: object, check: object, seeds: object, timeout: object) -> None:
-    expect_type("seeds", seeds, int, "a whole number")
-    if isinstance(seeds, int) and seeds < 1:
-        raise PipelineError(f"seeds is {seeds}, expected 1 or more")
+    check_draws("seeds", seeds)
     if timeout is not None:
         expect_type("timeout", timeout, (int, float), "seconds")
         if isinstance(timeout, int | float) and not 0 < timeout <= LONGEST_TIMEOUT:

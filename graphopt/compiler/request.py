@@ -6,8 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-__all__ = ["CheckRequest", "InputSet"]
+__all__ = ["MOST_SAMPLES", "CheckRequest", "InputSet"]
+
+#: How many sets of inputs, or seeds of them, may be asked for: they are held in memory, and more tell nothing new.
+MOST_SAMPLES: Final = 1000
 
 #: One set of inputs: an ``.npz`` file, or arrays by name.
 InputSet = str | os.PathLike[str] | Mapping[str, object]

@@ -207,9 +207,10 @@ def test_legalization_at_fault_blames_no_pass(monkeypatch: pytest.MonkeyPatch):
     ("options", "expected"),
     [
         ({"kind": "slow"}, "there is no kind of failure 'slow'"),
-        ({"samples": 0}, "expected 1 or more"),
-        ({"rtol": -1.0}, "expected 0 or more"),
-        ({"rtol": float("nan")}, "expected 0 or more"),
+        ({"samples": 0}, "samples is 0, expected 1 to 1000"),
+        ({"samples": 100_000_000}, "samples is 100000000, expected 1 to 1000"),
+        ({"rtol": -1.0}, "rtol is -1, expected a finite number"),
+        ({"rtol": float("nan")}, "rtol is nan, expected a finite number"),
         ({"pipeline": "wrong-rul"}, "did you mean 'wrong-rule'"),
         ({"disabled": ["drop-sqr"]}, "did you mean 'drop-sqrt'"),
     ],
