@@ -48,7 +48,8 @@ def bisect(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="Look for one kind of failure only: wrong-numbers, invalid-model, exception or crash.",
+            help="Look for one kind of failure only: wrong-numbers, invalid-model, exception or crash. The last one is a crash of the "
+            "runtime; passes run in this process, and for one that crashes there is graphopt reduce.",
             show_default=False,
         ),
     ] = None,

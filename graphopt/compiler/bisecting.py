@@ -49,8 +49,9 @@ def bisect(
 
     A result is wrong when its numbers differ from the original's by more than is allowed, when it is not a valid model (by the verifier
     of the IR, ``onnx.checker``, or because ONNX Runtime does not load or run it), when a pass raises an exception, or when the result
-    crashes the runtime (which happens in a child process). What is blamed was seen: the result is right up to it and wrong with it. Where
-    a later rewrite makes up for an earlier one, that may not be the first that is wrong.
+    crashes the runtime (which happens in a child process). Passes run in this process; :func:`graphopt.reduce` is for one that crashes
+    it. What is blamed was seen: the result is right up to it and wrong with it. Where a later rewrite makes up for an earlier one, that
+    may not be the first that is wrong.
 
     Args:
         source: as for :func:`graphopt.optimize`.
