@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -30,6 +31,10 @@ from graphopt.verify.opening import CheckOptions
 __all__ = ["compare"]
 
 _SAME, _DIFFERENT = 0, 1
+_SAMPLES: Final = 4
+_THREADS: Final = 1
+_SECONDS: Final = 3.0
+_MEMORY: Final = 256
 
 
 def compare(
@@ -42,9 +47,16 @@ def compare(
     seed: Seed = 0,
     sizes: Sizes = None,
     samples: Annotated[
-        int,
-        typer.Option("--samples", metavar="N", min=1, max=MOST_SAMPLES, help="How many sets of inputs are generated."),
-    ] = 4,
+        int | None,
+        typer.Option(
+            "--samples",
+            metavar="N",
+            min=1,
+            max=MOST_SAMPLES,
+            help=f"How many sets of inputs are generated, {MOST_SAMPLES} at most. Default: {_SAMPLES}.",
+            show_default=False,
+        ),
+    ] = None,
     rtol: Annotated[
         float,
         typer.Option(
@@ -53,11 +65,28 @@ def compare(
             help="Difference allowed in float32, relative to an output's largest number; 0 allows none.",
         ),
     ] = 1e-4,
-    latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Measure both in turns.")] = True,
+    latency: Annotated[
+        bool | None,
+        typer.Option(
+            "--latency/--no-latency", help="Measure both in turns, which is done by default.", show_default=False
+        ),
+    ] = None,
     threads: Annotated[
-        int, typer.Option("--threads", "-t", min=1, help="Threads within an operator, for latency.")
-    ] = 1,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Time to measure latency for.")] = 3.0,
+        int | None,
+        typer.Option(
+            "--threads",
+            "-t",
+            min=1,
+            help=f"Threads within an operator, for latency. Default: {_THREADS}.",
+            show_default=False,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", min=0.0, help=f"Time to measure latency for. Default: {_SECONDS}.", show_default=False
+        ),
+    ] = None,
     backend: Annotated[
         str,
         typer.Option("--backend", metavar="NAME", help="What runs B; A runs in ONNX Runtime."),
@@ -66,8 +95,15 @@ def compare(
         bool, typer.Option("--by-layer", help="Compare inner values too: where the error starts and how it grows.")
     ] = False,
     memory: Annotated[
-        int, typer.Option("--memory", metavar="MB", min=1, help="What inner values may take at a time.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            "--memory",
+            metavar="MB",
+            min=1,
+            help=f"What inner values may take at a time. Default: {_MEMORY}.",
+            show_default=False,
+        ),
+    ] = None,
     page: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Where a page with a plot of the layers goes.", show_default=False),
@@ -78,8 +114,8 @@ def compare(
     quiet: Quiet = False,
 ) -> int:
     """Compare two models: outputs on the same inputs, and latency."""
-    if page is not None and not by_layer:
-        raise UsageError("--html is a page about inner values; add --by-layer")
+    of_outputs = {"--samples": samples, "--latency": latency, "--threads": threads, "--seconds": seconds}
+    _check_usage(by_layer, of_outputs, {"--html": page, "--memory": memory})
     if by_layer and (two is None or backend != DEFAULT_BACKEND):
         raise UsageError("--by-layer compares two models in ONNX Runtime; name two models, without --backend")
     if two is None and backend == DEFAULT_BACKEND:
@@ -87,14 +123,15 @@ def compare(
     other = one if two is None else two
     bound = parse_sizes(sizes)
     environment = Environment(builtin_plugins(no_plugin or ()))
-    options = CheckOptions(seed=seed, samples=samples)
+    options = CheckOptions(seed=seed, samples=samples or _SAMPLES)
     numerics: Numerics = Reassociates(rtol) if rtol else Exact()
     if by_layer:
         brought = (
             feeds_of_model(one, environment=environment, inputs=inputs, seed=seed, sizes=bound) if bound else inputs
         )
-        layers = LayerOptions(rtol=rtol, seed=seed, memory=memory << 20)
-        output = LayerOutput(page, force=force, as_json=as_json, quiet=quiet)
+        layers = LayerOptions(rtol=rtol, seed=seed, memory=(memory or _MEMORY) << 20)
+        said = f"generated inputs with {', '.join(sizes or ())}, seed {seed}" if bound and inputs is None else ""
+        output = LayerOutput(page, force=force, as_json=as_json, quiet=quiet, inputs=said)
         return compare_by_layer(one, other, environment, inputs=brought, options=layers, output=output)
     with (
         progress(f"comparing {one} and {other}", wanted=not (quiet or as_json)) as tell,
@@ -118,15 +155,29 @@ def compare(
             opener=opener_for(second, replace(options, isolate=True)),
         )
         rows: list[LatencyRow] = []
-        if latency and verdict.ok:
+        if latency is not False and verdict.ok:
             tell("latency")
             feeds = feeds or feeds_of_model(one, environment=environment, inputs=None, seed=seed, sizes={})
-            rows = _latencies(first, second, feeds, threads, seconds)
+            rows = _latencies(first, second, feeds, threads or _THREADS, _SECONDS if seconds is None else seconds)
     if as_json:
         write_json({"verdict": verdict.to_json(), "latency": rows})
     elif not quiet:
         show(comparison_view(verdict, rows))
     return _SAME if verdict.ok else _DIFFERENT
+
+
+def _check_usage(by_layer: bool, of_outputs: Mapping[str, object], of_layers: Mapping[str, object]) -> None:
+    """See that no option is stated that has nothing to say.
+
+    Raises:
+        UsageError: naming the first that is.
+    """
+    for name, given in (of_outputs if by_layer else of_layers).items():
+        if given is not None and by_layer:
+            shown = "--no-latency" if given is False else name
+            raise UsageError(f"{shown} has nothing to say about inner values; leave it out, or --by-layer")
+        if given is not None:
+            raise UsageError(f"{name} is about inner values; add --by-layer")
 
 
 def _latencies(one: RunnableFile, two: RunnableFile, feeds: Feeds, threads: int, seconds: float) -> list[LatencyRow]:

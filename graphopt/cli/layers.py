@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graphopt.backends.onnx.atomic import check_output, new_files
@@ -28,12 +28,14 @@ class LayerOutput:
         force: whether it may replace a file.
         as_json: JSON instead of tables.
         quiet: neither.
+        inputs: what the inputs are, where it is known better than by who compares.
     """
 
     page: Path | None
     force: bool
     as_json: bool
     quiet: bool
+    inputs: str = ""
 
 
 def compare_by_layer(
@@ -62,6 +64,8 @@ def compare_by_layer(
         RunnableFile(two, DEFAULT_BACKEND, environment) as second,
     ):
         found = compare_layers(first.path, second.path, inputs=inputs, options=options, progress=tell)
+    if output.inputs:
+        found = replace(found, inputs=output.inputs)
     if place is not None:
         text = layers_page(found, before=one.name, after=two.name)
         with new_files([place]) as [file]:

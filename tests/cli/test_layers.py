@@ -53,6 +53,26 @@ def test_json_has_inputs_of_one_and_the_budget(tmp_path: Path, other: str) -> No
     assert [8, 16, 8, 8] == next(layer["shape"] for layer in found["layers"] if layer["name"] == "conv1")
     sized = json.loads(runner.invoke(app, [*arguments, "--dim", "batch=3"]).stdout)
     assert 3 == sized["layers"][0]["shape"][0]
+    assert "generated inputs with batch=3, seed 0" == sized["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--by-layer", "--samples", "4"], "--samples has nothing to say about inner values"),
+        (["--by-layer", "--seconds", "1"], "--seconds has nothing to say about inner values"),
+        (["--by-layer", "--threads", "2"], "--threads has nothing to say about inner values"),
+        (["--by-layer", "--latency"], "--latency has nothing to say about inner values"),
+        (["--by-layer", "--no-latency"], "--no-latency has nothing to say about inner values"),
+        (["--memory", "64"], "--memory is about inner values; add --by-layer"),
+        (["--html", "page.html"], "--html is about inner values; add --by-layer"),
+    ],
+)
+def test_options_that_have_nothing_to_say_are_refused(words: list[str], said: str) -> None:
+    """In one line, with exit code 2."""
+    shown = runner.invoke(app, ["compare", MODEL, MODEL, *words])
+    assert (2, "", 1) == (shown.exit_code, shown.stdout, shown.stderr.count("\n"))
+    assert said in shown.stderr
 
 
 def test_tolerance_decides(other: str) -> None:
