@@ -127,7 +127,13 @@ def _replay(
         raise ModelError(
             f"reproducer {os.fspath(folder)!r}: the model stayed at {record.original_path!r}; give its path with --model"
         )
-    outcome_kind, reason = _run(record, source, place, found, progress or (lambda text: None))
+    try:
+        outcome_kind, reason = _run(record, source, place, found, progress or (lambda text: None))
+    except PipelineError as err:
+        missing = _missing(record, found)
+        if not missing:
+            raise
+        raise PipelineError(f"{err}; {'; '.join(missing)}") from err
     return Replayed(
         outcome_kind is not None, record.kind, outcome_kind, reason, record.pipeline, tuple(_changes(record, found))
     )
@@ -153,6 +159,17 @@ def _run(
     if outcome.kind is None and not outcome.seen:
         raise ExecutionError(f"nothing can be told: {outcome.reason}")
     return outcome.kind, outcome.reason
+
+
+def _missing(record: ReproducerRecord, plugins: PluginManager) -> list[str]:
+    """What to do about plugins that were in use when the folder was written, and are not now."""
+    have = {item.name for item in noted_plugins(plugins)}
+    return [
+        f"plugin {noted.name!r} is not in use here, as it was when the folder was written: "
+        + (f"install {noted.package}" if noted.package else "a program brought it, run graphopt.replay there")
+        for noted in record.plugins
+        if noted.name not in have
+    ]
 
 
 def _changes(record: ReproducerRecord, plugins: PluginManager) -> Iterator[str]:

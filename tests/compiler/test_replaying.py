@@ -76,6 +76,21 @@ def test_other_versions_and_plugins_are_told(tmp_path):
     assert any("'builtin' was not there" in text for text in warnings)
 
 
+def test_a_plugin_that_is_not_installed_is_named(tmp_path):
+    """With its version, where a pass of the pipeline is unknown without it."""
+    folder = written(tmp_path, "wrong-rule")
+    with pytest.raises(
+        PipelineError, match=r"unknown pass 'wrong-rule'.*; plugin 'acme' is not in use here.*: install acme 1\.2$"
+    ):
+        replay(folder)
+    path = folder / "reproducer.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["plugins"] = [{"name": "own"}]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(PipelineError, match=r"plugin 'own' .*: a program brought it, run graphopt\.replay there$"):
+        replay(folder)
+
+
 def test_a_failed_pass_of_graphopt_is_replayed_from_the_model_before_it(tmp_path, monkeypatch: pytest.MonkeyPatch):
     """The folder that watching the passes leaves has the same form."""
 
