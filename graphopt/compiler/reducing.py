@@ -17,6 +17,7 @@ from graphopt.errors import ExecutionError, GraphoptError, PipelineError
 from graphopt.ir import Model
 from graphopt.passes import Pipeline
 from graphopt.plugin_manager import PluginManager
+from graphopt.report.units import counted
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.isolation import LONGEST_TIMEOUT, shared_worker
 from graphopt.verify import model_hints
@@ -260,5 +261,6 @@ def _first_kind(check: Check, case: Case) -> str:
         raise ExecutionError(
             f"the original does not fail: {check.last}; a model fails when the command {check.expected}"
         )
-    on = "without inputs, since none were found" if not case.samples else f"on {len(case.samples)} sets of inputs"
+    some = counted(len(case.samples), "set of inputs", "sets of inputs")
+    on = f"on {some}" if case.samples else "without inputs, since none were found"
     raise ExecutionError(f"the original does not fail {on}; give the inputs that show the failure, or try more seeds")

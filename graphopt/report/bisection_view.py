@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphopt.report.layout import facts, printable
+from graphopt.report.units import counted
 
 if TYPE_CHECKING:
     from graphopt.compiler.bisection import Bisection, Blamed
@@ -27,8 +28,9 @@ def bisection_view(found: Bisection) -> RenderableType:
     rows = {
         "pipeline": found.pipeline or "(empty)",
         "target": found.target,
-        "looked at": f"{found.applications:,} rewrites in {found.passes:,} runs of passes, {found.samples} sets of inputs",
-        "took": f"{found.runs} run{'s' if found.runs > 1 else ''} of the pipeline, in part or in whole, {found.seconds:.1f} s",
+        "looked at": f"{counted(found.applications, 'rewrite')} in {counted(found.passes, 'run of a pass', 'runs of passes')}, "
+        f"{counted(found.samples, 'set of inputs', 'sets of inputs')}",
+        "took": f"{counted(found.runs, 'run')} of the pipeline, in part or in whole, {found.seconds:.1f} s",
     }
     if found.reproducer:
         rows["to see it again"] = f"graphopt replay {found.reproducer}"

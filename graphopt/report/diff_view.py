@@ -10,7 +10,7 @@ from rich.text import Text
 
 from graphopt.analysis.model_diff import ModelDiff, NodeChange, NodeGroup, NodeRef
 from graphopt.report.layout import columns, printable
-from graphopt.report.units import bytes_text
+from graphopt.report.units import bytes_text, counted
 
 __all__ = ["diff_document", "diff_view"]
 
@@ -31,7 +31,7 @@ def diff_view(diff: ModelDiff, *, everything: bool = False) -> RenderableType:
         everything: whether to list all nodes instead of the first of each kind.
     """
     if diff.is_empty:
-        return Text(f"no differences in {diff.same:,} nodes", style="green")
+        return Text(f"no differences in {counted(diff.same, 'node')}", style="green")
     parts: list[RenderableType] = [Text(_summary(diff))]
     facts = [
         *diff.interface,
@@ -57,7 +57,7 @@ def _summary(diff: ModelDiff) -> str:
         "the same": diff.same,
         "renamed": len(diff.renamed),
         "changed": len(diff.changed),
-        "groups fused, split or rewritten": len(diff.groups),
+        f"{'group' if len(diff.groups) == 1 else 'groups'} fused, split or rewritten": len(diff.groups),
         "removed": len(diff.removed),
         "added": len(diff.added),
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from graphopt.report.layers_view import HEADS, layer_rows
 from graphopt.report.layout import printable
+from graphopt.report.units import counted
 from graphopt.verify.attribution.result import Layer, LayerComparison
 
 __all__ = ["layers_page"]
@@ -86,7 +87,7 @@ def _escaped(text: str) -> str:
 
 
 def _facts(found: LayerComparison) -> Iterator[str]:
-    lines = [f"not compared: {count:,} {reason}" for reason, count in found.skipped.items()]
+    lines = [f"not compared: {counted(count, 'value')} ({reason})" for reason, count in found.skipped.items()]
     lines += [f"{start.name}: nodes {', '.join(start.nodes)}" for start in found.starts]
     lines += found.notes
     if lines:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphopt.report.layout import columns, printable
-from graphopt.report.units import bytes_text
+from graphopt.report.units import bytes_text, counted
 from graphopt.verify.attribution.result import Layer, LayerComparison, Start
 
 __all__ = ["HEADS", "layer_rows", "layers_document", "layers_view"]
@@ -40,7 +40,7 @@ def layers_view(found: LayerComparison) -> RenderableType:
     parts: list[RenderableType] = [Text(printable(found.summary), style="green" if found.ok else "red")]
     parts += [Text(printable(_start(start))) for start in found.starts[:_SHOWN]]
     parts.append(Text(printable(_how(found))))
-    parts += [Text(f"not compared: {count:,} {reason}") for reason, count in found.skipped.items()]
+    parts += [Text(f"not compared: {counted(count, 'value')} ({reason})") for reason, count in found.skipped.items()]
     parts += [Text(printable(note)) for note in found.notes]
     if any(layer.error.status != "same" for layer in found.layers):
         parts += ["", _table(found)]
@@ -75,7 +75,12 @@ def _table(found: LayerComparison) -> RenderableType:
             row.style = "bold red" if layer.name in starts else "red"
     left = len(ranked) - len(shown)
     return (
-        Group(table, Text(f"and {left:,} more values, at which it grows less; --html and --json show them"))
+        Group(
+            table,
+            Text(
+                f"and {left:,} more {'value' if left == 1 else 'values'}, at which it grows less; --html and --json show them"
+            ),
+        )
         if left
         else table
     )
@@ -95,13 +100,7 @@ def layer_rows(layer: Layer, *, start: bool) -> list[str]:
     """
     error = layer.error
     said = (
-        "starts here"
-        if start
-        else "wrong"
-        if error.status == "wrong"
-        else "the same"
-        if error.status == "same"
-        else ""
+        "starts here" if start else "wrong" if error.status == "wrong" else "the same" if error.status == "same" else ""
     )
     counterpart = "" if layer.counterpart == layer.name else f"{layer.counterpart} in the other model"
     return [

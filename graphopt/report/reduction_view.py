@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphopt.report.layout import columns, printable
+from graphopt.report.units import counted
 from graphopt.verify.reduction.result import Reduction
 from graphopt.verify.reduction.search import Step
 
@@ -26,8 +27,8 @@ def reduction_view(
         command: shows the failure again.
         notes: what else there is to know.
     """
-    many = f"{found.nodes_before:,} nodes to {found.nodes_after:,}"
-    head = f"{found.kind}: {many}, {found.checks:,} checks, {found.seconds:.1f} s"
+    many = f"{counted(found.nodes_before, 'node')} to {found.nodes_after:,}"
+    head = f"{found.kind}: {many}, {counted(found.checks, 'check')}, {found.seconds:.1f} s"
     parts: list[RenderableType] = [Text(printable(head), style="bold")]
     if found.interrupted:
         parts.append(Text("interrupted: it fails all the same, but could be smaller", style="yellow"))

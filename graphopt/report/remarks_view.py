@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphopt.report.layout import columns, printable
+from graphopt.report.units import counted
 
 if TYPE_CHECKING:
     from graphopt.cli.explaining import Refusal
@@ -34,7 +35,7 @@ def made_table(edits: Sequence[Edit]) -> RenderableType:
         )
         for edit in edits
     ]
-    title = Text(f"{len(edits):,} rewrites made", style="bold")
+    title = Text(f"{counted(len(edits), 'rewrite')} made", style="bold")
     heads = ("number>", "pass", "rule", "at", "nodes>", "original nodes")
     return Group("", title, columns(heads, rows)) if rows else Group("", title)
 
@@ -45,11 +46,14 @@ def missed_table(missed: Sequence[MissedRewrite]) -> RenderableType:
         (item.rule, f"{item.count:,}", item.reason, f"{item.examples[0][0]}: {item.examples[0][1]}")
         for item in missed[:_SHOWN]
     ]
-    parts: list[RenderableType] = ["", Text(f"{len(missed):,} kinds of rewrites missed", style="bold")]
+    parts: list[RenderableType] = [
+        "",
+        Text(f"{counted(len(missed), 'kind of rewrite', 'kinds of rewrites')} missed", style="bold"),
+    ]
     if rows:
         parts.append(columns(("rule", "nodes>", "why not", "such as"), rows))
     if len(missed) > _SHOWN:
-        parts.append(Text(f"and {len(missed) - _SHOWN:,} kinds more; all of them with --json"))
+        parts.append(Text(f"and {counted(len(missed) - _SHOWN, 'kind')} more; all of them with --json"))
     return Group(*parts)
 
 
@@ -68,7 +72,7 @@ def refusal_table(
     """
     parts: list[RenderableType] = [
         "",
-        Text(f"{rule} applied {applied:,} times"),
+        Text(f"{rule} applied {counted(applied, 'time')}"),
         Text(printable(f"looks for {pattern}")),
     ]
     if refusals:

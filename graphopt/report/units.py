@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["bytes_text", "count_text", "seconds_text"]
+__all__ = ["bytes_text", "count_text", "counted", "seconds_text"]
 
 
 def bytes_text(count: int) -> str:
@@ -27,6 +27,21 @@ def count_text(count: float) -> str:
     if abs(count) < 1000:
         return f"{count:g}"
     return _scaled(count, 1000, ("k", "M", "G", "T"))
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """How many there are of a thing, in the singular or the plural.
+
+    Args:
+        count: how many.
+        one: what one is called.
+        many: what several are called, ``one`` with an ``s`` by default.
+
+    Example:
+        >>> counted(1, "node"), counted(0, "node"), counted(1234, "set of inputs", "sets of inputs")
+        ('1 node', '0 nodes', '1,234 sets of inputs')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _scaled(count: float, base: int, units: tuple[str, ...]) -> str:

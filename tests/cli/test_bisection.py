@@ -85,6 +85,7 @@ def test_a_right_result_is_exit_code_0() -> None:
     shown = runner.invoke(app, ["bisect", str(digits_model()), "--level", "O1", "--seeds", "1"])
     assert 0 == shown.exit_code
     assert "nothing is wrong" in shown.stdout
+    assert ", 1 set of inputs\n" in shown.stdout
     quiet = runner.invoke(app, ["bisect", str(digits_model()), "--level", "O0", "--seeds", "1", "--quiet"])
     assert (0, "") == (quiet.exit_code, quiet.stdout)
 

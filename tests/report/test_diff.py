@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 import graphopt
-from graphopt.analysis.model_diff import ModelDiff, NodeChange, NodeRef
+from graphopt.analysis.model_diff import ModelDiff, NodeChange, NodeGroup, NodeRef
 from graphopt.data import digits_model
 from graphopt.report.diff_view import diff_document, diff_view
 from graphopt.report.machine import builtin_of
@@ -42,6 +42,13 @@ def test_long_lists_are_cut_unless_all_is_wanted() -> None:
     assert "  n19 (Relu)\n  and 5 more; --all shows them\n" in text_of(found)
     assert "  n24 (Relu)\n" in text_of(found, everything=True)
     assert "--all" not in text_of(found, everything=True)
+
+
+def test_one_group_is_no_groups() -> None:
+    """Nor are two one group."""
+    group = NodeGroup("fused", (NodeRef("a", "Abs"), NodeRef("b", "Neg")), (NodeRef("c", "Abs"),))
+    assert "nodes: 1 group fused, split or rewritten;" in text_of(ModelDiff(0, groups=(group,)))
+    assert "nodes: 2 groups fused, split or rewritten;" in text_of(ModelDiff(0, groups=(group, group)))
 
 
 def test_names_that_steer_a_terminal_are_escaped() -> None:

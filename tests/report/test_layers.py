@@ -152,7 +152,7 @@ def test_table_shows_where_it_starts_first_and_then_where_it_grows_most() -> Non
     assert "and 15 more values, at which it grows less; --html and --json show them" in lines
     assert not any(line.startswith("v4 ") for line in lines)
     assert any(line.startswith("to the worst output: ") for line in lines)
-    assert "not compared: 3 inside a subgraph" in lines
+    assert "not compared: 3 values (inside a subgraph)" in lines
     assert "\x1b[31m&" not in text_of(comparison())
 
 

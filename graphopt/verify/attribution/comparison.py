@@ -153,7 +153,8 @@ class _Comparison:
         notes = []
         large = [size for size in sizes if size is not None and size > self.options.memory]
         if large:
-            notes.append(f"{len(large)} values are larger than the memory allowed, and were taken one at a time")
+            many = "1 value is" if len(large) == 1 else f"{len(large)} values are"
+            notes.append(f"{many} larger than the memory allowed, and taken alone")
         if model_hints(self.models[0]).random:
             notes.append("the model draws random numbers: what depends on them differs from run to run")
         return notes
