@@ -15,6 +15,8 @@ __all__ = ["Condition", "conditions_in"]
 
 #: What a piece of code does to a rule: lets it give up, lets it go ahead, hands on what somebody else said, or none of that.
 _Effect = Literal["rejects", "accepts", "hands on", ""]
+#: Where statements stand.
+_Place = Literal["", "loop", "loop with else"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def conditions_in(function: Function, *, wanted: bool = True, deeds: bool = Fals
         return
     reader = _Reader(function.answer, wanted)
     seen: set[tuple[tuple[int, int, int, int], str]] = set()
-    for part in reader.statements(function.node.body, in_loop=False):
+    for part in reader.statements(function.node.body):
         key = span_of(part.node), part.without
         if key not in seen:
             seen.add(key)
@@ -61,39 +63,43 @@ class _Reader:
         self._answer = answer
         self._wanted = wanted
 
-    def statements(self, body: Iterable[ast.stmt], *, in_loop: bool) -> Iterator[Part]:
+    def statements(self, body: Iterable[ast.stmt], place: _Place = "") -> Iterator[Part]:
         """Yield the guards of a block."""
         for statement in body:
             match statement:
                 case ast.If():
-                    yield from self._branch(statement, in_loop=in_loop)
+                    yield from self._branch(statement, place)
                 case ast.For() | ast.While():
-                    yield from self.statements([*statement.body, *statement.orelse], in_loop=True)
+                    inside: _Place = "loop with else" if statement.orelse else "loop"
+                    yield from self.statements(statement.body, inside)
+                    yield from self.statements(statement.orelse, "loop")
                 case ast.With():
-                    yield from self.statements(statement.body, in_loop=in_loop)
+                    yield from self.statements(statement.body, place)
                 case ast.Match():
                     for case in statement.cases:
-                        yield from self.statements(case.body, in_loop=in_loop)
+                        yield from self.statements(case.body, place)
                 case ast.Return(value=ast.expr() as value):
                     yield from self._answered(value)
                 case _:
                     yield from self._reasons_in(statement)
 
-    def _branch(self, branch: ast.If, *, in_loop: bool) -> Iterator[Part]:
-        effect = self._effect_of(branch, in_loop=in_loop)
+    def _branch(self, branch: ast.If, place: _Place) -> Iterator[Part]:
+        effect = self._effect_of(branch, place)
         if effect in ("rejects", "accepts"):
             yield from parts_of(branch.test, accepts=effect == "accepts")
-        yield from self.statements([*branch.body, *branch.orelse], in_loop=in_loop)
+        yield from self.statements([*branch.body, *branch.orelse], place)
 
-    def _effect_of(self, branch: ast.If, *, in_loop: bool) -> _Effect:
+    def _effect_of(self, branch: ast.If, place: _Place) -> _Effect:
         last = branch.body[-1]
         if isinstance(last, ast.Continue) or (isinstance(last, ast.Return) and last.value is None):
             return "rejects"
+        if isinstance(last, ast.Break):  # what stands in the `else` of the loop is not done
+            return "rejects" if place == "loop with else" else ""
         if isinstance(last, ast.Return) and last.value is not None:
             effect = self._effect(last.value, branch.test)
             others = {self._effect(value) for value in _returned(branch.body[:-1])}
             return effect if others <= {effect} else ""
-        acts = in_loop or self._answer == "deed"
+        acts = bool(place) or self._answer == "deed"
         return "accepts" if acts and not branch.orelse and not isinstance(last, ast.If | ast.Raise) else ""
 
     def _effect(self, value: ast.expr, test: ast.expr | None = None) -> _Effect:

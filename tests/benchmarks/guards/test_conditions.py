@@ -129,6 +129,21 @@ def test_deeds_are_looked_at_on_demand():
     assert [("a", "False"), ("not b", "True")] == found_in(source, deeds=True)
 
 
+def test_a_break_rejects_what_stands_in_the_else_of_the_loop():
+    source = """
+    def f(graph) -> None:
+        for value in node.outputs:
+            if a:
+                break
+        else:
+            graph.erase(node)
+        for value in node.outputs:
+            if b:
+                break
+    """
+    assert [("a", "False")] == found_in(source, deeds=True)
+
+
 def test_a_pass_that_says_that_nothing_changed_gives_up():
     source = """
     def f(graph, ctx) -> PassResult:
