@@ -56,7 +56,11 @@ def bisect(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Write a folder that shows the failure again.", show_default=False
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write a folder that shows the failure again; DIR-2 if there is a DIR.",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

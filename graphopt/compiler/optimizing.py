@@ -80,6 +80,7 @@ def optimize(
         PassError: if a pass fails. One of a plugin, or the rule in it that fails, is left out instead, with a note in the report, unless
             there is no check or ``verify_each`` is asked for.
         VerificationError: if the result differs from the original even after rewrites at fault were left out.
+        OutputError: if the folder for a reproducer is a file, or can't be made.
         TypeError: if an argument has a type that it can't have.
 
     Example:
@@ -117,7 +118,12 @@ def optimize(
     )
     if remarks is not None:
         work.trace, work.explain = remarks.trace, _both(explain, remarks)
-    again = None if reproducer is None else Path(reproducer)
+    again = None
+    if reproducer is not None:
+        from graphopt.verify.reproducer import check_folder  # lazily: imports ONNX Runtime
+
+        check_folder(reproducer)
+        again = Path(reproducer)
     with ExitStack() as stack:
         work.instrumentations = (
             *instrumentations,

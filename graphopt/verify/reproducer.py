@@ -48,9 +48,11 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     """See that a reproducer can be written, before the work that it is about.
 
     Raises:
-        OutputError: if its folder, or the nearest one above it that is there, is no folder or can't be written.
+        OutputError: if it is a file, or the nearest folder above it that is there is no folder or can't be written.
     """
     wanted = Path(folder)
+    if wanted.exists() and not wanted.is_dir():
+        raise OutputError(f"reproducer {str(wanted)!r} is a file, expected a folder; choose another path")
     above = next((place for place in wanted.absolute().parents if place.exists()), None)
     reason = "Not a directory" if above is not None and not above.is_dir() else "Permission denied"
     if above is None or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):

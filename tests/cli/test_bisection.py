@@ -55,6 +55,8 @@ def test_the_table_names_pass_rewrite_nodes_and_numbers(model: str, tmp_path: Pa
         f"graphopt replay {folder}",
     ):
         assert text in shown.stdout
+    twice = runner.invoke(app, ["bisect", model, "--passes", "O1,wrong-pattern", "-o", str(folder), "--seeds", "2"])
+    assert f"graphopt replay {folder}-2\n" in twice.stdout
     again = runner.invoke(app, ["replay", str(folder)])
     assert (1, "") == (again.exit_code, again.stderr)
     assert "fails again: wrong-numbers: output 'y'" in again.stdout
@@ -123,6 +125,8 @@ def test_pipeline_files_inputs_and_disabled_rules_are_followed(model: str, tmp_p
         (["bisect", str(digits_model()), "--inputs", "none.npz"], "none.npz"),
         (["bisect", str(digits_model()), "--seeds", "100000000"], "less than or equal to 1000"),
         (["replay", "none"], "can't be read"),
+        (["bisect", str(digits_model()), "-o", str(digits_model())], "is a file, expected a folder"),
+        (["optimize", str(digits_model()), "--reproducer", str(digits_model())], "is a file, expected a folder"),
         (["bisect", str(digits_model()), "-o", str(digits_model() / "x")], "cannot be written: Not a directory"),
     ],
 )

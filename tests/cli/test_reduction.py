@@ -148,6 +148,7 @@ def test_command_to_see_it_again_is_as_it_was_asked_for(monkeypatch: pytest.Monk
         (["--seeds", "0"], "--seeds"),
         (["--seeds", "100000000"], "less than or equal to 1000"),
         (["-o", "nowhere/small.onnx"], "does not exist"),
+        (["--reproducer", MODEL], "is a file, expected a folder"),
         (["--reproducer", f"{MODEL}/x"], "cannot be written: Not a directory"),
     ],
 )
