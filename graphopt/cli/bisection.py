@@ -10,7 +10,7 @@ import typer
 from graphopt import compiler
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
-from graphopt.cli.options import AsJson, InputFiles, ModelPath, NoPlugin, OptionalSeed, Quiet, SeedCount
+from graphopt.cli.options import AsJson, InputFiles, ModelPath, NoPlugin, OptionalSeed, Quiet, SeedCount, check_rtol
 from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.passes import parse_overrides
@@ -39,6 +39,7 @@ def bisect(
         typer.Option(
             "--rtol",
             min=0.0,
+            callback=check_rtol,
             help="Difference allowed in float32, relative to an output's largest number; 0 allows none. Default: what passes declare.",
             show_default=False,
         ),

@@ -12,7 +12,7 @@ import typer
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.feeding import feeds_of_model
 from graphopt.cli.layers import LayerOutput, compare_by_layer
-from graphopt.cli.options import AsJson, InputFile, NoPlugin, Quiet, Seed, Sizes, UsageError, parse_sizes
+from graphopt.cli.options import AsJson, InputFile, NoPlugin, Quiet, Seed, Sizes, UsageError, check_rtol, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, opener_for
 from graphopt.compiler.environment import Environment
@@ -62,6 +62,7 @@ def compare(
         typer.Option(
             "--rtol",
             min=0.0,
+            callback=check_rtol,
             help="Difference allowed in float32, relative to an output's largest number; 0 allows none.",
         ),
     ] = 1e-4,

@@ -63,6 +63,9 @@ def optimize(
     reproducer: asked.Reproducer = None,
 ) -> None:
     """Optimize a model, check the result against the original, and save it."""
+    for name, wanted in {"--explain": explain, "--remarks": remarks}.items():
+        if wanted is not None and quiet and not as_json:
+            raise UsageError(f"{name} shows a table, and --quiet shows nothing; leave one of them out, or add --json")
     if output is not None:
         check_output(output, force=force)  # before the work, not after it
     plugins = builtin_plugins(no_plugin or ())

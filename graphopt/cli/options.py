@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -24,6 +25,7 @@ __all__ = [
     "SeedCount",
     "Sizes",
     "UsageError",
+    "check_rtol",
     "parse_sizes",
 ]
 
@@ -88,6 +90,17 @@ Sizes: TypeAlias = Annotated[
         "--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension; may be repeated.", show_default=False
     ),
 ]
+
+
+def check_rtol(rtol: float | None) -> float | None:
+    """The tolerance as it was stated, ``None`` if it was not; a callback of its option.
+
+    Raises:
+        UsageError: if everything would be within it, or nothing.
+    """
+    if rtol is not None and not math.isfinite(rtol):
+        raise UsageError(f"--rtol is {rtol}, expected a finite number, 0 or more")
+    return rtol
 
 
 def parse_sizes(texts: Sequence[str] | None) -> dict[str, int]:

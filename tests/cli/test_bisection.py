@@ -123,6 +123,7 @@ def test_pipeline_files_inputs_and_disabled_rules_are_followed(model: str, tmp_p
         (["bisect", str(digits_model()), "--kind", "slow"], "there is no kind of failure 'slow'"),
         (["bisect", str(digits_model()), "--level", "O1", "--passes", "O2"], "each say what to run"),
         (["bisect", str(digits_model()), "--inputs", "none.npz"], "none.npz"),
+        (["bisect", str(digits_model()), "--rtol", "inf"], "--rtol is inf, expected a finite number"),
         (["bisect", str(digits_model()), "--seeds", "100000000"], "less than or equal to 1000"),
         (["replay", "none"], "can't be read"),
         (["bisect", str(digits_model()), "-o", str(digits_model())], "is a file, expected a folder"),

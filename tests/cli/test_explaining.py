@@ -98,6 +98,16 @@ def test_remarks_alone_mean_all() -> None:
     assert "expected one of: made, missed, all" in shown.stderr
 
 
+@pytest.mark.parametrize(("option", "value"), [("--explain", "fold-batch-norm"), ("--remarks", "")])
+def test_nothing_is_explained_in_silence(option: str, value: str) -> None:
+    """A table that --quiet leaves out is refused; JSON is written all the same."""
+    words = ["optimize", MODEL, "--quiet", f"{option}={value}" if value else option]
+    shown = runner.invoke(app, words)
+    assert (2, "", 1) == (shown.exit_code, shown.stdout, shown.stderr.count("\n"))
+    assert f"{option} shows a table, and --quiet shows nothing" in shown.stderr
+    assert 0 == runner.invoke(app, [*words, "--json"]).exit_code
+
+
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     """The file is the same, byte by byte."""
     plain, looked = tmp_path / "plain.onnx", tmp_path / "looked.onnx"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections import Counter
@@ -67,9 +68,12 @@ def compare_layers(
 
     Raises:
         ModelError: if a model is broken.
-        ExecutionError: if a model does not run, or the inputs do not fit both.
+        ExecutionError: if a model does not run, the inputs do not fit both, or the tolerance is no finite number.
     """
-    return _Comparison(os.path.abspath(before), os.path.abspath(after), options or LayerOptions(), progress).run(inputs)
+    chosen = options or LayerOptions()
+    if not 0 <= chosen.rtol < math.inf:
+        raise ExecutionError(f"rtol is {chosen.rtol:g}, expected a finite number, 0 or more")
+    return _Comparison(os.path.abspath(before), os.path.abspath(after), chosen, progress).run(inputs)
 
 
 class _Comparison:

@@ -243,6 +243,9 @@ def test_models_with_other_inputs_or_nothing_in_common_are_refused(tmp_path: Pat
         compare_layers(one, alien)
     with pytest.raises(ExecutionError, match="input 'x' is missing"):
         compare_layers(one, one, inputs={})
+    for rtol, shown in ((math.inf, "inf"), (math.nan, "nan"), (-1.0, "-1")):
+        with pytest.raises(ExecutionError, match=f"rtol is {shown}, expected a finite number"):
+            compare_layers(one, one, options=LayerOptions(rtol=rtol))
 
 
 def test_initializers_that_were_computed_are_compared_with_their_values() -> None:
