@@ -18,7 +18,7 @@ from graphopt.runtime.base import Datum, Feeds, Outputs, Runner
 from graphopt.runtime.onnxruntime_runner import OrtRunner
 from graphopt.runtime.reference_runner import Kernels, ReferenceRunner
 from graphopt.verify import CheckOptions, Difference, Sample, compare, expect
-from graphopt.verify.comparator import compare_types
+from graphopt.verify.comparator import ZERO_SIGNS, compare_types
 
 __all__ = ["Fault", "Original"]
 
@@ -177,7 +177,7 @@ class Original:
         otherwise, and what it was rounded to may be no float any more.
         """
         half = _has_half(self.proto) or _has_half(result)
-        zeros = wrong.note == "signs of zeros differ" and b"Where" in self.proto.SerializeToString()
+        zeros = wrong.note == ZERO_SIGNS and b"Where" in self.proto.SerializeToString()
         if not half and not zeros:
             return False
         try:
@@ -240,7 +240,7 @@ def _exactly(wrong: Difference) -> str:
         return f"output {wrong.name!r} ({wrong.dtype}{list(wrong.shape)}): {wrong.note}"
     where = f"at {list(wrong.worst)}: {wrong.actual}, expected {wrong.expected}"
     size = f", {wrong.ulp} numbers apart" if wrong.ulp else ""
-    kind = "; signs of zeros count" if wrong.note == "signs of zeros differ" else ""
+    kind = "; signs of zeros count" if wrong.note == ZERO_SIGNS else ""
     return f"output {wrong.name!r} ({wrong.dtype}{list(wrong.shape)}) {where}{size}; declared exact: every bit counts{kind}"
 
 
