@@ -167,11 +167,11 @@ def _missing(draw: DrawFn, rule: Rule, opset: SearchStrategy[int] | None) -> Gen
 def near_misses(rule: Rule, *, opsets: SearchStrategy[int] | None = None) -> SearchStrategy[GeneratedModel]:
     """Models to which a rule nearly applies: one to which it does, with one thing changed.
 
-    An attribute is another one of those that the schema allows, a value has a second user or is given out, a constant is an input, may
-    be overridden by a caller or has other numbers or another shape, sizes are not stated, inputs are swapped, rewired or more, further
-    outputs are used, the root stands in a branch and captures what it reads, an attribute refers to one of a function, the opset,
-    element type or rank is another one, tensors are empty, numbers extreme. None of that is taken from the rule. It may still apply;
-    whatever it does, results must stay.
+    An attribute or an operator is another one, a value has a second user or is given out, a constant is an input, a node or dequantized,
+    may be overridden by a caller, has other numbers or another shape, an input is a constant, sizes or ranks are not stated, inputs are
+    swapped, rewired or more, a node stands before, behind or beside a node, further outputs are used, the root stands in a branch or a
+    loop and captures what it reads, an attribute refers to one of a function, the opset, element type or rank is another one, tensors
+    are empty, numbers extreme. None of that is taken from the rule. It may still apply; whatever it does, results must stay.
 
     Args:
         rule: see :func:`graphs_matching`.
