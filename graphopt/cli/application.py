@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from graphopt.cli.group import CommandGroup
+from graphopt.cli.process import clean_up_on_termination
 
 __all__ = ["app", "main"]
 
@@ -49,4 +50,5 @@ def _options(
 
 def main() -> None:
     """Run the command line and exit; what the script ``graphopt`` calls."""
+    clean_up_on_termination()
     app(prog_name="graphopt")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TextIO
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from graphopt.cli.process import prepare_process
+from graphopt.cli.process import TERMINATED, Terminated, prepare_process
 from graphopt.errors import GraphoptError, VerificationError
 
 __all__ = ["COMMANDS", "CommandGroup"]
@@ -152,6 +152,8 @@ class CommandGroup(TyperGroup):
             return _pipe_closed()
         except (KeyboardInterrupt, typer.Abort):
             return _say("interrupted", _INTERRUPTED)
+        except Terminated:
+            return _say("terminated", TERMINATED)
         except typer.TyperException as err:
             code = getattr(err, "exit_code", _BAD_INPUT)
             return _say(_usage(err), code) if err.format_message() else code  # no command: help was shown

@@ -1,14 +1,40 @@
-"""What the command line needs of its process before a command runs: streams that take any text, one form of warnings, no telemetry."""
+"""What the command line needs of its process: streams that take any text, one form of warnings, no telemetry, an end that cleans up."""
 
 from __future__ import annotations
 
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
+from typing import Final, NoReturn
 
-__all__ = ["prepare_process"]
+__all__ = ["TERMINATED", "Terminated", "clean_up_on_termination", "prepare_process"]
+
+#: Exit code of a process that SIGTERM ended, as shells count.
+TERMINATED: Final = 128 + signal.SIGTERM
+
+
+class Terminated(SystemExit):
+    """Somebody sent SIGTERM."""
+
+
+def clean_up_on_termination() -> None:
+    """Let SIGTERM end this process as Ctrl-C does: temporary folders and child processes go first. A second one ends it at once.
+
+    For a process that is graphopt's own; what was asked for otherwise (to ignore the signal) stays, and only a main thread may ask.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated(TERMINATED)
 
 
 def prepare_process(args: Sequence[str]) -> None:
