@@ -15,7 +15,7 @@ from benchmarks.guards.subjects import KINDS_OF_MODELS, Portion, draw_here, give
 from benchmarks.guards.watching import Watch
 from graphopt.errors import ExecutionError
 from graphopt.passes import Pass, Pipeline
-from graphopt.runtime.isolation import ChildEnded, Worker
+from graphopt.runtime.isolation import ChildEndedError, Worker
 from graphopt.testing import GeneratedModel, assert_equivalent, assert_frugal, assert_idempotent
 
 __all__ = ["Census", "Court", "all_guards", "census_here", "held_by", "judge_here", "laws_of_the_kit"]
@@ -88,7 +88,7 @@ class Court:
         worker, start = self._child(), time.monotonic()
         try:
             return worker.call(self._work, guard.id, self._examples, self._rules, timeout=self._limit_s)
-        except ChildEnded as err:
+        except ChildEndedError as err:
             return Verdict("caught", f"crash: {err}")
         except ExecutionError as err:
             if time.monotonic() - start < self._limit_s:

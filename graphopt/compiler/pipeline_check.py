@@ -28,7 +28,7 @@ from graphopt.passes import Pipeline, PipelineReport
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting.rule import RewriteRule
 from graphopt.runtime.base import Feeds
-from graphopt.runtime.isolation import ChildEnded, Worker, cause_of
+from graphopt.runtime.isolation import ChildEndedError, Worker, cause_of
 from graphopt.verify.comparator import ZERO_SIGNS
 from graphopt.verify.reduction.validity import file_is_valid
 
@@ -95,7 +95,7 @@ class PipelineCheck:
         start = time.monotonic()
         try:
             found = worker.invoke(handle, "judge", str(self._path), tuple(samples), timeout=self._timeout)
-        except ChildEnded as err:
+        except ChildEndedError as err:
             self._start_another()
             return f"crash: {cause_of(err)}"
         except ExecutionError:

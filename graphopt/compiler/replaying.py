@@ -27,7 +27,7 @@ from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.passes import Pass, RewritePass
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import EVERYWHERE, Applications, Rule
-from graphopt.runtime.isolation import ChildEnded, cause_of, run_isolated
+from graphopt.runtime.isolation import ChildEndedError, cause_of, run_isolated
 from graphopt.verify.reproducer import current_versions
 from graphopt.verify.reproducer_record import ReproducerRecord, read_record
 from graphopt.verify.verdict import FAILURE_KINDS
@@ -97,7 +97,7 @@ def replay(
             trust,
             tuple(no_plugin),
         )
-    except ChildEnded as err:
+    except ChildEndedError as err:
         changes = tuple(_changes(record, builtin_plugins(no_plugin)))
         return Replayed(True, record.kind, "crash", f"it ends the process: {cause_of(err)}", record.pipeline, changes)
 

@@ -28,7 +28,7 @@ from typing import IO, Any, Final, ParamSpec, Self, TypeVar, cast
 
 from graphopt.errors import ExecutionError, GraphoptError
 
-__all__ = ["LONGEST_TIMEOUT", "ChildEnded", "Worker", "cause_of", "run_isolated", "shared_worker"]
+__all__ = ["LONGEST_TIMEOUT", "ChildEndedError", "Worker", "cause_of", "run_isolated", "shared_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ logger = logging.getLogger(__name__)
 LONGEST_TIMEOUT: Final = threading.TIMEOUT_MAX
 
 
-class ChildEnded(ExecutionError):
+class ChildEndedError(ExecutionError):
     """A child process ended, by a crash most likely, before it answered."""
 
 
-def cause_of(ended: ChildEnded) -> str:
+def cause_of(ended: ChildEndedError) -> str:
     """What ended a child, such as ``SIGSEGV``, without what it said."""
     found = re.search(r"SIG[A-Z0-9]+|signal \d+|exit code -?\d+", str(ended))
     return found[0] if found else "no answer"
@@ -181,7 +181,7 @@ class Worker:
                     raise ExecutionError(
                         f"{what} took longer than {timeout:g} s in a child process and was stopped"
                     ) from err
-                raise ChildEnded(f"{what} {self._how_it_ended()}") from err
+                raise ChildEndedError(f"{what} {self._how_it_ended()}") from err
             finally:
                 if timer is not None:
                     timer.cancel()

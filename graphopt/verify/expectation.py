@@ -19,7 +19,7 @@ from graphopt.errors import ExecutionError, GraphoptError
 from graphopt.frontends.onnx import lift
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.runtime.base import Datum, Feeds, Outputs, Runner
-from graphopt.runtime.isolation import ChildEnded
+from graphopt.runtime.isolation import ChildEndedError
 from graphopt.runtime.onnxruntime_runner import ModelSource
 from graphopt.verify.comparator import Difference, compare, compare_types
 from graphopt.verify.feeds import Sample, find_samples, is_informative
@@ -186,7 +186,7 @@ class Expectation:
         except ExecutionError as err:
             reason = f"the optimized model does not load: {err}"
             feeds = self.samples[0].feeds
-            kind: FailureKind = "crash" if isinstance(err, ChildEnded) else "invalid-model"
+            kind: FailureKind = "crash" if isinstance(err, ChildEndedError) else "invalid-model"
             return Verdict("failed", reason, runtime=(opener or self._opener).name, failing_feeds=feeds, failure=kind)
         rounding = isinstance(numerics, Reassociates)
         verdicts = self._compare(results, numerics, [self._repeat] * len(self.samples), beyond_doubt=rounding)
@@ -223,7 +223,7 @@ class Expectation:
         found = []
         for sample, result, moves in zip(self.samples, results, noise, strict=True):
             if isinstance(result, ExecutionError):
-                crashed = isinstance(result, ChildEnded)
+                crashed = isinstance(result, ChildEndedError)
                 found.append(SampleVerdict(sample.kind, sample.sizes, error=str(result), crashed=crashed))
                 continue
             differences: list[Difference] = []
