@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import onnx.printer
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 __all__ = ["GeneratedModel"]
+
+
+class Printer(Protocol):
+    """What prints falsifying examples."""
+
+    def text(self, text: str) -> None:
+        """Print a text."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +58,10 @@ class GeneratedModel:
     def opset(self) -> int:
         """Opset of the default domain."""
         return next((item.version for item in self.proto.opset_import if item.domain in ("", "ai.onnx")), 0)
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        """Falsifying examples are shown as :func:`repr` shows them: ONNX text."""
+        printer.text(repr(self))
 
     def __repr__(self) -> str:
         lines = [onnx.printer.to_text(self.proto)]
