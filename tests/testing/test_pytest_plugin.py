@@ -14,6 +14,8 @@ import onnx
 import pytest
 from hypothesis import settings
 
+import graphopt.testing.failures  # the runs are in this process, and pytester forgets what they import
+import graphopt.testing.oracles  # noqa: F401  # so the classes must be there before, once
 from graphopt import compiler
 
 pytest_plugins = ["pytester"]
