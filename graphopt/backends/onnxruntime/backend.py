@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from graphopt.backends.onnx.backend import OnnxBackend
+from graphopt.backends.onnxruntime.kernels import InstalledKernels
 from graphopt.ir import Model, Node, find_schema
 from graphopt.passes import PassContext
 from graphopt.target import Target
 
 __all__ = ["OnnxRuntimeBackend"]
 
-#: ONNX Runtime 1.31 reads file format versions up to 13 and official operator sets up to 26 (found by loading models of each).
+#: ONNX Runtime 1.31 and later read file format versions up to 13 and official operator sets up to 26 (found by loading models of each).
 _MAX_IR_VERSION = 13
 _MAX_OPSET = 26
 
@@ -24,6 +25,8 @@ class OnnxRuntimeBackend(OnnxBackend):
         max_ir_version=_MAX_IR_VERSION,
         domains=frozenset({"ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"}),
         fused_ops=frozenset({"ConvActivation"}),
+        kernels=InstalledKernels(),
+        doc="ONNX Runtime on CPU: standard operators, and its own of com.microsoft.",
     )
 
     def legalize(self, model: Model, ctx: PassContext) -> str:
