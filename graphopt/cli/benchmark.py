@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.cli.feeding import feeds_for, feeds_of_model
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, Seed, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, backends_for
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.feeding import feeds_for, feeds_of_model
 from graphopt.report.latency_view import latency_rows, latency_table
 from graphopt.runtime import Runner, RunOptions
 from graphopt.runtime.latency import measure_latency

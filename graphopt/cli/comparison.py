@@ -10,12 +10,12 @@ from typing import Annotated, Final
 import typer
 
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.cli.feeding import feeds_of_model
 from graphopt.cli.layers import LayerOutput, compare_by_layer
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, Quiet, Seed, Sizes, UsageError, check_rtol, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, opener_for
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.feeding import feeds_of_model
 from graphopt.compiler.request import MOST_SAMPLES
 from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.report.comparison_view import comparison_view

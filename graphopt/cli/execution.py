@@ -11,7 +11,6 @@ import typer
 
 from graphopt.backends.onnx.atomic import check_output, new_files
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.cli.feeding import feeds_for
 from graphopt.cli.options import (
     AsJson,
     BackendName,
@@ -27,6 +26,7 @@ from graphopt.cli.options import (
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.feeding import feeds_for
 from graphopt.errors import OutputError
 from graphopt.report.value_summary import summarize_outputs, tensor_table
 from graphopt.runtime import Runner, RunOptions

@@ -1,4 +1,4 @@
-"""Inputs for the commands that run models: from a file, or generated to fit the model."""
+"""Inputs for models that are run and measured: from a file, or generated to fit the model."""
 
 from __future__ import annotations
 
