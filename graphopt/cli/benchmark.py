@@ -9,11 +9,22 @@ from typing import Annotated
 import typer
 
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.cli.options import AsJson, InputFile, NoPlugin, Seed, Sizes, UsageError, parse_sizes
+from graphopt.cli.options import (
+    AsJson,
+    InputFile,
+    NoPlugin,
+    Seed,
+    SessionFile,
+    Sizes,
+    UsageError,
+    parse_sizes,
+    read_session,
+)
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, backends_for
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.feeding import feeds_for, feeds_of_model
+from graphopt.passes import SessionSettings
 from graphopt.report.latency_view import latency_rows, latency_table
 from graphopt.runtime import Runner, RunOptions
 from graphopt.runtime.latency import measure_latency
@@ -32,7 +43,16 @@ def bench(
         str,
         typer.Option("--backend", metavar="NAME[,NAME]", help="What runs each of them; several run in turns too."),
     ] = DEFAULT_BACKEND,
-    threads: Annotated[int, typer.Option("--threads", "-t", min=1, help="Threads within an operator.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            "-t",
+            min=1,
+            help="Threads within an operator. Default: 1, or what --options says.",
+            show_default=False,
+        ),
+    ] = None,
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Runs of each model that do not count.")] = 3,
     repeats: Annotated[
         int | None,
@@ -42,6 +62,7 @@ def bench(
         float, typer.Option("--seconds", min=0.0, help="Time for all of them, without --repeats.")
     ] = 5.0,
     raw: Annotated[bool, typer.Option("--no-ort-optimizer", help="Run the models as they are.")] = False,
+    session: SessionFile = None,
     no_plugin: NoPlugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +75,8 @@ def bench(
         raise UsageError(f"--backend {backend!r} names none, or one twice; expected such as onnxruntime,openvino")
     bound = parse_sizes(sizes)
     environment = Environment(builtin_plugins(no_plugin or ()))
-    options = RunOptions(threads, optimize=not raw)
+    settings = read_session(session).merged(SessionSettings(threads=threads))
+    options = RunOptions(settings.threads or 1, optimize=not raw, session=settings)
     with progress(f"measuring {', '.join(names)}", wanted=not as_json) as tell, ExitStack() as stack:
         files = [
             stack.enter_context(RunnableFile(name, runs, environment))
@@ -80,6 +102,7 @@ def bench(
         )
     rows = latency_rows(times, where)
     if as_json:
-        write_json({"threads": threads, "warmup": warmup, "models": rows})
+        found = {"threads": options.threads, "warmup": warmup, "models": rows}
+        write_json(found if session is None else found | {"session": settings.to_dict()})
     else:
         show(latency_table(rows))

@@ -19,9 +19,11 @@ from graphopt.cli.options import (
     NoPlugin,
     Quiet,
     Seed,
+    SessionFile,
     Sizes,
     UsageError,
     parse_sizes,
+    read_session,
 )
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
@@ -57,6 +59,7 @@ def run(
     optimize: Annotated[
         bool, typer.Option("--ort-optimizer", help="Let the runtime optimize the model first.")
     ] = False,
+    session: SessionFile = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="OUT.npz", help="Where to save the outputs.", show_default=False),
@@ -77,11 +80,16 @@ def run(
         raise UsageError(f"unknown runtime {runtime!r}; there are: {', '.join(_RUNTIMES)}")
     if runtime is not None and backend is not None:
         raise UsageError("--runtime and --backend both say what runs the model; state one of them")
+    if session is not None and runtime == _REFERENCE:
+        raise UsageError("--options is for ONNX Runtime, and --runtime reference does without; leave one of them out")
+    options = RunOptions(optimize=optimize, low_memory=True)
+    if session is not None:
+        options = RunOptions(optimize=True, session=read_session(session))
     environment = Environment(builtin_plugins(no_plugin or ()))
     with progress(f"running {model}", wanted=not (quiet or as_json)):
         with (
             RunnableFile(model, backend or DEFAULT_BACKEND, environment) as file,
-            _runner(file, environment, optimized=optimize, reference=runtime == _REFERENCE) as runner,
+            _runner(file, environment, options, reference=runtime == _REFERENCE) as runner,
         ):
             feeds = feeds_for(file, runner, environment=environment, inputs=inputs, seed=seed, sizes=bound)
             outputs = runner.run(feeds)
@@ -95,9 +103,9 @@ def run(
         show(tensor_table(found))
 
 
-def _runner(file: RunnableFile, environment: Environment, *, optimized: bool, reference: bool) -> Runner:
+def _runner(file: RunnableFile, environment: Environment, options: RunOptions, *, reference: bool) -> Runner:
     if not reference:
-        return file.open(RunOptions(optimize=optimized, low_memory=True), isolate=True)
+        return file.open(options, isolate=True)
     from graphopt.runtime import ReferenceRunner  # lazily: imports the reference evaluator
 
     return ReferenceRunner(file.path, kernels=environment.plugins.load().kernels)

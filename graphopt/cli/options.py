@@ -11,6 +11,7 @@ import typer
 
 from graphopt.compiler.request import MOST_SAMPLES
 from graphopt.errors import GraphoptError
+from graphopt.passes import SessionSettings, read_pipeline_file
 
 __all__ = [
     "AsJson",
@@ -23,10 +24,12 @@ __all__ = [
     "Quiet",
     "Seed",
     "SeedCount",
+    "SessionFile",
     "Sizes",
     "UsageError",
     "check_rtol",
     "parse_sizes",
+    "read_session",
 ]
 
 
@@ -84,6 +87,15 @@ NoPlugin: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--no-plugin", metavar="NAME", help="Leave a plugin out; may be repeated.", show_default=False),
 ]
+SessionFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--options",
+        metavar="FILE.toml",
+        help="Run with the settings of ONNX Runtime in [session] of this file, as graphopt tune writes it.",
+        show_default=False,
+    ),
+]
 Sizes: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -122,3 +134,12 @@ def parse_sizes(texts: Sequence[str] | None) -> dict[str, int]:
             )
         found[name] = int(size)
     return found
+
+
+def read_session(path: Path | None) -> SessionSettings:
+    """The settings of ONNX Runtime in a pipeline file; none without a file.
+
+    Raises:
+        PipelineError: if it can't be read.
+    """
+    return SessionSettings() if path is None else read_pipeline_file(path).session

@@ -18,6 +18,7 @@ from graphopt.passes.pipeline import Fixpoint, Item, Pipeline, parse_overrides, 
 from graphopt.passes.record import PassRecord, PipelineReport
 from graphopt.passes.registry import Lazy, PassRegistry, Registry, suggestion
 from graphopt.passes.rewrite_pass import RewritePass
+from graphopt.passes.session_settings import SessionSettings
 from graphopt.passes.toml_config import CheckConfig, InputConfig, PipelineFile, read_pipeline_file
 from graphopt.passes.verify_each import VerifyEach
 
@@ -58,6 +59,7 @@ __all__ = [
     "Registry",
     "Reproducer",
     "RewritePass",
+    "SessionSettings",
     "TimePasses",
     "VerifyEach",
     "build_pass",

@@ -1,6 +1,7 @@
 """Pipelines as TOML files: passes or a level, options, target, check and inputs.
 
 level = "O2"                      # or: passes = ["cse", "prune-magnitude"], or: pipeline = "cse,fixpoint(fuse-conv-bn)"
+disable = ["fuse-pad"]
 target = "onnxruntime"
 
 [options.prune-magnitude]
@@ -11,6 +12,9 @@ rtol = 1e-3
 
 [inputs]
 dims = { batch = 4 }
+
+[session]
+threads = 2
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import msgspec
 from graphopt.errors import PipelineError
 from graphopt.passes.pipeline import Pipeline, parse_pipeline
 from graphopt.passes.registry import PassRegistry, suggestion
+from graphopt.passes.session_settings import SessionSettings
 
 __all__ = ["CheckConfig", "InputConfig", "PipelineFile", "read_pipeline_file"]
 
@@ -76,20 +81,24 @@ class PipelineFile:
         level: name of a pipeline.
         pipeline: pipeline text.
         passes: members of a pipeline, each as text.
+        disable: passes to leave out.
         options: values by pass and option.
         target: name of a backend.
         check: how the result is compared.
         inputs: what with.
+        session: how ONNX Runtime is to run the result.
         path: the file.
     """
 
     level: str | None = None
     pipeline: str | None = None
     passes: list[str] | None = None
+    disable: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     target: str | None = None
     check: CheckConfig = field(default_factory=CheckConfig)
     inputs: InputConfig = field(default_factory=InputConfig)
+    session: SessionSettings = field(default_factory=SessionSettings)
     path: Path = field(default=Path(), repr=False)
 
     @property
@@ -105,7 +114,7 @@ class PipelineFile:
         return None if self.inputs.file is None else self.path.parent / self.inputs.file
 
     def build(self, registry: PassRegistry, default: str = "") -> Pipeline:
-        """The pipeline with its options.
+        """The pipeline with its options, without what it leaves out.
 
         Args:
             registry: the passes that there are.
@@ -117,7 +126,10 @@ class PipelineFile:
         text = default if self.text is None else self.text
         pipeline = parse_pipeline(text, registry, what=f"pipeline file {str(self.path)!r}, pipeline")
         try:
-            return pipeline.with_options(self.options)
+            for name in self.disable:
+                if name not in registry:
+                    raise PipelineError(f"disable: {registry.unknown(name)}")
+            return pipeline.with_options(self.options).without(*self.disable)
         except PipelineError as err:
             raise PipelineError(f"pipeline file {str(self.path)!r}: {err}") from err
 
@@ -154,9 +166,10 @@ def read_pipeline_file(path: Path) -> PipelineFile:
 
 
 _SECTIONS = {
-    "": ("level", "pipeline", "passes", "options", "target", "check", "inputs"),
+    "": ("level", "pipeline", "passes", "disable", "options", "target", "check", "inputs", "session"),
     "check": tuple(CheckConfig.__dataclass_fields__),
     "inputs": tuple(InputConfig.__dataclass_fields__),
+    "session": tuple(SessionSettings.__dataclass_fields__),
 }
 
 

@@ -20,6 +20,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from graphopt.errors import ExecutionError
 from graphopt.ir import TensorType
+from graphopt.passes import SessionSettings
 from graphopt.runtime.base import Datum, Feeds, LoadedModel, Outputs, ValueSpec, check_feeds
 from graphopt.runtime.ort_values import NARROW, from_ort_value, parse_type, to_ort
 
@@ -74,6 +75,7 @@ class OrtRunner(LoadedModel):
         folder: where external data is, for a model that is no path.
         low_memory: no arena, no memory pattern, no packed copies of weights.
         providers: execution providers in order of preference.
+        settings: what these state holds instead.
 
     Raises:
         ExecutionError: if ONNX Runtime does not load the model.
@@ -95,10 +97,11 @@ class OrtRunner(LoadedModel):
         folder: str | os.PathLike[str] | None = None,
         low_memory: bool = True,
         providers: Sequence[str] = ("CPUExecutionProvider",),
+        settings: SessionSettings | None = None,
     ) -> None:
         self.name = os.fspath(model) if isinstance(model, str | os.PathLike) else "the model"
         level = ("all" if optimize else "none") if isinstance(optimize, bool) else optimize
-        options = _options(level, threads, low_memory=low_memory)
+        options = _options(level, threads, settings or SessionSettings(), low_memory=low_memory)
         if folder is not None:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", os.fspath(Path(folder).resolve())
@@ -178,21 +181,29 @@ class OrtRunner(LoadedModel):
         self._session = None
 
 
-def _options(level: str, threads: int | None, *, low_memory: bool) -> ort.SessionOptions:
+def _options(level: str, threads: int | None, settings: SessionSettings, *, low_memory: bool) -> ort.SessionOptions:
     if level not in _LEVELS:
         raise ValueError(f"unknown optimization level {level!r}, expected one of {', '.join(_LEVELS)}")
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.graph_optimization_level = _LEVELS[level]
-    options.intra_op_num_threads = usable_cores() if threads is None else threads
-    options.inter_op_num_threads = 1
+    options.graph_optimization_level = _LEVELS[settings.optimization or level]
+    options.intra_op_num_threads = settings.threads or (usable_cores() if threads is None else threads)
+    options.inter_op_num_threads = settings.inter_threads or 1
+    if settings.execution == "parallel":
+        options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
     # Idle threads that spin take time from the next model in a side-by-side check.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if low_memory else "1")
-    if low_memory:
-        options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
+    spinning = "1" if _stated(settings.spinning, not low_memory) else "0"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+    options.add_session_config_entry("session.inter_op.allow_spinning", spinning)
+    options.enable_cpu_mem_arena = _stated(settings.arena, not low_memory)
+    options.enable_mem_pattern = _stated(settings.memory_pattern, not low_memory)
+    if not _stated(settings.prepacking, not low_memory):
         options.add_session_config_entry("session.disable_prepacking", "1")
     return options
+
+
+def _stated(value: bool | None, default: bool) -> bool:
+    return default if value is None else value
 
 
 def usable_cores() -> int:

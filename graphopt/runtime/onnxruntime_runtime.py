@@ -22,4 +22,10 @@ class OrtRuntime:
         """A session for a model file."""
         from graphopt.runtime.onnxruntime_runner import OrtRunner  # lazily: takes longer to import than all else
 
-        return OrtRunner(path, optimize=options.optimize, threads=options.threads, low_memory=options.low_memory)
+        return OrtRunner(
+            path,
+            optimize=options.optimize,
+            threads=options.threads,
+            low_memory=options.low_memory,
+            settings=options.session,
+        )

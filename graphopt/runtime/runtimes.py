@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from graphopt.errors import ExecutionError, GraphoptError, PluginError
 from graphopt.numerics import Numerics
-from graphopt.passes import Lazy
+from graphopt.passes import Lazy, SessionSettings
 from graphopt.runtime.base import Feeds, LoadedModel, Outputs, Runner, ValueSpec, check_feeds
 from graphopt.runtime.isolated_runner import IsolatedRunner
 
@@ -31,11 +31,13 @@ class RunOptions:
         threads: within an operator, ``None`` for all cores.
         optimize: whether the runtime may change the model for speed; off gives the numbers that checks compare.
         low_memory: whether memory goes back as soon as it can, at the price of later runs.
+        session: settings of ONNX Runtime on top of these.
     """
 
     threads: int | None = None
     optimize: bool = False
     low_memory: bool = False
+    session: SessionSettings = field(default_factory=SessionSettings)
 
 
 @runtime_checkable
