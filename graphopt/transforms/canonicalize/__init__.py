@@ -27,6 +27,7 @@ from graphopt.transforms.canonicalize import (
     transposes,
     unary,
 )
+from graphopt.transforms.movement import RULES as MOVEMENT_RULES
 
 __all__ = ["Canonicalize", "CanonicalizeAlgebra"]
 
@@ -50,6 +51,7 @@ class Canonicalize(RewritePass):
         *clips.RULES,
         *neutral.RULES,
         *constant_chains.RULES,
+        *MOVEMENT_RULES,
     )
 
 

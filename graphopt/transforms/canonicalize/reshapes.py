@@ -14,35 +14,13 @@ import numpy as np
 
 from graphopt.ir import Node, Shape, Value
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op, rest
-from graphopt.transforms.broadcasting import same_dim, same_shape
+from graphopt.transforms.broadcasting import same_shape
 from graphopt.transforms.operands import ints_operand, normalize_axes
+from graphopt.transforms.reshape_targets import target_entries
 
-__all__ = ["RULES", "target_entries"]
+__all__ = ["RULES"]
 
 _OPS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-
-
-def target_entries(wanted: Shape, have: Shape | None) -> tuple[int, ...] | None:
-    """Entries of a Reshape target that always mean ``wanted``, ``None`` if there are none.
-
-    Args:
-        wanted: the shape to get, certainly of as many elements as the input.
-        have: the shape of the input.
-    """
-    entries: list[int] = []
-    copied = False
-    for axis, size in enumerate(wanted):
-        if isinstance(size, int) and size > 0:
-            entries.append(size)
-        elif have is not None and axis < len(have) and same_dim(size, have[axis]):
-            entries.append(0)
-            copied = True
-        else:
-            entries.append(-1)
-    rest = entries.count(-1)
-    if rest > 1 or (rest and (copied or 0 in wanted)):
-        return None
-    return tuple(entries)
 
 
 class EliminateReshape(RewritePattern):

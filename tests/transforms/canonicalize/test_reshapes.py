@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graphopt.ir import SymbolicDim
 from graphopt.transforms.canonicalize import Canonicalize
-from graphopt.transforms.canonicalize.reshapes import target_entries
+from graphopt.transforms.reshape_targets import target_entries
 from tests.transforms.harness import (
     PROPERTY,
     assert_exact,

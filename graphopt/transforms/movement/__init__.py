@@ -1,0 +1,13 @@
+"""Rules that move data movement: transpositions, slices, splits and reshapes past each other, where that leaves fewer nodes. Exact.
+
+The pass ``canonicalize`` applies them together with its own, in one worklist. Need types; rules about shapes do not apply without.
+"""
+
+from __future__ import annotations
+
+from graphopt.rewriting import Rule
+from graphopt.transforms.movement import reshaped_transposes
+
+__all__ = ["RULES"]
+
+RULES: tuple[Rule, ...] = (*reshaped_transposes.RULES,)
