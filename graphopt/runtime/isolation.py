@@ -208,6 +208,10 @@ class Worker:
             return f"crashed in native code with {_signal_name(-code)}{said}; the model is broken, or hits a bug of the runtime"
         return f"ended its child process with exit code {code}{said}"
 
+    def kill(self) -> None:
+        """End the child whatever it is at; a call that waits for it raises :class:`ChildEndedError`."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the child."""
         process = self._process
