@@ -189,6 +189,18 @@ class Rewriter:
 
     # -- edits ----------------------------------------------------------------------------------------------------------------
 
+    def put_behind(self, value: Value, node: Node) -> None:
+        """Move a new node from before the root to right behind what gives ``value``, so that all who read that may read the node.
+
+        What else it reads must be constant, or stand there already.
+        """
+        graph, producer = self.graph, value.producer
+        inside = producer is not None and producer.graph is graph
+        anchor = producer._next if producer is not None and inside else next(iter(graph.nodes))
+        assert anchor is not None, "the nodes of a graph are linked in a circle"
+        if anchor is not node:
+            graph.move_before(anchor, node)
+
     def set_attribute(self, node: Node, name: str, value: object) -> None:
         """State an attribute of a node in place (``None`` removes it)."""
         node.set_attribute(name, value)

@@ -1,49 +1,26 @@
-"""Removes Slice nodes that take everything, and merges slices of different axes.
+"""Removes Slice nodes that take everything, and merges slices of slices.
 
-``Slice[0:end:1](x) -> x`` where ``end`` is not before the end of the axis; ``Slice[axis j](Slice[axis i](x)) -> Slice[axes i, j](x)``.
+``Slice[0:end:1](x) -> x`` where ``end`` is not before the end of the axis; ``Slice[axis j](Slice[axis i](x)) -> Slice[axes i, j](x)``;
+along one axis, in steps of 1 and counted from the front, ``Slice[c:d](Slice[a:b](x)) -> Slice[a + c:min(b, a + d)](x)``.
 Exact. Source: https://onnx.ai/onnx/operators/onnx__Slice.html
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from graphopt.ir import Dim, Node
+from graphopt.ir import Dim
 from graphopt.rewriting import Match, NoMatch, Replacement, Rewriter, any_, op, rest, rewrite
-from graphopt.transforms.operands import ints_operand, normalize_axes
+from graphopt.transforms.operands import normalize_axes
+from graphopt.transforms.slice_ranges import Ranges, read_ranges
 
 __all__ = ["RULES"]
 
 #: No axis is that long: exporters write this and the largest int64 for "to the end".
 _LARGEST_INT32 = (1 << 31) - 1
 
-
-@dataclass(frozen=True, slots=True)
-class _Ranges:
-    """What a Slice with constant operands takes: one entry per sliced axis, axes as they are stated."""
-
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
-    axes: tuple[int, ...]
-    steps: tuple[int, ...]
-
-
-def _ranges(node: Node) -> _Ranges | NoMatch:
-    starts, ends = ints_operand(node, "starts", 1), ints_operand(node, "ends", 2)
-    axes, steps = ints_operand(node, "axes", 3), ints_operand(node, "steps", 4)
-    for found in (starts, ends, axes, steps):
-        if isinstance(found, NoMatch):
-            return found
-    if not isinstance(starts, tuple) or not isinstance(ends, tuple):
-        return NoMatch("starts or ends are absent")
-    count = len(starts)
-    axes = tuple(range(count)) if axes is None else axes
-    steps = (1,) * count if steps is None else steps
-    if not isinstance(axes, tuple) or not isinstance(steps, tuple) or {len(ends), len(axes), len(steps)} != {count}:
-        return NoMatch("starts, ends, axes and steps do not agree")
-    return _Ranges(starts, ends, axes, steps)
+#: Start, end and step.
+_Range = tuple[int, int, int]
 
 
 def _takes_all(start: int, end: int, dim: Dim) -> bool:
@@ -55,7 +32,7 @@ def _takes_all(start: int, end: int, dim: Dim) -> bool:
 @rewrite(op.Slice(any_("x"), rest("bounds")))
 def eliminate_slice(m: Match, rw: Rewriter) -> Replacement:
     """Slice(x) -> x when it takes all of each axis in steps of 1."""
-    x, ranges = m["x"], _ranges(m.root)
+    x, ranges = m["x"], read_ranges(m.root)
     if isinstance(ranges, NoMatch):
         return ranges
     for start, end, axis, step in zip(ranges.starts, ranges.ends, ranges.axes, ranges.steps, strict=True):
@@ -67,20 +44,47 @@ def eliminate_slice(m: Match, rw: Rewriter) -> Replacement:
 
 @rewrite(op.Slice(op.Slice(any_("x"), rest("first"), name="inner"), rest("second")))
 def merge_slices(m: Match, rw: Rewriter) -> Replacement:
-    """Slice(Slice(x)) -> Slice(x) for different axes with constant bounds."""
-    x, inner, outer = m["x"], _ranges(m.node("inner")), _ranges(m.root)
+    """Slice(Slice(x)) -> Slice(x) with constant bounds."""
+    x, inner, outer = m["x"], read_ranges(m.node("inner")), read_ranges(m.root)
     if isinstance(inner, NoMatch):
         return inner
     if isinstance(outer, NoMatch):
         return outer
-    axes = normalize_axes(inner.axes + outer.axes, x.rank)
-    if isinstance(axes, NoMatch):
-        return axes
-    starts, ends, steps = inner.starts + outer.starts, inner.ends + outer.ends, inner.steps + outer.steps
+    merged = _by_axis(inner, x.rank)
+    others = _by_axis(outer, x.rank)
+    if merged is None or others is None:
+        return NoMatch("axes repeat or are not known")
+    for axis, after in others.items():
+        before = merged.get(axis)
+        both = after if before is None else _one_after_the_other(before, after)
+        if both is None:
+            return NoMatch("ranges %s and %s of axis %d are not one range", before, after, axis)
+        merged[axis] = both
+    axes = tuple(merged)
+    starts, ends, steps = zip(*merged.values(), strict=True) if merged else ((), (), ())
     if (m.root.opset or 0) < 10:
         return rw.new("Slice", x, starts=starts, ends=ends, axes=axes)
     arrays = [np.array(numbers, np.int64) for numbers in (starts, ends, axes, steps)]
     return rw.new("Slice", x, *arrays)
+
+
+def _by_axis(ranges: Ranges, rank: int | None) -> dict[int, _Range] | None:
+    axes = normalize_axes(ranges.axes, rank)
+    if isinstance(axes, NoMatch):
+        return None
+    return dict(zip(axes, zip(ranges.starts, ranges.ends, ranges.steps, strict=True), strict=True))
+
+
+def _one_after_the_other(before: _Range, after: _Range) -> _Range | None:
+    """The range that takes what ``after`` takes of what ``before`` takes, whatever the size of the axis."""
+    if before[2] != 1 or after[2] != 1 or before[0] < 0 or after[0] < 0 or after[1] < 0:
+        return None
+    start, end = before[0] + after[0], before[1]
+    if after[1] < _LARGEST_INT32:
+        if end < 0:
+            return None
+        end = min(end, before[0] + after[1])
+    return (start, end, 1) if start < _LARGEST_INT32 else None
 
 
 RULES = (eliminate_slice, merge_slices)

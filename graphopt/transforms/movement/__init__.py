@@ -6,8 +6,8 @@ The pass ``canonicalize`` applies them together with its own, in one worklist. N
 from __future__ import annotations
 
 from graphopt.rewriting import Rule
-from graphopt.transforms.movement import reshaped_transposes
+from graphopt.transforms.movement import reshaped_transposes, splits
 
 __all__ = ["RULES"]
 
-RULES: tuple[Rule, ...] = (*reshaped_transposes.RULES,)
+RULES: tuple[Rule, ...] = (*reshaped_transposes.RULES, *splits.RULES)
