@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from graphopt.ir import DType, Node
+from graphopt.ir import DType, Node, Value
 from graphopt.rewriting import Match, NoMatch, Replacement, Rewriter, any_, op, rewrite
 
 __all__ = ["RULES", "holds"]
@@ -22,6 +22,8 @@ _FLOAT_FORMATS = {
     DType.DOUBLE: (52, -1022, 1023),
 }
 _STANDARD_FLOATS = frozenset(_FLOAT_FORMATS)
+#: How schemas spell tensors of the element types that operators of a single one give.
+_TENSORS = {f"tensor({dtype.name.lower()})": dtype for dtype in (DType.FLOAT, DType.DOUBLE, DType.INT64, DType.BOOL)}
 
 
 @lru_cache(maxsize=1024)
@@ -59,6 +61,17 @@ def _integer_range(dtype: DType) -> tuple[int, int]:
     return (-half, half - 1) if dtype.is_signed else (0, 2 * half - 1)
 
 
+def _dtype_of(value: Value) -> DType | None:
+    """The element type, also where only the schema of the producer says it: nobody infers types for operators such as Scaler."""
+    if value.type is not None or value.producer is None:
+        return value.dtype
+    schema = value.producer.schema
+    formal = None if schema is None or value.index >= len(schema.outputs) else schema.outputs[value.index]
+    if formal is None or len(formal.types) != 1:
+        return None
+    return _TENSORS.get(next(iter(formal.types)))
+
+
 def _target(node: Node) -> DType | None:
     stated = node.attributes.get("to")
     value = None if stated is None else stated.value
@@ -80,7 +93,7 @@ def _goes_on(source: DType, middle: DType, target: DType) -> bool:
 @rewrite(op.Cast(any_("x")))
 def eliminate_cast(m: Match, rw: Rewriter) -> Replacement:
     """Cast[T](x: T) -> x."""
-    target, found = _target(m.root), m["x"].dtype
+    target, found = _target(m.root), _dtype_of(m["x"])
     if target is None or found != target:
         return NoMatch("casts from %s to %s", found, target)
     return m["x"]
@@ -89,7 +102,7 @@ def eliminate_cast(m: Match, rw: Rewriter) -> Replacement:
 @rewrite(op.Cast(op.Cast(any_("x"), name="inner", shared=True)))
 def merge_casts(m: Match, rw: Rewriter) -> Replacement:
     """Cast[C](Cast[B](x: A)) -> Cast[C](x), or x where C is A."""
-    source, middle, target = m["x"].dtype, _target(m.node("inner")), _target(m.root)
+    source, middle, target = _dtype_of(m["x"]), _target(m.node("inner")), _target(m.root)
     if source is None or middle is None or target is None:
         return NoMatch("a type is not known")
     if not holds(source, middle) or not _goes_on(source, middle, target):

@@ -1,16 +1,18 @@
 """Folds BatchNormalization in its inference form into the linear operator before it.
 
 ``BatchNormalization(op(x, w) + b) -> op(x, w * k) + (b - mean) * k + bias`` with ``k = scale / sqrt(var + epsilon)`` per channel, for op
-of Conv, ConvTranspose, Gemm and MatMul (which becomes Gemm). Touches weights. Numerics: re-associates. Source: Ioffe and Szegedy, Batch
+of Conv, ConvTranspose, Gemm and MatMul (which becomes Gemm). A channel whose variance has no root gives NaN whatever it is given; its
+bias becomes NaN. Touches weights. Numerics: re-associates. Source: Ioffe and Szegedy, Batch
 Normalization, 2015, section 3.1; https://onnx.ai/onnx/operators/onnx__BatchNormalization.html
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from graphopt.ir import Node
 from graphopt.passes import RewritePass
@@ -43,15 +45,26 @@ def batch_norm_as_affine(
         mean: [channels].
         var: [channels].
         epsilon: added to ``var``.
+
+    Returns:
+        Both, finite; where ``var + epsilon`` has no root, they mean nothing (see :func:`fold_batch_norm`).
     """
     spread = var + epsilon
+    never = _has_no_root(spread)
+    spread = np.where(never, 1.0, spread)
     if not (np.isfinite(spread) & (spread > 0)).all():
         return NoMatch("var + epsilon is not positive everywhere")
     factor = scale / np.sqrt(spread)
     term = bias - mean * factor
+    factor, term = np.where(never, 1.0, factor), np.where(never, 0.0, term)
     if not (np.isfinite(factor) & np.isfinite(term)).all():
         return NoMatch("statistics are not finite")
     return factor, term
+
+
+def _has_no_root(spread: Float64) -> npt.NDArray[np.bool_]:
+    """Where a sum of variance and epsilon has no root, so that what is divided by it is no number."""
+    return np.isnan(spread) | (spread < 0)
 
 
 def _training_reason(norm: Node) -> NoMatch | None:
@@ -90,14 +103,20 @@ def fold_batch_norm(m: Match, rw: Rewriter) -> Replacement:
     scale, bias, mean, var = statistics = [as_float64(m[name]) for name in ("scale", "bias", "mean", "var")]
     if any(numbers.shape != (linear.channels,) for numbers in statistics):
         return NoMatch("statistics are not one number for each of %d channels", linear.channels)
-    affine = batch_norm_as_affine(scale, bias, mean, var, norm.float_attr("epsilon", 1e-5))
+    epsilon = norm.float_attr("epsilon", 1e-5)
+    affine = batch_norm_as_affine(scale, bias, mean, var, epsilon)
     if isinstance(affine, NoMatch):
         return affine
     scaled = scale_channels(linear, affine[0])
     if isinstance(scaled, NoMatch):
         return scaled
     folded = add_to_bias(scaled, affine[1])
-    return folded if isinstance(folded, NoMatch) else folded.rebuild(rw)
+    if isinstance(folded, NoMatch):
+        return folded
+    never = _has_no_root(var + epsilon)
+    if never.any() and folded.new_bias is not None:
+        folded = replace(folded, new_bias=np.where(never, np.nan, folded.new_bias).astype(folded.new_bias.dtype))
+    return folded.rebuild(rw)
 
 
 @dataclass(frozen=True)

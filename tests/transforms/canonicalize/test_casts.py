@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from graphopt.ir import DType
 from graphopt.transforms.canonicalize import Canonicalize
@@ -127,3 +127,17 @@ def test_holds_is_what_a_round_trip_shows(narrow, wide):
     with np.errstate(all="ignore"):
         through = numbers.astype(wide.numpy).astype(np.float64)
     assert holds(narrow, wide) == bool((through == numbers.astype(np.float64)).all())
+
+
+def test_operators_of_one_type_need_no_inference():
+    nodes = [
+        helper.make_node("Scaler", ["x"], ["a"], domain="ai.onnx.ml", offset=[1.0], scale=[2.0]),
+        helper.make_node("Cast", ["a"], ["b"], to=TensorProto.FLOAT),
+        helper.make_node("Exp", ["b"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, number, [2, 3]) for name, number in (("x", 11), ("y", 1)))
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    proto = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=opsets, ir_version=8)
+    outcome = transform(proto, STEP)
+    assert ["ai.onnx.ml::Scaler", "Exp"] == outcome.ops
+    assert_same_bits(run(proto, feeds_for(proto)), run(outcome.after, feeds_for(proto)))
