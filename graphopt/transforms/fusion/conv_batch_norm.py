@@ -31,7 +31,7 @@ from graphopt.rewriting import (
 )
 from graphopt.transforms.fusion.linear import Float64, add_to_bias, as_float64, read_linear, scale_channels
 
-__all__ = ["FuseConvBatchNorm", "batch_norm_as_affine"]
+__all__ = ["FuseConvBatchNorm", "batch_norm_as_affine", "training_reason"]
 
 
 def batch_norm_as_affine(
@@ -67,7 +67,7 @@ def _has_no_root(spread: Float64) -> npt.NDArray[np.bool_]:
     return np.isnan(spread) | (spread < 0)
 
 
-def _training_reason(norm: Node) -> NoMatch | None:
+def training_reason(norm: Node) -> NoMatch | None:
     """Why a BatchNormalization may use statistics of the batch, ``None`` when it surely does not."""
     opset = norm.opset or 0
     if opset >= 14:
@@ -92,7 +92,7 @@ _LINEAR = one_of(
 def fold_batch_norm(m: Match, rw: Rewriter) -> Replacement:
     """BatchNormalization(Conv(x, w, b)) -> Conv(x, w', b'), inference only."""
     norm = m.node("norm")
-    reason = _training_reason(norm)
+    reason = training_reason(norm)
     if reason is not None:
         return reason
     linear = read_linear(m.node("linear"), scaled=True)

@@ -1,0 +1,174 @@
+"""Folds what is added and scaled per channel before a convolution into it, or makes one BatchNormalization of both.
+
+``Conv(x + c, w, b) -> Conv(x, w, b + sum(w * c))`` and ``Conv(BatchNormalization(x), w, b) -> Conv(x, w * k, b + sum(w * t))`` where
+nothing is padded: pads are zeros after the addition, so that the border would see another number. A factor alone commutes with pads:
+``fuse-conv-affine`` folds that. Where there are pads, ``Add(Mul(x, k), t) -> BatchNormalization(x, k, t, mean=0, var=1)`` before a
+convolution is one node of the two, which runtimes with a blocked layout for convolutions keep in it. Touches weights. Numerics:
+re-associates. Sources: Ioffe and Szegedy, Batch Normalization, 2015, section 3.1; the affine blocks of PP-LCNetV3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from graphopt.ir import Node, Value
+from graphopt.passes import RewritePass
+from graphopt.rewriting import (
+    Match,
+    NoMatch,
+    Reassociates,
+    Replacement,
+    Rewriter,
+    Rule,
+    any_,
+    const,
+    one_of,
+    op,
+    rewrite,
+)
+from graphopt.transforms.fusion.linear import Float64, Linear, add_to_bias, as_float64, read_linear, round_to
+from graphopt.transforms.layout.channels import (
+    FLOATS,
+    channel_count,
+    channel_numbers,
+    has_no_padding,
+    input_channels,
+    norm_as_affine,
+)
+
+__all__ = ["FuseAffineConv", "as_batch_norm", "feeds_conv"]
+
+
+def _unpadded(m: Match, *, scaled: bool) -> Linear | NoMatch:
+    """The convolution at the root, which pads nothing."""
+    linear = read_linear(m.root, scaled=scaled)
+    if isinstance(linear, NoMatch):
+        return linear
+    if not has_no_padding(m.root, (linear.rank or 2) - 2):
+        return NoMatch("pads would be %s instead of zeros", "scaled" if scaled else "shifted")
+    return linear
+
+
+def _terms(linear: Linear, numbers: Float64) -> Float64:
+    """What a number per input channel adds to each output channel."""
+    weight = as_float64(linear.weight)
+    groups = linear.node.int_attr("group", 1)
+    rows = np.repeat(numbers.reshape(groups, -1), weight.shape[0] // groups, axis=0)
+    sums: Float64 = (weight.reshape(*weight.shape[:2], -1).sum(-1) * rows).sum(-1)
+    return sums
+
+
+@rewrite(
+    op.Conv(
+        one_of(op.Add(any_("x"), const("c"), commute=True, name="shift"), op.Sub(any_("x"), const("c"), name="shift")),
+        const("w"),
+        const("b", optional=True),
+    ),
+    numerics=Reassociates(),
+    min_opset=7,
+)
+def fold_shift_into_conv(m: Match, rw: Rewriter) -> Replacement:
+    """Conv(Add(x, c), w, b) -> Conv(x, w, b + sum(w * c)), and Sub, without pads."""
+    x, linear = m["x"], _unpadded(m, scaled=False)
+    if isinstance(linear, NoMatch):
+        return linear
+    channels = input_channels(linear)
+    if x.rank != linear.rank or channel_count(x) != channels:
+        return NoMatch("%s is not known to have %d channels", x.type, channels)
+    numbers = channel_numbers(m["c"], x, channels)
+    if isinstance(numbers, NoMatch):
+        return numbers
+    moved = add_to_bias(linear, _terms(linear, -numbers if m.node("shift").op == "Sub" else numbers))
+    return moved if isinstance(moved, NoMatch) else _rebuild(moved, x, rw)
+
+
+_NORM = op.BatchNormalization(any_("x"), const("scale"), const("bias"), const("mean"), const("var"), name="norm")
+
+
+@rewrite(op.Conv(_NORM, const("w"), const("b", optional=True)), numerics=Reassociates(), min_opset=7)
+def fold_batch_norm_into_next_conv(m: Match, rw: Rewriter) -> Replacement:
+    """Conv(BatchNormalization(x), w, b) -> Conv(x, w', b'), inference only, without pads."""
+    x, linear = m["x"], _unpadded(m, scaled=True)
+    if isinstance(linear, NoMatch):
+        return linear
+    channels = input_channels(linear)
+    affine = norm_as_affine(m.node("norm"), [m[name] for name in ("scale", "bias", "mean", "var")], channels)
+    if isinstance(affine, NoMatch):
+        return affine
+    moved = add_to_bias(linear, _terms(linear, affine[1]))
+    if isinstance(moved, NoMatch):
+        return moved
+    weight, groups = as_float64(linear.weight), m.root.int_attr("group", 1)
+    rows = np.repeat(affine[0].reshape(groups, -1), weight.shape[0] // groups, axis=0)
+    scaled = round_to(weight * rows.reshape(*weight.shape[:2], *[1] * (weight.ndim - 2)), linear.dtype)
+    return scaled if isinstance(scaled, NoMatch) else _rebuild(replace(moved, new_weight=scaled), x, rw)
+
+
+def _rebuild(linear: Linear, x: Value, rw: Rewriter) -> Value:
+    """The convolution with its new constants, of another input."""
+    made = linear.rebuild(rw)
+    assert made.producer is not None, "it was made just now"
+    made.producer.replace_input(0, x)
+    return made
+
+
+def feeds_conv(value: Value) -> bool:
+    """Whether a convolution reads a value as its data."""
+    return any(node.op == "Conv" and index == 0 for node, index in value.uses)
+
+
+def as_batch_norm(x: Value, factor: Float64, term: Float64, root: Node, rw: Rewriter) -> Replacement:
+    """``x * factor + term`` per channel as a BatchNormalization that normalizes nothing.
+
+    Args:
+        x: of a type in :data:`FLOATS`.
+        factor: [channels].
+        term: [channels].
+        root: names the constants.
+        rw: makes the node.
+    """
+    dtype = x.dtype
+    assert dtype is not None, "its type was looked at"
+    rounded = [round_to(numbers, dtype) for numbers in (factor, term)]
+    constants = [np.zeros(factor.shape, dtype.numpy), np.ones(factor.shape, dtype.numpy)]
+    name = root.name or root.output.name
+    operands: list[Value | None] = [x]
+    for array, what in zip([*rounded, *constants], ("scale", "bias", "mean", "var"), strict=True):
+        if isinstance(array, NoMatch):
+            return array
+        operands.append(rw.constant(array, f"{name}_{what}"))
+    return rw.new_node("BatchNormalization", operands, attributes={"epsilon": 0.0}, name=root.name).output
+
+
+@rewrite(
+    one_of(
+        op.Add(op.Mul(any_("x"), const("k"), commute=True), const("t"), commute=True),
+        op.Sub(op.Mul(any_("x"), const("k"), commute=True), const("t")),
+    ),
+    numerics=Reassociates(),
+    min_opset=7,
+)
+def fuse_scale_and_shift(m: Match, rw: Rewriter) -> Replacement:
+    """Add(Mul(x, k), t) -> BatchNormalization(x, k, t, 0, 1) before a Conv."""
+    x, root = m["x"], m.root
+    if not feeds_conv(root.output):
+        return NoMatch("no convolution reads %r", root.output.name)
+    channels = channel_count(x)
+    if x.dtype not in FLOATS or channels is None or (x.rank or 0) < 3:
+        return NoMatch("%s is no float tensor of a known number of channels", x.type)
+    numbers = [channel_numbers(m[name], x, channels) for name in ("k", "t")]
+    factor, term = numbers
+    if isinstance(factor, NoMatch) or isinstance(term, NoMatch):
+        return factor if isinstance(factor, NoMatch) else term
+    return as_batch_norm(x, factor, -term if root.op == "Sub" else term, root, rw)
+
+
+@dataclass(frozen=True)
+class FuseAffineConv(RewritePass):
+    """Fold what is added and scaled before a Conv into it, or make one BatchNormalization of it. Re-associates; needs types."""
+
+    name: ClassVar[str] = "fuse-affine-conv"
+    rules: ClassVar[tuple[Rule, ...]] = (fold_shift_into_conv, fold_batch_norm_into_next_conv, fuse_scale_and_shift)
