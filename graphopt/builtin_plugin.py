@@ -41,6 +41,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",
     "legalize-onnxruntime": "backends.onnxruntime.legalize:LegalizeOnnxRuntime",
     "prune-magnitude": "transforms.pruning.magnitude:PruneMagnitude",
+    "reduce-strength": "transforms.strength:ReduceStrength",
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
     "simplify-if": "transforms.control_flow:SimplifyIf",
@@ -77,7 +78,7 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
-    "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
+    "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
 }
 
 

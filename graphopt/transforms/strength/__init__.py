@@ -1,0 +1,24 @@
+"""Reduction of strength: cheaper operators in the place of dear ones, and constants inside the weights beside them.
+
+One pass, ``reduce-strength``; rules live in one file a family. Touches weights. Needs types; rules about shapes do not apply without.
+Idempotent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graphopt.passes import RewritePass
+from graphopt.rewriting import Rule
+from graphopt.transforms.strength import scalar_factors
+
+__all__ = ["ReduceStrength"]
+
+
+@dataclass(frozen=True)
+class ReduceStrength(RewritePass):
+    """Move factors into weights. Re-associates; needs types; idempotent."""
+
+    name: ClassVar[str] = "reduce-strength"
+    rules: ClassVar[tuple[Rule, ...]] = (*scalar_factors.RULES,)
