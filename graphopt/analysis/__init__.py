@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphopt.analysis.integers import Integers
+from graphopt.analysis.rank_proof import fails_with_rank
 from graphopt.analysis.shape_values import ShapeValues
 
-__all__ = ["Integers", "ShapeValues"]
+__all__ = ["Integers", "ShapeValues", "fails_with_rank"]

@@ -1,4 +1,4 @@
-"""Control flow that is no choice: If with a constant condition, Loop that runs never or once.
+"""Control flow that is no choice: If with a constant condition or equal branches, Loop that runs never or once.
 
 The nodes of the branch or body move to where the If or Loop stood; what they capture is in scope there. Names stay, unless another
 value or node of the model has the same (sibling subgraphs may). ``If(true, then, else) -> then``; ``Loop(0, ...) -> initial values``;
@@ -16,20 +16,34 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from graphopt.ir import Constant, DType, Graph, Node, TensorType, Value, constant_of_node, replace_all_uses
+from graphopt.ir import (
+    Constant,
+    DType,
+    Graph,
+    Node,
+    TensorType,
+    Value,
+    constant_of_node,
+    replace_all_uses,
+    structural_equal,
+)
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
+from graphopt.transforms.optional_squeeze import always_squeezes
 
 __all__ = ["SimplifyIf", "SimplifyLoop"]
 
 
 @dataclass(frozen=True)
 class SimplifyIf(Pass):
-    """Put the branch that a constant condition chooses in place of its If. Exact; idempotent; nested ones in one run."""
+    """Put one branch in place of an If, where a constant condition chooses it or both are the same. Exact; idempotent.
+
+    So does an If that squeezes an axis only where its size is 1, if any other size fails further down, for which types are needed.
+    Nested ones go in one run.
+    """
 
     name: ClassVar[str] = "simplify-if"
     idempotent: ClassVar[bool] = True
-    needs_types: ClassVar[bool] = False
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Simplify each If of a graph and its subgraphs."""
@@ -155,15 +169,25 @@ def _number(value: Value | None) -> int | None:
 
 
 def _expand_if(simplifier: _Simplifier, node: Node) -> Sequence[Value] | None:
-    condition = _number(node.input_at(0))
     attributes = [node.attributes.get("else_branch"), node.attributes.get("then_branch")]
-    if condition is None or any(item is None or item.ref for item in attributes):
+    if any(item is None or item.ref for item in attributes):
+        return None
+    condition = _number(node.input_at(0))
+    if condition is None and (always_squeezes(node) or _are_same(node)):
+        condition = 1
+    if condition is None:
         return None
     other, chosen = (cast(Graph, item.value) for item in attributes if item is not None)
     if condition == 0:
         other, chosen = chosen, other
     simplifier.forget(other)
     return simplifier.splice(chosen, node)
+
+
+def _are_same(node: Node) -> bool:
+    """Whether both branches compute the same of the same values."""
+    then, other = (cast(Graph, node.attributes[name].value) for name in ("then_branch", "else_branch"))
+    return len(then.nodes) == len(other.nodes) and structural_equal(then, other)
 
 
 # -- Loop ---------------------------------------------------------------------------------------------------------------------------

@@ -285,3 +285,27 @@ def test_loop_and_if_inside_each_other():
     second = optimize(first.proto, SimplifyIf(), X | {"d": np.array(True)})
     assert {"nodes": 1} == dict(second.result.stats)
     assert ["If"] == second.ops
+
+
+EITHER = """
+    <ir_version: 8, opset_import: ["": 17]>
+    g (float[1, 3] x, bool c) => (float[1, 3] y) {{
+        a = Exp (x)
+        z = If (c) <
+            then_branch = t () => (float[1, 3] p) <float[1] k = {{2}}> {{ e = Mul (a, k)  p = Sin (e) }},
+            else_branch = f () => (float[1, 3] q) <float[1] k = {{{number}}}> {{ h = Mul ({value}, k)  q = {op} (h) }}
+        >
+        y = Relu (z)
+    }}"""
+
+
+@pytest.mark.parametrize("condition", [False, True])
+def test_branches_that_are_the_same_are_no_choice(condition):
+    found = optimize(parse(EITHER.format(number=2, value="a", op="Sin")), SimplifyIf(), X | {"c": np.array(condition)})
+    assert ["Exp", "Mul", "Sin", "Relu"] == found.ops
+
+
+@pytest.mark.parametrize(("number", "value", "op"), [(3, "a", "Sin"), (2, "x", "Sin"), (2, "a", "Cos")])
+def test_branches_that_differ_stay(number, value, op):
+    model = parse(EITHER.format(number=number, value=value, op=op))
+    assert not optimize(model, SimplifyIf(), X | {"c": np.array(True)}).result.changed
