@@ -2,8 +2,8 @@
 
 ``If(size of axis k of x == 1, Squeeze(x, k), x)`` is what scripted models make of ``x.squeeze(k)``. Its result has no rank, and nothing
 after it has a known shape. Where the rank that ``x`` itself has leads to an error further down
-(:func:`~graphopt.analysis.fails_with_rank`), the If gives ``Squeeze(x, k)`` in each run that succeeds, and in the others Squeeze fails too, since the size is not 1: no run that
-failed before succeeds, and none that succeeded changes.
+(:func:`~graphopt.analysis.fails_with_rank`), the If gives ``Squeeze(x, k)`` in each run that succeeds, and in the others Squeeze fails
+too, since the size is not 1: no run that failed before succeeds, and none that succeeded changes.
 """
 
 from __future__ import annotations
