@@ -20,7 +20,10 @@ __all__ = ["COMMANDS", "CommandGroup"]
 #: Command, what it does, and ``module:function`` of its implementation. The text stands here too so that help imports none of them;
 #: a test holds it equal to the docstring.
 COMMANDS = {
-    "optimize": ("Optimize a model, check the result against the original, and save it.", "optimize:optimize"),
+    "optimize": (
+        "Optimize a model, or several, check each result against its original, and save it.",
+        "optimize:optimize",
+    ),
     "inspect": ("Show what a model is: interface, operators, weights, cost.", "inspection:inspect"),
     "run": ("Run a model on given or generated inputs.", "execution:run"),
     "compare": ("Compare two models: outputs on the same inputs, and latency.", "comparison:compare"),

@@ -11,7 +11,8 @@ from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
 from graphopt.cli.explaining import Explainer
-from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, OptionalSeed, Quiet, UsageError
+from graphopt.cli.fleet import is_fleet, optimize_models, refuse_options_of_one
+from graphopt.cli.options import AsJson, InputFile, NoPlugin, OptionalSeed, Quiet, UsageError
 from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.remarks import Remarks
@@ -35,7 +36,7 @@ _REMARKS = ("made", "missed", "all")
 
 
 def optimize(
-    model: ModelPath,
+    models: asked.Models,
     output: asked.Output = None,
     level: asked.Level = None,
     target: asked.Target = None,
@@ -61,13 +62,32 @@ def optimize(
     verify_each: asked.VerifyEach = False,
     opt_bisect_limit: asked.BisectLimit = None,
     reproducer: asked.Reproducer = None,
+    executor: asked.ExecutorName = None,
+    jobs: asked.Jobs = None,
 ) -> None:
-    """Optimize a model, check the result against the original, and save it."""
+    """Optimize a model, or several, check each result against its original, and save it."""
     for name, wanted in {"--explain": explain, "--remarks": remarks}.items():
         if wanted is not None and quiet and not as_json:
             raise UsageError(f"{name} shows a table, and --quiet shows nothing; leave one of them out, or add --json")
-    if output is not None:
-        check_output(output, force=force)  # before the work, not after it
+    several = is_fleet(models, output)
+    if several:
+        refuse_options_of_one(
+            {
+                "--explain": explain,
+                "--remarks": remarks,
+                "--time-passes": time_passes,
+                "--pass-statistics": pass_statistics,
+                "--print-ir-after-all": print_ir_after_all,
+                "--print-ir-after-change": print_ir_after_change,
+                "--print-ir-dir": print_ir_dir,
+                "--verify-each": verify_each,
+                "--opt-bisect-limit": opt_bisect_limit,
+                "--reproducer": reproducer,
+            }
+        )
+    place = None if output is None else Path(output)
+    if place is not None and not several:
+        check_output(place, force=force)  # before the work, not after it
     plugins = builtin_plugins(no_plugin or ())
     file = None if pipeline is None else read_pipeline(pipeline)
     chosen = choose_pipeline(plugins, level, passes, file)
@@ -84,16 +104,44 @@ def optimize(
         watchers.append(Reproducer(reproducer, _save_again))
     if inputs is None and file is not None:
         inputs = file.inputs_path
+    seed = seed if seed is not None else file.check.seed if file is not None else 0
+    target = target or (file.target if file is not None else None) or asked.TARGET
+    check = check and (file is None or file.check.enabled)
+    if several:
+        optimize_models(
+            models,
+            place,
+            level=asked.LEVEL if level is None else level,
+            target=target,
+            pipeline=chosen,
+            options=parse_overrides(settings or []),
+            check=check,
+            inputs=inputs,
+            seed=seed,
+            disabled=disable or (),
+            external_data=external_data,
+            force=force,
+            executor=executor or "processes",
+            jobs=jobs,
+            blocked=no_plugin or (),
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
+    for name, stated in {"--executor": executor, "--jobs": jobs}.items():
+        if stated is not None:
+            raise UsageError(f"{name} is for several models, and a folder as output; leave it out")
+    [model] = models
     with progress(f"optimizing {model}", wanted=not (quiet or as_json)) as tell:
         result = compiler.optimize(
             model,
             level=asked.LEVEL if level is None else level,
-            target=target or (file.target if file is not None else None) or asked.TARGET,
+            target=target,
             pipeline=chosen,
             options=parse_overrides(settings or []),
-            check=check and (file is None or file.check.enabled),
+            check=check,
             inputs=inputs,
-            seed=seed if seed is not None else file.check.seed if file is not None else 0,
+            seed=seed,
             disabled=disable or (),
             instrumentations=watchers,
             progress=tell,
@@ -106,9 +154,9 @@ def optimize(
         )
         tell("saving")
         files: list[Path] = []
-        if output is not None:
-            saved = result.save(output, external_data=external_data, force=force)
-            files = [output.with_name(path.name) if path.parent == output.resolve().parent else path for path in saved]
+        if place is not None:
+            saved = result.save(place, external_data=external_data, force=force)
+            files = [place.with_name(path.name) if path.parent == place.resolve().parent else path for path in saved]
     plain = result.report.to_dict() | {"files": [str(path) for path in files]}
     sections = _sections(plugins, plain)
     if as_json:

@@ -13,10 +13,13 @@ __all__ = [
     "BisectLimit",
     "Check",
     "Disable",
+    "ExecutorName",
     "Explain",
     "ExternalData",
     "Force",
+    "Jobs",
     "Level",
+    "Models",
     "Output",
     "PassStatistics",
     "Passes",
@@ -39,16 +42,27 @@ _OUTPUT = "Output"
 _WHAT = "What to run"
 _CHECK = "Check"
 _INSIDE = "Looking inside"
+_SEVERAL = "Several models"
 
 
 def _option(panel: str, *names: str, text: str, metavar: str | None = None, **more: Any) -> Any:  # noqa: ANN401 - as typer.Option
     return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
 
 
+Models: TypeAlias = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="MODEL...", help="The model, an ONNX file; several, or folders of models.", show_default=False
+    ),
+]
 Output: TypeAlias = Annotated[
-    Path | None,
+    str | None,
     _option(
-        _OUTPUT, "--output", "-o", metavar="OUT", text="Where to save the result; without it only the report is made."
+        _OUTPUT,
+        "--output",
+        "-o",
+        metavar="OUT",
+        text="Where to save the result, a folder for several models; without it only the report is made.",
     ),
 ]
 ExternalData: TypeAlias = Annotated[
@@ -141,4 +155,20 @@ BisectLimit: TypeAlias = Annotated[
 ]
 Reproducer: TypeAlias = Annotated[
     Path | None, _option(_INSIDE, "--reproducer", metavar="DIR", text="Write what replays a failure to this folder.")
+]
+
+ExecutorName: TypeAlias = Annotated[
+    str | None,
+    _option(
+        _SEVERAL,
+        "--executor",
+        metavar="NAME",
+        text="What does the work: processes (default), threads, or dask://HOST:PORT.",
+    ),
+]
+Jobs: TypeAlias = Annotated[
+    int | None,
+    _option(
+        _SEVERAL, "--jobs", "-j", metavar="N", text="How many models at the same time. Default: one a core.", min=1
+    ),
 ]

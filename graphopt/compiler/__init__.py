@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.bisection import Bisection
     from graphopt.compiler.calibrating import calibrate, merge_calibrations
     from graphopt.compiler.differing import diff
+    from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
     from graphopt.compiler.layers import compare_layers
     from graphopt.compiler.reducing import reduce
     from graphopt.compiler.replaying import Replayed, replay
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Bisection",
     "Environment",
+    "FleetModel",
+    "FleetReport",
     "OptimizeReport",
     "Optimized",
     "Replayed",
@@ -40,6 +43,7 @@ __all__ = [
     "lower",
     "merge_calibrations",
     "optimize",
+    "optimize_fleet",
     "reduce",
     "replay",
     "to_graphsurgeon",
@@ -49,6 +53,8 @@ __all__ = [
 #: Where names are that import much (ONNX Runtime, say), and so are imported when somebody asks for them.
 _HOMES = {
     "Bisection": "bisection",
+    "FleetModel": "fleet",
+    "FleetReport": "fleet",
     "Replayed": "replaying",
     "Session": "running",
     "bisect": "bisecting",
@@ -57,6 +63,7 @@ _HOMES = {
     "compare_layers": "layers",
     "diff": "differing",
     "merge_calibrations": "calibrating",
+    "optimize_fleet": "fleet",
     "reduce": "reducing",
     "replay": "replaying",
 }

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from graphopt.backends.base import SavingBackend
-from graphopt.errors import ExecutionError, OutputError, PipelineError
+from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
 from graphopt.ir import Model
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from graphopt.runtime import Runner, RunOptions, Runtime
     from graphopt.verify.opening import CheckOptions, RuntimeOpener
 
-__all__ = ["DEFAULT_BACKEND", "RunnableFile", "backends_for", "find_runtime", "opener_for", "save_for"]
+__all__ = ["DEFAULT_BACKEND", "RunnableFile", "backends_for", "find_runtime", "opener_for", "save_for", "suffix_of"]
 
 #: What runs models when nobody says.
 DEFAULT_BACKEND: Final = "onnxruntime"
@@ -79,6 +79,14 @@ def _suffix(environment: Environment, name: str) -> str:
     from graphopt.runtime.runtimes import load_runtime  # lazily: the check of a model for ONNX Runtime does without
 
     return load_runtime(name, find_runtime(environment, name)).suffix
+
+
+def suffix_of(environment: Environment, name: str) -> str:
+    """What the names of files for a target end in; ``.onnx`` where nobody says."""
+    try:
+        return _suffix(environment, name)
+    except GraphoptError:  # without a runtime, or something that it needs
+        return _ONNX
 
 
 def backends_for(path: str, names: Sequence[str], environment: Environment) -> list[str]:

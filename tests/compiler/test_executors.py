@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
 
 import pytest
 
@@ -107,7 +107,7 @@ def test_files_of_a_strange_executor_are_not_taken_for_shared() -> None:
 
     assert shares_files(Other(1))
 
-    class Strange(executors.Executor):
+    class Strange(Executor):
         pass
 
     assert not shares_files(Strange())

@@ -18,6 +18,10 @@ NOT_RUN = {
         "docs/how-to/reduce-a-model.md",
         "no pass of graphopt fails on this model; README.md runs it with one that does",
     ): 1,
+    (
+        "docs/how-to/optimize-a-fleet.md",
+        "needs a scheduler and a worker, which tests/compiler/test_dask.py starts",
+    ): 1,
     ("docs/how-to/write-a-backend.md", "the plugin is not installed here"): 1,
 }
 #: Languages of blocks that are run; `text` is what shows no code.
