@@ -36,6 +36,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "fuse-conv-batch-norm": "transforms.fusion.conv_batch_norm:FuseConvBatchNorm",
     "fuse-matmul-add": "transforms.fusion.matmul_add:FuseMatmulAdd",
     "fuse-pad": "transforms.fusion.pad:FusePad",
+    "hoist-loop-invariants": "transforms.loops:HoistLoopInvariants",
     "initializers-to-constants": "transforms.constants:InitializersToConstants",
     "inline-functions": "transforms.inlining:InlineFunctions",
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",
@@ -46,6 +47,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
     "simplify-if": "transforms.control_flow:SimplifyIf",
     "simplify-loop": "transforms.control_flow:SimplifyLoop",
+    "unroll-loops": "transforms.loops:UnrollLoops",
 }
 
 _FRONTENDS: Final[Mapping[str, str]] = {
@@ -73,8 +75,8 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
     "O2": "inline-functions,prepare,exact,fuse,exact,tidy",
-    "O3": "inline-functions,prepare,exact,fuse,exact,fuse-conv-activation,eliminate-dead-code,tidy",
-    "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants",
+    "O3": "inline-functions,prepare,unroll-loops,exact,fuse,exact,fuse-conv-activation,eliminate-dead-code,tidy",
+    "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
