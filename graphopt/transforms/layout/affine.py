@@ -159,11 +159,46 @@ def fuse_scale_and_shift(m: Match, rw: Rewriter) -> Replacement:
     channels = channel_count(x)
     if x.dtype not in FLOATS or channels is None or (x.rank or 0) < 3:
         return NoMatch("%s is no float tensor of a known number of channels", x.type)
-    numbers = [channel_numbers(m[name], x, channels) for name in ("k", "t")]
-    factor, term = numbers
-    if isinstance(factor, NoMatch) or isinstance(term, NoMatch):
-        return factor if isinstance(factor, NoMatch) else term
+    factor, term = channel_numbers(m["k"], x, channels), channel_numbers(m["t"], x, channels)
+    if isinstance(factor, NoMatch):
+        return factor
+    if isinstance(term, NoMatch):
+        return term
     return as_batch_norm(x, factor, -term if root.op == "Sub" else term, root, rw)
+
+
+@rewrite(
+    op.BatchNormalization(
+        one_of(
+            op.Mul(any_("x"), const("c"), commute=True, name="affine"),
+            op.Add(any_("x"), const("c"), commute=True, name="affine"),
+        ),
+        const("scale"),
+        const("bias"),
+        const("mean"),
+        const("var"),
+        name="norm",
+    ),
+    numerics=Reassociates(),
+    min_opset=7,
+)
+def fold_affine_into_batch_norm(m: Match, rw: Rewriter) -> Replacement:
+    """BatchNormalization(Mul(x, c)) -> BatchNormalization(x), and Add, inference only."""
+    x, norm = m["x"], m.root
+    channels = channel_count(x)
+    if x.dtype not in FLOATS or channels is None or any(m[name].dtype != x.dtype for name in ("scale", "bias")):
+        return NoMatch("%s is no float tensor of a known number of channels", x.type)
+    if any(value.is_used for value in norm.outputs[1:]):
+        return NoMatch("it gives statistics")
+    affine = norm_as_affine(norm, [m[name] for name in ("scale", "bias", "mean", "var")], channels)
+    if isinstance(affine, NoMatch):
+        return affine
+    numbers = channel_numbers(m["c"], x, channels)
+    if isinstance(numbers, NoMatch):
+        return numbers
+    if m.node("affine").op == "Mul":
+        return as_batch_norm(x, affine[0] * numbers, affine[1], norm, rw)
+    return as_batch_norm(x, affine[0], affine[1] + affine[0] * numbers, norm, rw)
 
 
 @dataclass(frozen=True)
@@ -171,4 +206,9 @@ class FuseAffineConv(RewritePass):
     """Fold what is added and scaled before a Conv into it, or make one BatchNormalization of it. Re-associates; needs types."""
 
     name: ClassVar[str] = "fuse-affine-conv"
-    rules: ClassVar[tuple[Rule, ...]] = (fold_shift_into_conv, fold_batch_norm_into_next_conv, fuse_scale_and_shift)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        fold_shift_into_conv,
+        fold_batch_norm_into_next_conv,
+        fuse_scale_and_shift,
+        fold_affine_into_batch_norm,
+    )
