@@ -48,6 +48,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "merge-linear": "transforms.layout:MergeLinear",
     "pack-parallel-products": "transforms.strength.parallel_products:PackParallelProducts",
     "prune-magnitude": "transforms.pruning.magnitude:PruneMagnitude",
+    "raise-opset": "transforms.opset:RaiseOpset",
     "reduce-strength": "transforms.strength:ReduceStrength",
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",

@@ -49,6 +49,7 @@ CHANGED = {
     "initializers-to-constants": 12,
     "inline-functions": 6,
     "prune-magnitude": 12,
+    "raise-opset": 12,
     "remove-unused-functions": 6,
     "remove-unused-opsets": 12,
     "simplify-if": 2,
