@@ -1,0 +1,7 @@
+"""Attention, found by structure and shapes: one operator for scores, masks, softmax and the product with values."""
+
+from __future__ import annotations
+
+from graphopt.transforms.fusion.attention.fuse import FuseAttention
+
+__all__ = ["FuseAttention"]
