@@ -33,11 +33,14 @@ _PASSES: Final[Mapping[str, str]] = {
     "eliminate-dead-code": "transforms.dead_code:EliminateDeadCode",
     "fold-constants": "transforms.constant_folding:FoldConstants",
     "fold-shapes": "transforms.shape_folding:FoldShapes",
+    "fuse-activations": "transforms.fusion.activations:FuseActivations",
     "fuse-affine-conv": "transforms.layout:FuseAffineConv",
     "fuse-conv-activation": "transforms.fusion.conv_activation:FuseConvActivation",
     "fuse-conv-affine": "transforms.fusion.conv_affine:FuseConvAffine",
     "fuse-conv-batch-norm": "transforms.fusion.conv_batch_norm:FuseConvBatchNorm",
     "fuse-matmul-add": "transforms.fusion.matmul_add:FuseMatmulAdd",
+    "fuse-microsoft-activations": "transforms.fusion.activations:FuseMicrosoftActivations",
+    "fuse-normalization": "transforms.fusion.normalization:FuseNormalization",
     "fuse-pad": "transforms.fusion.pad:FusePad",
     "hoist-loop-invariants": "transforms.loops:HoistLoopInvariants",
     "initializers-to-constants": "transforms.constants:InitializersToConstants",
@@ -82,13 +85,14 @@ _CALIBRATORS: Final[Mapping[str, str]] = {
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
-    "O2": "inline-functions,prepare,exact,fuse,layout,exact,keep-blocked-layout,pack-parallel-products,tidy",
-    "O3": "inline-functions,prepare,unroll-loops,exact,fuse,layout,exact,keep-blocked-layout,decompose-lrn,fuse-conv-activation,"
-    "pack-parallel-products,eliminate-dead-code,tidy",
+    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,keep-blocked-layout,pack-parallel-products,tidy",
+    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,keep-blocked-layout,"
+    "decompose-lrn,fuse-conv-activation,pack-parallel-products,eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
+    "recognize": "fuse-activations,fuse-normalization",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
 }
