@@ -32,14 +32,14 @@ def equivalent(case: Case) -> Checked:
     run = case.run
     if case.found_nothing:
         return _checked("equivalent", run)
-    changes = interface_changes(case.proto, run.proto, _may_change(case))
+    changes = interface_changes(case.proto, run.proto, may_change_of(case))
     if changes:
         raise case.broken(
             "interface",
             "; ".join(changes),
             advice="keep what callers see; `may_change` says what a pass is meant to change",
             after=run.proto,
-            application=case.culprit(lambda proto: bool(interface_changes(case.proto, proto, _may_change(case)))),
+            application=case.culprit(lambda proto: bool(interface_changes(case.proto, proto, may_change_of(case)))),
         )
     refusal = checker_refusal(run.proto)
     if refusal and not checker_refusal(case.proto):
@@ -103,7 +103,7 @@ def _one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _may_change(case: Case) -> frozenset[str]:
+def may_change_of(case: Case) -> frozenset[str]:
     """What the passes declare that they change besides the graph: ``"opset"``, ``"ir_version"``."""
     stated = [name for item in case.subject.passes for name in getattr(item, "may_change", ())]
     return frozenset((*stated, *case.may_change))

@@ -43,6 +43,7 @@ class RaiseOpset(Pass):
     per_function: ClassVar[bool] = False
     keeps_types: ClassVar[bool] = True
     idempotent: ClassVar[bool] = True
+    may_change: ClassVar[tuple[str, ...]] = ("opset",)
     to: Annotated[int, msgspec.Meta(ge=OLDEST)] | None = None
     strict: bool = True
 
