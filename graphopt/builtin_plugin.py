@@ -35,6 +35,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "fold-shapes": "transforms.shape_folding:FoldShapes",
     "fuse-activations": "transforms.fusion.activations:FuseActivations",
     "fuse-affine-conv": "transforms.layout:FuseAffineConv",
+    "fuse-attention": "transforms.fusion.attention:FuseAttention",
     "fuse-conv-activation": "transforms.fusion.conv_activation:FuseConvActivation",
     "fuse-conv-affine": "transforms.fusion.conv_affine:FuseConvAffine",
     "fuse-conv-batch-norm": "transforms.fusion.conv_batch_norm:FuseConvBatchNorm",
@@ -42,6 +43,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "fuse-microsoft-activations": "transforms.fusion.activations:FuseMicrosoftActivations",
     "fuse-normalization": "transforms.fusion.normalization:FuseNormalization",
     "fuse-pad": "transforms.fusion.pad:FusePad",
+    "fuse-transformer-ops": "transforms.fusion.transformer:FuseTransformerOps",
     "hoist-loop-invariants": "transforms.loops:HoistLoopInvariants",
     "initializers-to-constants": "transforms.constants:InitializersToConstants",
     "inline-functions": "transforms.inlining:InlineFunctions",
@@ -86,14 +88,15 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
     "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,keep-blocked-layout,pack-parallel-products,tidy",
-    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,keep-blocked-layout,"
-    "decompose-lrn,fuse-conv-activation,pack-parallel-products,eliminate-dead-code,tidy",
+    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,fuse-domain,"
+    "keep-blocked-layout,decompose-lrn,fuse-conv-activation,pack-parallel-products,eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
     "recognize": "fuse-activations,fuse-normalization",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
+    "fuse-domain": "fuse-attention,exact,fuse-transformer-ops,exact",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
 }
 

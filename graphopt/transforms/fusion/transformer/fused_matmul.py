@@ -2,7 +2,8 @@
 
 ``MatMul(Transpose(a), b) -> FusedMatMul[transA](a, b)`` where Transpose swaps the last two axes, and so for ``b``;
 ``c * MatMul(a, b)``, ``MatMul(a, b) / c`` and ``MatMul(c * a, b) -> FusedMatMul[alpha](a, b)`` if neither factor is constant (the number
-goes into a constant one elsewhere). float32 and float64 only, the types of its kernel. Numerics: re-associates. Source: ONNX Runtime's docs/ContribOperators.md.
+goes into a constant one elsewhere). float32 and float64 only, the types of its kernel.
+Numerics: re-associates. Source: ONNX Runtime's docs/ContribOperators.md.
 """
 
 from __future__ import annotations

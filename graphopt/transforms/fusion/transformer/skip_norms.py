@@ -54,6 +54,8 @@ class _FuseSkipNorm(RewritePattern):
         rw.matched = [node, add, *nodes]
         rows = [gamma, bias] if self.makes.endswith("SkipSimplifiedLayerNormalization") else [gamma, beta, bias]
         shared = not total.has_single_use
+        if shared and any(row is not None and row.producer is not None for row in rows):
+            return NoMatch("constants stand behind the sum")
         made = rw.new_node(
             self.makes,
             [x, y, *rows],
