@@ -22,6 +22,7 @@ from graphopt.passes import RewritePass
 from graphopt.rewriting import Rule
 from graphopt.testing import INLINING, NODE_ORDER, RENAMING, CheckReport, GeneratedModel, assert_honest, check_pass
 from graphopt.testing.strategies.bulk import sampled_matching, sampled_models, sampled_near_misses
+from tests.testing.handmade import HAND_MADE, made_by_hand
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 TARGET = "onnxruntime"
@@ -77,6 +78,8 @@ def hold(
 
 def around(rule: Rule) -> list[GeneratedModel]:
     """Models to which a rule applies, and as many to which it nearly does."""
+    if rule.name in HAND_MADE:
+        return made_by_hand(rule, EACH)
     return [*some(sampled_matching, rule), *some(sampled_near_misses, rule)]
 
 

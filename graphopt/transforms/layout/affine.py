@@ -15,12 +15,15 @@ from typing import ClassVar
 import numpy as np
 
 from graphopt.ir import Node, Value
+from graphopt.numerics import Numerics
 from graphopt.passes import RewritePass
 from graphopt.rewriting import (
     Match,
     NoMatch,
+    Pattern,
     Reassociates,
     Replacement,
+    RewritePattern,
     Rewriter,
     Rule,
     any_,
@@ -143,28 +146,48 @@ def as_batch_norm(x: Value, factor: Float64, term: Float64, root: Node, rw: Rewr
     return rw.new_node("BatchNormalization", operands, attributes={"epsilon": 0.0}, name=root.name).output
 
 
-@rewrite(
-    one_of(
-        op.Add(op.Mul(any_("x"), const("k"), commute=True), const("t"), commute=True),
-        op.Sub(op.Mul(any_("x"), const("k"), commute=True), const("t")),
-    ),
-    numerics=Reassociates(),
-    min_opset=7,
-)
-def fuse_scale_and_shift(m: Match, rw: Rewriter) -> Replacement:
-    """Add(Mul(x, k), t) -> BatchNormalization(x, k, t, 0, 1) before a Conv."""
-    x, root = m["x"], m.root
-    if not feeds_conv(root.output):
-        return NoMatch("no convolution reads %r", root.output.name)
-    channels = channel_count(x)
-    if x.dtype not in FLOATS or channels is None or (x.rank or 0) < 3:
-        return NoMatch("%s is no float tensor of a known number of channels", x.type)
-    factor, term = channel_numbers(m["k"], x, channels), channel_numbers(m["t"], x, channels)
-    if isinstance(factor, NoMatch):
-        return factor
-    if isinstance(term, NoMatch):
-        return term
-    return as_batch_norm(x, factor, -term if root.op == "Sub" else term, root, rw)
+class FuseScaleAndShift(RewritePattern):
+    """Conv(Add(Mul(x, k), t)) -> Conv(BatchNormalization(x, k, t, 0, 1))."""
+
+    name: ClassVar[str] = "fuse-scale-and-shift"
+    roots: ClassVar[tuple[str, ...]] = ("Add", "Sub")
+    numerics: ClassVar[Numerics] = Reassociates()
+    reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = tuple(
+        op.Conv(op[shift](op.Mul(any_("x"), const("k"), commute=True), const("t")), const("w")) for shift in roots
+    )
+
+    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
+        """Make one node of the two, if a convolution reads them."""
+        if (node.opset or 0) < 7 or not feeds_conv(node.output):
+            return NoMatch("no convolution reads %r", node.output.name)
+        scaled, term = _split(node)
+        scale = None if scaled is None else scaled.producer
+        if scale is None or scaled is None or term is None or scale.op != "Mul" or scale.graph is not node.graph:
+            return NoMatch("no Mul gives what is added to")
+        if scaled.use_count > 1 or scaled.is_graph_output:
+            return NoMatch("%r has other users", scaled.name)
+        x, factor = _split(scale)
+        if x is None or factor is None or (node.op == "Sub" and node.inputs[0] is not scaled):
+            return NoMatch("nothing constant stands beside a value")
+        channels = channel_count(x)
+        if x.dtype not in FLOATS or channels is None or (x.rank or 0) < 3:
+            return NoMatch("%s is no float tensor of a known number of channels", x.type)
+        factors, terms = channel_numbers(factor, x, channels), channel_numbers(term, x, channels)
+        if isinstance(factors, NoMatch):
+            return factors
+        if isinstance(terms, NoMatch):
+            return terms
+        rw.matched = [node, scale]
+        return as_batch_norm(x, factors, -terms if node.op == "Sub" else terms, node, rw)
+
+
+def _split(node: Node) -> tuple[Value | None, Value | None]:
+    """The operands of a node of two: the one that varies, and the constant one."""
+    a, b = node.inputs
+    if a is None or b is None or a.is_constant == b.is_constant:
+        return None, None
+    return (b, a) if a.is_constant else (a, b)
 
 
 @rewrite(
@@ -209,6 +232,6 @@ class FuseAffineConv(RewritePass):
     rules: ClassVar[tuple[Rule, ...]] = (
         fold_shift_into_conv,
         fold_batch_norm_into_next_conv,
-        fuse_scale_and_shift,
+        FuseScaleAndShift(),
         fold_affine_into_batch_norm,
     )

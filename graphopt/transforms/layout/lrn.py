@@ -2,8 +2,9 @@
 
 ``LRN(x) -> x / (bias + alpha / size * sum of x * x over neighbouring channels) ** beta``, the sum by a convolution along the channels, the
 power by square roots where ``beta`` is 0.5 or 0.75. ONNX Runtime's own kernel raises each element to a power, which was two fifths of a
-network's time; this takes a fifth of that. float32 and rank 4. Numerics: re-associates. Sources: Krizhevsky, Sutskever and Hinton,
-ImageNet classification with deep convolutional neural networks, 2012; https://onnx.ai/onnx/operators/onnx__LRN.html
+network's time; this takes a fifth of that. float32 and rank 4, not empty (a convolution takes nothing empty). Numerics: re-associates. Sources:
+Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional neural networks, 2012;
+https://onnx.ai/onnx/operators/onnx__LRN.html
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ __all__ = ["DecomposeLrn"]
 def decompose_lrn(m: Match, rw: Rewriter) -> Replacement:
     """LRN(x) -> x / (bias + alpha / size * sum(x * x)) ** beta."""
     x, lrn = m["x"], m.root
-    if x.dtype is not DType.FLOAT or x.rank != 4:
-        return NoMatch("%s is no float32 tensor of rank 4", x.type)
+    shape = x.shape or ()
+    if x.dtype is not DType.FLOAT or len(shape) != 4 or not all(isinstance(size, int) and size for size in shape[1:]):
+        return NoMatch("%s is no float32 tensor of rank 4, not empty", x.type)
     size, alpha, beta, bias = lrn.int_attr("size"), *(lrn.float_attr(name) for name in ("alpha", "beta", "bias"))
     if size < 1 or alpha < 0 or bias <= 0 or beta <= 0:
         return NoMatch("alpha %g, beta %g and bias %g are not positive", alpha, beta, bias)

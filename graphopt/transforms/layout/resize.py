@@ -88,7 +88,7 @@ def _resized(resize: Node, x: Value, channels: int, rw: Rewriter) -> Value:
         else:
             inputs[3] = rw.constant(np.array([numbers[0], channels, *numbers[2:]], np.int64), sizes.name)
     attributes: dict[str, object] = dict(resize.attributes)
-    return rw.new_node("Resize", inputs, attributes=attributes, name=resize.name).output
+    return rw.new_node("Resize", inputs, attributes=attributes).output
 
 
 @rewrite(
@@ -106,7 +106,7 @@ def convolve_before_resize(m: Match, rw: Rewriter) -> Replacement:
         return NoMatch("nothing would become less")
     attributes: dict[str, object] = dict(m.root.attributes)
     inputs = [m["x"], *m.root.inputs[1:]]
-    made = rw.new_node("Conv", inputs, attributes=attributes, name=m.root.name).output
+    made = rw.new_node("Conv", inputs, attributes=attributes).output
     return _resized(m.node("resize"), made, conv.channels, rw)
 
 
@@ -165,12 +165,12 @@ class ConvolveBeforeConcat(RewritePattern):
             source = value if resize is None else resize.inputs[0]
             attributes: dict[str, object] = dict(node.attributes)
             bias = None if place else node.input_at(2)
-            made = rw.new_node("Conv", [source, mine, bias], attributes=attributes, name=node.name).output
+            made = rw.new_node("Conv", [source, mine, bias], attributes=attributes).output
             addends.append(made if resize is None else _resized(resize, made, numbers.shape[0], rw))
             place += count
         if len(addends) == 1:
             return addends[0]
-        return rw.new_node("Add" if len(addends) == 2 else "Sum", addends, name=_sum_name(node)).output
+        return rw.new_node("Add" if len(addends) == 2 else "Sum", addends).output
 
 
 def _ratio(value: Value, count: int, channels: int, conv: Node) -> float:
@@ -182,11 +182,6 @@ def _ratio(value: Value, count: int, channels: int, conv: Node) -> float:
         return 1.0
     ratio = _shrinks(resize)
     return 1.0 if isinstance(ratio, NoMatch) else min(ratio, 1.0)
-
-
-def _sum_name(conv: Node) -> str:
-    """A name for the sum of the parts of a convolution."""
-    return f"{conv.name or conv.output.name}_sum"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""Models for rules whose graphs hang together by their shapes, so that nodes drawn one by one hardly ever come out that way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+
+import numpy as np
+from onnx import ModelProto
+
+from graphopt.rewriting import Rule
+from graphopt.testing import GeneratedModel
+from graphopt.testing.strategies.choices import Choices, SeededChoices
+from graphopt.testing.strategies.editing import edited
+from graphopt.testing.strategies.rules import applications_of
+from tests.transforms.harness import model
+
+__all__ = ["HAND_MADE", "made_by_hand"]
+
+SIZES = {"n": 2}
+
+
+def _normal(choices: Choices, *shape: int) -> np.ndarray:
+    return np.random.default_rng(choices.integer(0, 1 << 30)).normal(size=shape).astype(np.float32)
+
+
+def _shuffle(choices: Choices) -> ModelProto:
+    groups, each, height = (choices.of((2, 3, 1)) for _ in range(3))
+    batch, channels = choices.of((0, 2, 1)), groups * each
+    split, join = [batch, groups, each, height, 2], [batch, channels, height, 2]
+    if choices.chance(0.5):
+        split[4] = -1
+    first = choices.of(("x", "h"))
+    return model(
+        f"h = Neg(x) a = Reshape({first}, split) b = Transpose<perm = [0, 2, 1, 3, 4]>(a) c = Reshape(b, join) y = Neg(c)",
+        f"float[{batch or 'n'},{channels},{height},2] x",
+        opset=choices.of((8, 11, 13, 17, 21)),
+        initializers={"split": np.array(split), "join": np.array(join)},
+    )
+
+
+def _projection(choices: Choices) -> ModelProto:
+    batch, height, width, middle = choices.of((1, 2)), choices.of((1, 2, 3)), choices.of((2, 1)), choices.of((3, 4))
+    inner, outer = choices.of((1, 2)), choices.of((1, 2, 3))
+    bias = choices.chance(0.5)
+    constants = {
+        "w": _normal(choices, inner, middle),
+        "k": _normal(choices, *choices.of(((middle,), (1, middle)))),
+        "v": _normal(choices, outer, middle, 1, 1),
+        "s": np.array([batch, choices.of((middle, -1)), height, width]),
+        **({"e": _normal(choices, outer)} if bias else {}),
+    }
+    added = "b = Add(a, k)" if choices.chance(0.5) else "b = Add(k, a)"
+    return model(
+        f"a = MatMul(x, w) {added} c = Transpose<perm = [0, 2, 1]>(b) d = Reshape(c, s) y = Conv(d, v{', e' if bias else ''})",
+        f"float[{batch},{height * width},{inner}] x",
+        opset=choices.of((8, 11, 13, 17, 21)),
+        initializers=constants,
+    )
+
+
+def _enlarged(choices: Choices) -> ModelProto:
+    height, width = choices.of((1, 2, 3)), choices.of((2, 4))
+    counts, outer = [choices.of((3, 4)), choices.of((2, 3))], choices.of((2, 1))
+    mode = choices.of(("linear", "nearest"))
+    how = choices.of(("half_pixel", "asymmetric", "align_corners"))
+    constants = {
+        "v": _normal(choices, outer, sum(counts), 1, 1),
+        "e": _normal(choices, outer),
+        "z": np.array([1, 1, 2, 2], np.float32),
+        "r": np.zeros(0, np.float32),
+    }
+    second = f'Resize<mode = "{mode}">(u, r, z)' if choices.chance(0.5) else "Neg(u)"
+    size = f"{height},{width}" if "Resize" in second else f"{2 * height},{2 * width}"
+    batch = choices.of(("n", "2"))
+    return model(
+        f'a = Resize<mode = "{mode}", coordinate_transformation_mode = "{how}">(x, r, z) b = {second} '
+        f"c = Concat<axis = 1>({'a, b' if choices.chance(0.5) else 'b, a'}) y = Conv(c, v{choices.of((', e', ''))})",
+        f"float[{batch},{counts[0]},{height},{width}] x, float[{batch},{counts[1]},{size}] u",
+        opset=choices.of((11, 13, 17)),
+        initializers=constants,
+    )
+
+
+#: What makes a model for a rule, by the rule's name.
+HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
+    "convolve-before-concat": _enlarged,
+    "gather-shuffled-channels": _shuffle,
+    "merge-matmul-and-conv": _projection,
+}
+
+
+def _feeds(choices: Choices, proto: ModelProto) -> dict[str, np.ndarray]:
+    known = {item.name for item in proto.graph.initializer}
+    found = {}
+    for info in proto.graph.input:
+        if info.name not in known:
+            dims = info.type.tensor_type.shape.dim
+            found[info.name] = _normal(choices, *(dim.dim_value or SIZES[dim.dim_param] for dim in dims))
+    return found
+
+
+def _matching(rule: Rule) -> Iterator[GeneratedModel]:
+    for seed in count():
+        choices = SeededChoices(seed)
+        proto = HAND_MADE[rule.name](choices)
+        outputs = tuple(node.output[0] for node in proto.graph.node if node.op_type in rule.roots)
+        made = GeneratedModel(proto, tuple(_feeds(choices, proto) for _ in range(2)), sites=outputs[-1:])
+        if applications_of(rule, made.ir):
+            yield made
+
+
+def _near_misses(rule: Rule) -> Iterator[GeneratedModel]:
+    for seed, base in enumerate(_matching(rule)):
+        found = edited(SeededChoices(seed), base, rule.reach)
+        if found is not None:
+            yield found
+
+
+def made_by_hand(rule: Rule, each: int) -> list[GeneratedModel]:
+    """So many models to which a rule applies, and as many to which it nearly does."""
+    return [*islice(_matching(rule), each), *islice(_near_misses(rule), each)]
