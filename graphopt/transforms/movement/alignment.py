@@ -13,7 +13,7 @@ from graphopt.ir import Dim, Node, Shape, Value
 from graphopt.transforms.broadcasting import same_dim
 from graphopt.transforms.operands import ints_operand
 
-__all__ = ["Block", "align", "lift_order", "producer_of", "reshaped_dims"]
+__all__ = ["Block", "align", "lift_order", "order_of", "producer_of", "reshaped_dims"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,13 @@ def lift_order(order: Sequence[int], blocks: Sequence[Block], new: Shape) -> tup
         if not axes:
             found.insert(found.index(number - 1) + 1 if number else 0, number)
     return tuple(axis for number in found for axis in blocks[number].old)
+
+
+def order_of(transpose: Node, rank: int) -> tuple[int, ...] | None:
+    """The order of axes that a Transpose makes; ``None`` if it does not fit the rank."""
+    stated = transpose.ints_attr("perm")
+    order = tuple(reversed(range(rank))) if stated is None else stated
+    return order if sorted(order) == list(range(rank)) else None
 
 
 def producer_of(value: Value | None, ops: tuple[str, ...], reader: Node) -> Node | None:

@@ -15,20 +15,13 @@ import numpy as np
 from graphopt.ir import Dim, Node, Shape, Value
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op, rest
 from graphopt.transforms.broadcasting import same_dim
-from graphopt.transforms.movement.alignment import align, lift_order, producer_of, reshaped_dims
+from graphopt.transforms.movement.alignment import align, lift_order, order_of, producer_of, reshaped_dims
 from graphopt.transforms.operands import ints_operand
 from graphopt.transforms.reshape_targets import target_entries
 
-__all__ = ["RULES", "order_of"]
+__all__ = ["RULES"]
 
 _SHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-
-
-def order_of(transpose: Node, rank: int) -> tuple[int, ...] | None:
-    """The order of axes that a Transpose makes; ``None`` if it does not fit the rank."""
-    stated = transpose.ints_attr("perm")
-    order = tuple(reversed(range(rank))) if stated is None else stated
-    return order if sorted(order) == list(range(rank)) else None
 
 
 def _is_reached(shape: Shape, wanted: Shape) -> bool:

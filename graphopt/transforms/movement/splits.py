@@ -1,7 +1,8 @@
 """Takes a tensor apart with as few nodes as possible.
 
-Slices of one tensor that lie side by side along an axis and together take all of it become one Split; a Split into single elements whose
-parts all lose that axis becomes a Gather for each part. Exact. Source: https://onnx.ai/onnx/operators/onnx__Split.html
+A Slice of one element that loses its axis at once is a Gather. Slices of one tensor that lie side by side along an axis and together take
+all of it become one Split; a Split into single elements whose parts all lose that axis becomes a Gather for each part. Not for text, of
+which ONNX Runtime's Gather loses some. Exact. Source: https://onnx.ai/onnx/operators/onnx__Split.html
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["RULES"]
 
 #: A tensor with more readers than that is taken apart element by element, not in parts.
 _MANY = 64
+_TEXT = frozenset({DType.STRING, None})
+_LARGEST_INT32 = (1 << 31) - 1
 #: Element types that runtimes split.
 _DTYPES = frozenset({DType.FLOAT, DType.FLOAT16, DType.DOUBLE, DType.INT32, DType.INT64, DType.UINT8, DType.BOOL})
 
@@ -36,6 +39,51 @@ def _part(node: Node, x: Value) -> tuple[int, int, int] | None:
         return None
     start, end = (min(max(at + size if at < 0 else at, 0), size) for at in (ranges.starts[0], ranges.ends[0]))
     return (axis, start, end) if start < end else None
+
+
+class GatherInsteadOfSlice(RewritePattern):
+    """Squeeze(Slice[i:i + 1](x)) -> Gather[i](x)."""
+
+    name: ClassVar[str] = "gather-instead-of-slice"
+    roots: ClassVar[tuple[str, ...]] = ("Slice",)
+    benefit: ClassVar[int] = 2
+    reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Squeeze(
+            op.Slice(any_("x"), const("zero", equal_to=0), const("one", equal_to=1), const("axis", equal_to=0)),
+            const("axis", equal_to=0),
+        ),
+        op.Squeeze(op.Slice(any_("x"), starts=(0,), ends=(1,), axes=(0,)), axes=(0,)),
+    )
+
+    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
+        """An axis that has no such element makes both forms fail."""
+        x, ranges = node.inputs[0], read_ranges(node)
+        if (
+            x is None
+            or x.dtype in _TEXT
+            or isinstance(ranges, NoMatch)
+            or len(ranges.axes) != 1
+            or ranges.steps != (1,)
+            or x.rank is None
+        ):
+            return NoMatch("not one range of constant bounds along one axis")
+        start, end, axis = ranges.starts[0], ranges.ends[0], ranges.axes[0] + (x.rank if ranges.axes[0] < 0 else 0)
+        if not (end == start + 1 != 0 or (start == -1 and end >= _LARGEST_INT32)) or not 0 <= axis < x.rank:
+            return NoMatch("[%d:%d] is not one element", start, end)
+        if start < 0 and (node.opset or 0) < 11:
+            return NoMatch("Gather counts from the front before opset 11")
+        part = node.output
+        readers = part.users
+        if not readers or part.is_graph_output:
+            return NoMatch("%r is given out", part.name)
+        for user in readers:
+            if user.op != "Squeeze" or user.graph is not node.graph or not _loses(user, axis, x.rank):
+                return NoMatch("%r is read by %s", part.name, user.op)
+        for user in readers:
+            rw.replace(user.output, rw.new("Gather", x, np.array(start, np.int64), axis=axis))
+            rw.erase_if_unused(user)
+        return IN_PLACE
 
 
 class SplitInsteadOfSlices(RewritePattern):
@@ -114,7 +162,7 @@ class GatherInsteadOfSplit(RewritePattern):
         """Each part must have one element along the axis, and lose that axis at once."""
         x = node.inputs[0]
         axis = node.int_attr("axis", 0)
-        if x is None or x.shape is None or not -len(x.shape) <= axis < len(x.shape):
+        if x is None or x.dtype in _TEXT or x.shape is None or not -len(x.shape) <= axis < len(x.shape):
             return NoMatch("the rank is not known")
         axis %= len(x.shape)
         if x.shape[axis] != len(node.outputs):
@@ -142,4 +190,4 @@ def _loses(squeeze: Node, axis: int, rank: int) -> bool:
     return isinstance(axes, tuple) and not squeeze.has_references and normalize_axes(axes, rank) == (axis,)
 
 
-RULES = (SplitInsteadOfSlices(), GatherInsteadOfSplit())
+RULES = (GatherInsteadOfSlice(), SplitInsteadOfSlices(), GatherInsteadOfSplit())

@@ -2,18 +2,18 @@
 
 ``Mul(m(op(x, w) + b), c) -> m(op(x, w * c) + b * c)``, and Div, where ``m`` moves data or sums it (Reshape, Transpose, Slice, ReduceMean,
 products with other tensors, …) and ``op`` is a MatMul, Gemm, Conv, ConvTranspose or Gather with constant weights that nobody else
-reads. ``x / √d`` of attention goes into the projection of queries so. ``MatMul(a * c, b * d) -> MatMul(a * (c * d), b)``. Touches weights.
+reads; a part that Split or Gather takes of a packed product is multiplied in its columns. ``x / √d`` of attention goes into the
+projection of queries so. ``MatMul(a * c, b * d) -> MatMul(a * (c * d), b)``. Touches weights.
 Numerics: re-associates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from graphopt.ir import Array, Node, Value
+from graphopt.ir import Node, Value
 from graphopt.numerics import Numerics
 from graphopt.rewriting import (
     Match,
@@ -32,6 +32,7 @@ from graphopt.rewriting import (
 )
 from graphopt.transforms.broadcasting import keeps_shape
 from graphopt.transforms.fusion.linear import read_linear, round_to
+from graphopt.transforms.strength.packed_factors import Scaled, scaled_constant, weights_of_part
 
 __all__ = ["RULES"]
 
@@ -48,16 +49,7 @@ _TERM_BYTES = 1 << 14
 _LIMIT = 1e4
 
 
-@dataclass(frozen=True, slots=True)
-class _Scaled:
-    """A constant input and what it becomes."""
-
-    node: Node
-    position: int
-    array: Array
-
-
-def _weights_behind(value: Value | None, reader: Node, factor: float, left: int) -> list[_Scaled] | NoMatch:
+def _weights_behind(value: Value | None, reader: Node, factor: float, left: int) -> list[Scaled] | NoMatch:
     """What to change so that ``value`` is multiplied by ``factor``."""
     node = None if value is None else value.producer
     if (
@@ -74,8 +66,10 @@ def _weights_behind(value: Value | None, reader: Node, factor: float, left: int)
         return _weights_behind(node.inputs[0], node, factor, left - 1)
     if node.op in ("Add", "Sub") and len(node.inputs) == 2:
         return _behind_term(node, factor, left)
-    if node.op == "Gather":
+    if node.op == "Gather" and node.inputs[0] is not None and node.inputs[0].is_constant:
         return _scaled_input(node, 0, factor, shared=0)
+    if node.op in ("Gather", "Split"):
+        return weights_of_part(value, factor)
     if node.op not in _LINEAR:
         return NoMatch("%s is not linear, or has no weights", node.op)
     linear = read_linear(node, scaled=True)
@@ -91,7 +85,7 @@ def _weights_behind(value: Value | None, reader: Node, factor: float, left: int)
     return _weights_behind(node.inputs[1], node, factor, left - 1) if isinstance(first, NoMatch) else first
 
 
-def _behind_term(node: Node, factor: float, left: int) -> list[_Scaled] | NoMatch:
+def _behind_term(node: Node, factor: float, left: int) -> list[Scaled] | NoMatch:
     """The weights behind a sum of a value and a constant, with the constant."""
     for position in (1, 0):
         term = node.inputs[position]
@@ -102,18 +96,8 @@ def _behind_term(node: Node, factor: float, left: int) -> list[_Scaled] | NoMatc
     return NoMatch("no term is constant")
 
 
-def _scaled_input(node: Node, position: int, factor: float, *, shared: int) -> list[_Scaled] | NoMatch:
-    """A constant input multiplied, if nobody else reads it or it is small."""
-    value = node.inputs[position]
-    if value is None or not value.is_constant or value.const is None or not value.const.dtype.is_float:
-        return NoMatch("an input of %s is not constant", node.op)
-    numbers = value.const.numpy()
-    if factor > 0 and not numbers.any():
-        return []
-    if (value.use_count > 1 or value.is_graph_output) and value.const.nbytes > shared:
-        return NoMatch("%r has other users: changing it would make a copy", value.name)
-    scaled = round_to(numbers.astype(np.float64) * factor, value.const.dtype)
-    return scaled if isinstance(scaled, NoMatch) else [_Scaled(node, position, scaled)]
+def _scaled_input(node: Node, position: int, factor: float, *, shared: int) -> list[Scaled] | NoMatch:
+    return scaled_constant(node, position, np.array(factor), shared=shared)
 
 
 class MoveFactorIntoWeights(RewritePattern):
@@ -131,6 +115,8 @@ class MoveFactorIntoWeights(RewritePattern):
             op.MatMul(op.Transpose(op.MatMul(any_("x"), const("w"))), any_("y")),
             op.Reshape(op.Conv(any_("x"), const("w"), const("b", optional=True)), const("to")),
             op.Gather(const("table"), any_("which")),
+            op.Split(op.MatMul(any_("x"), const("w")), const("sizes", optional=True), axis=-1),
+            op.Gather(op.Transpose(op.Add(op.MatMul(any_("x"), const("w")), const("b"))), const("which")),
         )
     )
 
