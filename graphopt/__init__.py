@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from graphopt.compiler import OptimizeReport as OptimizeReport
     from graphopt.compiler import Replayed as Replayed
     from graphopt.compiler import Session as Session
+    from graphopt.compiler import Tuned as Tuned
     from graphopt.compiler import bisect as bisect
     from graphopt.compiler import calibrate as calibrate
     from graphopt.compiler import compare as compare
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from graphopt.compiler import lower as lower
     from graphopt.compiler import merge_calibrations as merge_calibrations
     from graphopt.compiler import optimize as optimize
+    from graphopt.compiler import optimize_fleet as optimize_fleet
     from graphopt.compiler import reduce as reduce
     from graphopt.compiler import replay as replay
     from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
+    from graphopt.compiler import tune as tune
     from graphopt.errors import GraphoptError as GraphoptError
     from graphopt.hookspecs import hookimpl as hookimpl
     from graphopt.ir import GraphBuilder as GraphBuilder
@@ -58,6 +61,7 @@ _PUBLIC = {
     "Replayed": "graphopt.compiler",
     "RewritePass": "graphopt.passes",
     "Session": "graphopt.compiler",
+    "Tuned": "graphopt.compiler",
     "any_": "graphopt.rewriting",
     "bisect": "graphopt.compiler",
     "calibrate": "graphopt.compiler",
@@ -71,10 +75,12 @@ _PUBLIC = {
     "merge_calibrations": "graphopt.compiler",
     "op": "graphopt.rewriting",
     "optimize": "graphopt.compiler",
+    "optimize_fleet": "graphopt.compiler",
     "reduce": "graphopt.compiler",
     "replay": "graphopt.compiler",
     "rewrite": "graphopt.rewriting",
     "to_graphsurgeon": "graphopt.compiler",
+    "tune": "graphopt.compiler",
 }
 
 __all__ = [*sorted(_PUBLIC), "__version__"]  # noqa: PLE0604 - the names of one table

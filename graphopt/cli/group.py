@@ -38,6 +38,10 @@ COMMANDS = {
     ),
     "reduce": ("Make a model that fails as small as possible, with the inputs that show it.", "reduction:reduce"),
     "bench": ("Measure the latency of one or several models, interleaved.", "benchmark:bench"),
+    "tune": (
+        "Find the fastest way to run a model on this machine: how to optimize it, how to set ONNX Runtime.",
+        "tuning:tune",
+    ),
     "demo": (
         "Optimize the digits classifier that ships with graphopt, and show what it brought.",
         "demonstration:demo",

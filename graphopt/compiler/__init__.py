@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.reducing import reduce
     from graphopt.compiler.replaying import Replayed, replay
     from graphopt.compiler.running import Session, compare
+    from graphopt.compiler.tuning import Tuned, tune
 
 __all__ = [
     "Bisection",
@@ -34,6 +35,7 @@ __all__ = [
     "Optimized",
     "Replayed",
     "Session",
+    "Tuned",
     "bisect",
     "calibrate",
     "compare",
@@ -47,6 +49,7 @@ __all__ = [
     "reduce",
     "replay",
     "to_graphsurgeon",
+    "tune",
 ]
 
 
@@ -57,6 +60,7 @@ _HOMES = {
     "FleetReport": "fleet",
     "Replayed": "replaying",
     "Session": "running",
+    "Tuned": "tuning",
     "bisect": "bisecting",
     "calibrate": "calibrating",
     "compare": "running",
@@ -66,6 +70,7 @@ _HOMES = {
     "optimize_fleet": "fleet",
     "reduce": "reducing",
     "replay": "replaying",
+    "tune": "tuning",
 }
 
 

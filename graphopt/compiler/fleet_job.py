@@ -12,6 +12,7 @@ from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler.fleet_manifest import digest_of_file
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import Optimized, OptimizeReport
+from graphopt.report.optimize_view import pass_totals
 
 __all__ = ["FleetJob", "JobResult", "run_job"]
 
@@ -62,12 +63,14 @@ class JobResult:
         files: digest of each file that was written, by name.
         sent: content of each file, where they are to be written elsewhere.
         seconds: how long it took.
+        passes: what each pass that changed something counted.
     """
 
     summary: dict[str, object]
     files: dict[str, str] = field(default_factory=dict)
     sent: dict[str, bytes] = field(default_factory=dict)
     seconds: float = 0.0
+    passes: dict[str, int] = field(default_factory=dict)
 
 
 def run_job(job: FleetJob) -> JobResult:
@@ -93,7 +96,8 @@ def run_job(job: FleetJob) -> JobResult:
             plugins=builtin_plugins(job.blocked),
         )
         files, sent = _saved(job, result, Path(folder))
-    return JobResult(_summary(result.report), files, sent, time.perf_counter() - start)
+    did = {record.name: sum(record.stats.values()) for record in pass_totals(result.report.passes) if record.changed}
+    return JobResult(_summary(result.report), files, sent, time.perf_counter() - start, did)
 
 
 def _saved(job: FleetJob, result: Optimized, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:

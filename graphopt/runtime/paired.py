@@ -23,9 +23,8 @@ _MOST_ROUNDS: Final = 2000
 _SHORT: Final = 0.02
 _TURN: Final = 0.001
 _MOST_RUNS: Final = 64
-#: Rounds after which times that do not overlap at all, by a margin, tell who is slower, and who is faster.
-_APART_SLOWER: Final = 3
-_APART_FASTER: Final = 5
+#: Rounds after which times that do not overlap at all, by a margin, tell who is faster: one chance of 252 between equals.
+_APART: Final = 5
 _MARGIN: Final = 1.05
 #: Chance at which the second one is dropped though it is as fast, or taken for faster though it is not.
 _CHANCE: Final = 0.005
@@ -59,7 +58,7 @@ class PairedTimes:
     def is_faster(self) -> bool:
         """Whether the second is faster beyond what chance gives, by a hundredth at least."""
         rounds = len(self.first)
-        if rounds >= _APART_FASTER and _apart(self.second, self.first):
+        if rounds >= _APART and _apart(self.second, self.first):
             return True
         return sign_test(rounds - self.wins, rounds) < _CHANCE * 2 and self.ratio.speedup > 1.01
 
@@ -126,7 +125,7 @@ def measure_pair(
 
 def _is_slower(first: Sequence[float], second: Sequence[float], wins: int) -> bool:
     rounds = len(first)
-    if rounds >= _APART_SLOWER and _apart(first, second):
+    if rounds >= _APART and _apart(first, second):
         return True
     return rounds >= _LEAST_ROUNDS and sign_test(wins, rounds) < _CHANCE
 
