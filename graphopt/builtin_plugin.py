@@ -27,7 +27,9 @@ _PASSES: Final[Mapping[str, str]] = {
     "canonicalize-algebra": "transforms.canonicalize:CanonicalizeAlgebra",
     "constants-to-initializers": "transforms.constants:ConstantsToInitializers",
     "convolve-before-resize": "transforms.layout:ConvolveBeforeResize",
+    "decompose-activations": "transforms.decompose:DecomposeActivations",
     "decompose-lrn": "transforms.layout:DecomposeLrn",
+    "decompose-normalization": "transforms.decompose:DecomposeNormalization",
     "deduplicate-constants": "transforms.deduplicate:DeduplicateConstants",
     "eliminate-common-subexpressions": "transforms.cse:EliminateCommonSubexpressions",
     "eliminate-dead-code": "transforms.dead_code:EliminateDeadCode",
@@ -88,13 +90,14 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
     "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,keep-blocked-layout,pack-parallel-products,tidy",
-    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,fuse-domain,"
+    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,spell-out,fuse-microsoft-activations,fuse,layout,exact,fuse-domain,"
     "keep-blocked-layout,decompose-lrn,fuse-conv-activation,pack-parallel-products,eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "eliminate-dead-code)",
     "recognize": "fuse-activations,fuse-normalization",
+    "spell-out": "decompose-activations{ops=[Swish],lacking=true},decompose-normalization{lacking=true}",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
     "fuse-domain": "fuse-attention,exact,fuse-transformer-ops,exact",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",

@@ -1,0 +1,8 @@
+"""Inverses of fusions: operators spelled out by simpler ones, for targets that lack them. One pass a family; all re-associate."""
+
+from __future__ import annotations
+
+from graphopt.transforms.decompose.activations import DecomposeActivations
+from graphopt.transforms.decompose.normalization import DecomposeNormalization
+
+__all__ = ["DecomposeActivations", "DecomposeNormalization"]
