@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -17,8 +19,9 @@ from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import app
 from graphopt.cli.group import COMMANDS
 from scripts.docstring_syntax import markdown_of
+from scripts.rule_pictures import picture
 
-__all__ = ["DESCRIBED", "FACADES", "command_tables", "module_page", "passes_page", "rules_page"]
+__all__ = ["DESCRIBED", "FACADES", "RULES_RECORD", "command_tables", "module_page", "passes_page", "rules_page"]
 
 #: Modules that others may import from, in the order of their layers. A name is described where it belongs, other pages link to it.
 FACADES: Final = (
@@ -41,6 +44,8 @@ FACADES: Final = (
 )
 #: Modules that a page of their own in the documentation describes.
 DESCRIBED: Final = ("graphopt.data", "graphopt.errors", "graphopt.hookspecs")
+#: What `python -m benchmarks.rules` found: which rule fires on which model, and what it makes of a small graph.
+RULES_RECORD: Final = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "rules.json"
 _LEVELS: Final = ("O0", "O1", "O2", "O3")
 _SECTION = re.compile(r"^(Attributes|Example|Args|Raises|Returns):", re.MULTILINE)
 
@@ -132,9 +137,11 @@ def rules_page() -> str:
         "# Rules",
         (
             "What the [passes](passes.md) look for. `graphopt optimize --explain RULE` says where one did not apply, and why;\n"
-            "`--disable RULE` leaves it out. A pattern that ends in `...` is the operators at which a rule written in Python begins."
+            "`--disable RULE` leaves it out. A pattern that ends in `...` is the operators at which a rule written in Python begins.\n"
+            "Pictures show a generated graph that the rule applies to, and what it makes of it once (`benchmarks/rules.py`)."
         ),
     ]
+    record = json.loads(RULES_RECORD.read_text(encoding="utf-8"))["results"]
     rules: dict[str, list[Row]] = {}
     for row in _rows("rules"):
         rules.setdefault(str(row["name"]), []).append(row)
@@ -146,8 +153,26 @@ def rules_page() -> str:
             f"* Passes: {', '.join(f'[{item}](passes.md#{item})' for item in passes)}",
             f"* Levels: {', '.join(within) or 'none'}",
         ]
-        parts += [f"## {name}", _escaped(str(rows[0]["doc"])), f"```text\n{rows[0]['pattern']}\n```", "\n".join(facts)]
+        facts.append(f"* Fires on: {_models(record['fires'], name)}")
+        drawn = record["pictures"].get(name)
+        shown = "" if drawn is None else picture(drawn["before"], drawn["after"])
+        parts += [
+            f"## {name}",
+            _escaped(str(rows[0]["doc"])),
+            f"```text\n{rows[0]['pattern']}\n```",
+            "\n".join(facts),
+            shown,
+        ]
     return _page(*parts)
+
+
+def _models(fires: Mapping[str, Mapping[str, Mapping[str, int]]], rule: str) -> str:
+    """The models of the benchmark on which a rule fires at O3, those first on which it does most."""
+    counts = fires["O3"].get(rule, {})
+    found = [f"{model} ({count})" for model, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    if not found:
+        return "none of the models measured"
+    return ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
 
 
 def command_tables(name: str) -> str:
