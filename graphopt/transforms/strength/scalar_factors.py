@@ -44,8 +44,8 @@ _THROUGH = frozenset({
 _LINEAR = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 #: Nodes that are looked at between a factor and the weights.
 _FARTHEST = 8
-#: Terms up to this size may be kept beside the changed ones when somebody else reads them.
-_TERM_BYTES = 1 << 14
+#: Weights, and terms, up to these sizes may be kept beside the changed ones when somebody else reads them.
+_WEIGHT_BYTES, _TERM_BYTES = 1 << 10, 1 << 14
 _LIMIT = 1e4
 
 
@@ -74,7 +74,7 @@ def _weights_behind(value: Value | None, reader: Node, factor: float, left: int)
         return NoMatch("%s is not linear, or has no weights", node.op)
     linear = read_linear(node, scaled=True)
     if not isinstance(linear, NoMatch):
-        weights = _scaled_input(node, 1, factor, shared=0)
+        weights = _scaled_input(node, 1, factor, shared=_WEIGHT_BYTES)
         if isinstance(weights, NoMatch) or linear.bias is None:
             return weights
         bias = _scaled_input(node, 2, factor, shared=_TERM_BYTES)

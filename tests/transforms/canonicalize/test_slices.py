@@ -80,8 +80,32 @@ def test_computed_bounds_stay():
 BODY = "t = Slice(x, s, e, a) y = Slice(t, s, e, b)"
 
 
-def test_slices_of_one_axis_are_not_merged():
-    assert_untouched(model(BODY, "float[4,5] x", initializers=ints(s=[1], e=[3], a=[0], b=[-2])), STEP)
+CHAIN = "t = Slice(x, s, e, a) y = Slice(t, u, v, a, w)"
+LARGEST = (1 << 63) - 1
+
+
+@pytest.mark.parametrize("first", [(0, 3), (1, 4), (2, 99), (1, -1), (0, LARGEST)])
+@pytest.mark.parametrize("second", [(0, 2), (1, 2), (1, LARGEST), (3, 4)])
+@pytest.mark.parametrize("size", [0, 1, 3, 6])
+def test_slices_of_one_axis_are_merged_whatever_its_size(first, second, size):
+    more = ints(s=[first[0]], e=[first[1]], u=[second[0]], v=[second[1]], a=[0], w=[1])
+    proto = model(CHAIN, "float[N,2] x", "float[M,2] y", initializers=more)
+    outcome = transform(proto, STEP)
+    if first[1] < 0 and second[1] < LARGEST:
+        assert not outcome.applied
+    else:
+        assert 1 == len(outcome.ops)
+    feeds = {"x": np.arange(2 * size, dtype=np.float32).reshape(size, 2)}
+    assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "step"),
+    [((-3, 4), (0, 2), 1), ((1, 4), (-2, LARGEST), 1), ((1, 4), (0, -1), 1), ((0, 4), (0, 3), 2)],
+)
+def test_slices_of_one_axis_that_count_from_the_back_or_in_steps_stay(first, second, step):
+    more = ints(s=[first[0]], e=[first[1]], u=[second[0]], v=[second[1]], a=[0], w=[step])
+    assert_untouched(model(CHAIN, "float[N,2] x", "float[M,2] y", initializers=more), STEP)
 
 
 def test_negative_axes_of_unknown_rank_are_not_merged():
