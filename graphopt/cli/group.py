@@ -38,6 +38,10 @@ COMMANDS = {
     ),
     "reduce": ("Make a model that fails as small as possible, with the inputs that show it.", "reduction:reduce"),
     "bench": ("Measure the latency of one or several models, interleaved.", "benchmark:bench"),
+    "profile": (
+        "Show where the time of a model goes, by kernel and kind of work, and which rewrites would change that.",
+        "profiling:profile",
+    ),
     "tune": (
         "Find the fastest way to run a model on this machine: how to optimize it, how to set ONNX Runtime.",
         "tuning:tune",
