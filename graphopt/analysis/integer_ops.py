@@ -5,8 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from graphopt.analysis.integers import MAX_ELEMENTS, Integers, broadcast, is_nonnegative
-from graphopt.ir import Constant, Dim, DType, Node, SymbolicDim, dim_max, dim_min, dim_product
+import numpy as np
+
+from graphopt.analysis.integers import MAX_ELEMENTS, Integers, broadcast
+from graphopt.ir import (
+    Array,
+    Constant,
+    Dim,
+    DType,
+    Node,
+    SymbolicDim,
+    dim_max,
+    dim_min,
+    dim_product,
+    dim_quotient,
+    is_nonnegative,
+    lower_bound,
+)
 
 __all__ = ["EVALUATORS", "axes_of"]
 
@@ -109,19 +124,24 @@ def _cast(node: Node, _output: int, inputs: Inputs) -> Integers | None:
 
 def _gather(node: Node, _output: int, inputs: Inputs) -> Integers | None:
     data, indices = _at(inputs, 0), _at(inputs, 1)
-    axis = node.attr("axis")
-    if data is None or indices is None or data.rank != 1 or axis not in (0, -1, None):
+    stated = node.attributes.get("axis")
+    axis = stated.value if stated is not None else 0
+    numbers = None if indices is None else indices.numbers
+    if data is None or indices is None or numbers is None or not isinstance(axis, int):
         return None
-    numbers = indices.numbers
-    size = len(data.elements)
-    if numbers is None or any(not -size <= item < size for item in numbers):
+    if not -data.rank <= axis < data.rank:
         return None
-    return Integers(indices.shape, tuple(data.elements[item] for item in numbers))
+    size = data.shape[axis]
+    if any(not -size <= item < size for item in numbers):
+        return None
+    if data.rank == 1:
+        return Integers(indices.shape, tuple(data.elements[item] for item in numbers))
+    return _from_array(np.take(data.array(), np.array(numbers, np.int64).reshape(indices.shape), axis))
 
 
 def _slice(node: Node, _output: int, inputs: Inputs) -> Integers | None:
     data = inputs[0]
-    if data is None or data.rank != 1:
+    if data is None:
         return None
     starts, ends = node.ints_attr("starts"), node.ints_attr("ends")
     axes, steps = node.ints_attr("axes"), None
@@ -138,22 +158,43 @@ def _slice(node: Node, _output: int, inputs: Inputs) -> Integers | None:
         steps = None if given[3] is None else given[3].numbers
         if (given[2] is not None and axes is None) or (given[3] is not None and steps is None):
             return None
-    if starts is None or ends is None or len(starts) != 1 or len(ends) != 1 or axes not in (None, (0,), (-1,)):
+    if starts is None or ends is None:
         return None
-    step = steps[0] if steps else 1
-    if step < 1:
+    axes = tuple(range(len(starts))) if axes is None else axes
+    steps = (1,) * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         return None
-    picked = data.elements[slice(starts[0], ends[0], step)]
-    return Integers((len(picked),), picked)
+    picked: list[slice] = [slice(None)] * data.rank
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        if not -data.rank <= axis < data.rank or (step < 0 and end >= _MOST_OF_A_SIZE):
+            return None  # backwards, the largest integer as an end is the start to ONNX Runtime
+        picked[axis] = slice(start, end, step)
+    return _from_array(data.array()[tuple(picked)])
 
 
-def _concat(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
-    parts: list[Dim] = []
-    for item in inputs:
-        if item is None or item.rank != 1:
-            return None
-        parts.extend(item.elements)
-    return Integers((len(parts),), tuple(parts)) if len(parts) <= MAX_ELEMENTS else None
+def _concat(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    parts = [item for item in inputs if item is not None]
+    if len(parts) != len(inputs) or not parts or sum(len(item.elements) for item in parts) > MAX_ELEMENTS:
+        return None
+    if all(item.rank == 1 for item in parts):
+        elements = tuple(element for item in parts for element in item.elements)
+        return Integers((len(elements),), elements)
+    axis = node.attr("axis")
+    try:
+        return _from_array(np.concatenate([item.array() for item in parts], axis if isinstance(axis, int) else 1))
+    except ValueError:  # sizes that don't fit
+        return None
+
+
+def _transpose(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data, perm = inputs[0], node.ints_attr("perm")
+    if data is None or (perm is not None and sorted(perm) != list(range(data.rank))):
+        return None
+    return _from_array(data.array().transpose(perm))
+
+
+def _from_array(array: Array) -> Integers:
+    return Integers(array.shape, tuple(array.reshape(-1).tolist()))
 
 
 def _unsqueeze(node: Node, _output: int, inputs: Inputs) -> Integers | None:
@@ -226,9 +267,11 @@ def _binary(function: Callable[[int | SymbolicDim, int | SymbolicDim], Dim]) -> 
 def _divide(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         return None if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
-    if isinstance(b, int) and b > 0 and is_nonnegative(a):
-        return a // b
-    return None
+    if not is_nonnegative(a):
+        return None
+    if isinstance(b, int):
+        return a // b if b > 0 else None
+    return dim_quotient(a, b) if is_nonnegative(b) else None  # no run divides by zero
 
 
 def _modulo(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
@@ -240,16 +283,26 @@ def _modulo(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
 def _equal(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
     if a == b:
         return 1
-    difference = a - b
-    return 0 if isinstance(difference, int) else None
+    above, below = lower_bound(a - b), lower_bound(b - a)
+    return 0 if (above is not None and above > 0) or (below is not None and below > 0) else None
 
 
-def _compare(holds: Callable[[int], bool]) -> Callable[[int | SymbolicDim, int | SymbolicDim], Dim]:
+def _greater(least: int) -> Callable[[int | SymbolicDim, int | SymbolicDim], Dim]:
+    """Whether the first is larger by ``least`` or more."""
+
     def compare(a: int | SymbolicDim, b: int | SymbolicDim) -> Dim:
-        difference = a - b
-        return int(holds(difference)) if isinstance(difference, int) else None
+        above, below = lower_bound(a - b), lower_bound(b - a)
+        if above is not None and above >= least:
+            return 1
+        return 0 if below is not None and below > -least else None
 
     return compare
+
+
+def _swapped(
+    function: Callable[[int | SymbolicDim, int | SymbolicDim], Dim],
+) -> Callable[[int | SymbolicDim, int | SymbolicDim], Dim]:
+    return lambda a, b: function(b, a)
 
 
 def _negate(node: Node, _output: int, inputs: Inputs) -> Integers | None:
@@ -273,13 +326,16 @@ def _where(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
     assert condition is not None
     assert yes is not None
     assert no is not None
-    if not condition.shape == yes.shape == no.shape:
+    shape = max((condition.shape, yes.shape, no.shape), key=lambda sizes: (len(sizes), sizes))
+    count = math.prod(shape)
+    if any(item.shape != shape and len(item.elements) != 1 for item in (condition, yes, no)):
         return None
+    spread = [item.elements if item.shape == shape else item.elements * count for item in (condition, yes, no)]
     picked: list[Dim] = []
-    for test, a, b in zip(condition.elements, yes.elements, no.elements, strict=True):
+    for test, a, b in zip(*spread, strict=True):
         same = a is not None and a == b
         picked.append(a if same else None if not isinstance(test, int) else a if test else b)
-    return Integers(yes.shape, tuple(picked))
+    return Integers(shape, tuple(picked))
 
 
 def _constant_of_shape(node: Node, _output: int, inputs: Inputs) -> Integers | None:
@@ -347,6 +403,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "Gather": _gather,
     "Slice": _slice,
     "Concat": _concat,
+    "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
     "Reshape": _reshape,
@@ -359,10 +416,10 @@ EVALUATORS: dict[str, Evaluator] = {
     "Min": _binary(dim_min),
     "Max": _binary(dim_max),
     "Equal": _binary(_equal),
-    "Greater": _binary(_compare(lambda d: d > 0)),
-    "GreaterOrEqual": _binary(_compare(lambda d: d >= 0)),
-    "Less": _binary(_compare(lambda d: d < 0)),
-    "LessOrEqual": _binary(_compare(lambda d: d <= 0)),
+    "Greater": _binary(_greater(1)),
+    "GreaterOrEqual": _binary(_greater(0)),
+    "Less": _binary(_swapped(_greater(1))),
+    "LessOrEqual": _binary(_swapped(_greater(0))),
     "And": _binary(lambda a, b: int(bool(a) and bool(b)) if isinstance(a, int) and isinstance(b, int) else None),
     "Or": _binary(lambda a, b: int(bool(a) or bool(b)) if isinstance(a, int) and isinstance(b, int) else None),
     "Neg": _negate,

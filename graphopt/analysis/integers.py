@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from graphopt.ir import Dim, SymbolicDim
+import numpy as np
 
-__all__ = ["MAX_ELEMENTS", "Integers", "broadcast", "is_nonnegative"]
+from graphopt.ir import Array, Dim
+
+__all__ = ["MAX_ELEMENTS", "Integers", "broadcast"]
 
 #: Larger tensors are data, not shapes.
 MAX_ELEMENTS = 256
@@ -39,28 +41,15 @@ class Integers:
         """Number of axes."""
         return len(self.shape)
 
+    def array(self) -> Array:
+        """The elements as a numpy array of Python objects."""
+        found = np.empty(len(self.elements), object)
+        found[:] = self.elements
+        return found.reshape(self.shape)
+
     def reshaped(self, shape: tuple[int, ...]) -> Integers | None:
         """The same elements in another shape, ``None`` if they don't fit."""
         return Integers(shape, self.elements) if math.prod(shape) == len(self.elements) else None
-
-
-def is_nonnegative(dim: Dim) -> bool:
-    """Whether a size expression can't be negative: sizes are not, nor are sums and products of them."""
-    if isinstance(dim, int):
-        return dim >= 0
-    if not isinstance(dim, SymbolicDim):
-        return False
-    return all(coef >= 0 and all(_atom_is_nonnegative(atom) for atom in mono) for mono, coef in dim.terms)
-
-
-def _atom_is_nonnegative(atom: object) -> bool:
-    if isinstance(atom, str):
-        return True
-    assert isinstance(atom, tuple)
-    op, left, right = atom
-    if op == "max":
-        return is_nonnegative(left) or is_nonnegative(right)
-    return is_nonnegative(left) and is_nonnegative(right)
 
 
 def broadcast(a: Integers, b: Integers, function: Callable[[Dim, Dim], Dim]) -> Integers | None:

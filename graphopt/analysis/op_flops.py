@@ -19,6 +19,8 @@ ShapeOf = Callable[[Value | None], Shape | None]
 Formula = Callable[[Node, ShapeOf], Dim]
 
 _MICROSOFT = "com.microsoft::"
+#: Where ONNX Runtime has convolutions in a blocked layout.
+_NCHWC = "com.microsoft.nchwc::"
 
 
 def _times(*factors: Dim) -> Dim:
@@ -187,6 +189,10 @@ def _local_response(node: Node, shape_of: ShapeOf) -> Dim:
     return _times(2 * node.int_attr("size") + 3, _output(node, shape_of))
 
 
+def _nothing(node: Node, shape_of: ShapeOf) -> Dim:
+    return 0
+
+
 def _names(text: str) -> list[str]:
     return text.split()
 
@@ -246,6 +252,18 @@ _FORMULAS: dict[str, Formula] = {
     f"{_MICROSOFT}MatMulNBits": _packed_matrix_product,
     f"{_MICROSOFT}MultiHeadAttention": _multi_head_attention,
     "graphopt::ConvActivation": _fused_convolution,
+    **_table(_matrix_product(), f"{_MICROSOFT}DynamicQuantizeMatMul {_MICROSOFT}MatMulIntegerToFloat"),
+    **_table(_per_output(5), f"{_MICROSOFT}SimplifiedLayerNormalization SimplifiedLayerNormalization"),
+    **_table(_per_output(6), f"{_MICROSOFT}SkipSimplifiedLayerNormalization"),
+    **_table(
+        _per_output(2),
+        f"{_MICROSOFT}QLinearAdd {_MICROSOFT}QLinearMul {_MICROSOFT}QLinearSigmoid DynamicQuantizeLinear",
+    ),
+    **_table(_pool, f"{_NCHWC}AveragePool {_NCHWC}MaxPool"),
+    **_table(_per_input(1), f"{_NCHWC}GlobalAveragePool {_NCHWC}GlobalMaxPool"),
+    **_table(_nothing, f"{_NCHWC}ReorderInput {_NCHWC}ReorderOutput {_NCHWC}Upsample {_MICROSOFT}QLinearConcat"),
+    f"{_MICROSOFT}QGemm": _matrix_product(3),
+    f"{_NCHWC}Conv": _fused_convolution,
 }
 
 

@@ -2,7 +2,7 @@
 
 What a model computes to reshape, slice and expand (Shape, Gather, arithmetic, Concat, ...) is followed symbolically: each element is a
 number, an expression over named sizes, or unknown. A size that type inference left unknown gets a symbol of its own that no other
-value shares, so nothing is ever taken to be equal that might differ. Exact: integer semantics of the ONNX operators, division
+size shares, so nothing is ever taken to be equal that might differ. Exact: integer semantics of the ONNX operators, division
 truncating toward zero; what could overflow or round differently is unknown.
 
 Answers stay right while a graph is rewritten, because a rewrite never changes what a value means; they are worked out on demand
@@ -12,12 +12,13 @@ and kept. Source: the operators' definitions, https://onnx.ai/onnx/operators/.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from graphopt.analysis.integer_ops import EVALUATORS
 from graphopt.analysis.integers import MAX_ELEMENTS, Integers
-from graphopt.ir import Dim, DType, Node, SymbolicDim, Type, Value
+from graphopt.ir import Dim, DType, Node, SymbolicDim, Type, Value, fresh_dim
+from graphopt.ir.dims import GENERATED_PREFIX
 
 __all__ = ["Integers", "ShapeValues"]
 
@@ -30,6 +31,13 @@ _MAX_DEPTH = 64
 @dataclass(frozen=True, slots=True)
 class _TooDeepError(Exception):
     """The chain is longer than is followed at once; nothing is remembered of it."""
+
+
+def _symbol(value: Value, axis: int) -> SymbolicDim:
+    """The symbol of an unknown size. Inputs of the model have one that is always the same: their sizes are what the caller gives."""
+    if value.is_input and value.graph is not None and value.graph.parent is None:
+        return SymbolicDim(f"{GENERATED_PREFIX}{value.name}#{axis}")
+    return fresh_dim()
 
 
 class ShapeValues:
@@ -62,9 +70,27 @@ class ShapeValues:
         kept = self._dims.get(value)
         if kept is not None and kept[0] is value.type:
             return kept[1]
-        found = tuple(SymbolicDim(f"{value.name}#{axis}") if dim is None else dim for axis, dim in enumerate(shape))
+        if None not in shape:
+            return shape
+        found = tuple(_symbol(value, axis) if dim is None else dim for axis, dim in enumerate(shape))
         self._dims[value] = value.type, found
         return found
+
+    def assume(self, value: Value, integers: Integers | None) -> None:
+        """Take the elements of a value as given, such as those of a function's input in one call."""
+        self._known[value] = integers, self._epoch
+
+    def forget(self, values: Iterable[Value]) -> None:
+        """Forget what was found of some values, which are about to mean something else."""
+        for value in values:
+            self._known.pop(value, None)
+            self._dims.pop(value, None)
+
+    def refresh(self, value: Value) -> bool:
+        """Work out the elements of a value again; whether other ones are known now."""
+        old = self._known.pop(value, None)
+        found = self.of(value)
+        return found is not None and (old is None or found != old[0])
 
     def _evaluate(self, value: Value, depth: int) -> Integers | None:
         kept = self._known.get(value)

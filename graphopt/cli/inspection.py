@@ -14,7 +14,7 @@ from graphopt.cli.options import AsJson, ModelPath, NoPlugin, Sizes, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler import Environment
 from graphopt.errors import GraphoptError
-from graphopt.ir import Dim, Model, SymbolicDim, TensorType, Type, clone_model
+from graphopt.ir import Model, SymbolicDim, TensorType, Type, clone_model
 from graphopt.report.model_summary import summarize
 from graphopt.report.model_view import summary_view
 
@@ -96,11 +96,9 @@ def _named(kind: Type | None) -> Type | None:
     """The type with sizes that have a generated name made unknown: the name means nothing to people."""
     if not isinstance(kind, TensorType) or kind.shape is None:
         return kind
-    return kind.with_shape(tuple(None if _is_generated(dim) else dim for dim in kind.shape))
-
-
-def _is_generated(dim: Dim) -> bool:
-    return isinstance(dim, SymbolicDim) and any(name.startswith("unk__") for name in dim.symbols())
+    return kind.with_shape(
+        tuple(None if isinstance(dim, SymbolicDim) and dim.is_generated else dim for dim in kind.shape)
+    )
 
 
 def _more_certain(one: Type | None, other: Type | None) -> Type | None:

@@ -11,7 +11,17 @@ from graphopt.ir.clone import clone_graph, clone_model, inline_graph
 from graphopt.ir.collector import collector_paused
 from graphopt.ir.constant import Array, ArrayData, Constant, SparseData, TensorData, pack_bytes, unpack_bytes
 from graphopt.ir.constant_nodes import constant_of_node
-from graphopt.ir.dims import Dim, SymbolicDim, dim_max, dim_min, dim_product
+from graphopt.ir.dims import (
+    Dim,
+    SymbolicDim,
+    dim_max,
+    dim_min,
+    dim_product,
+    dim_quotient,
+    fresh_dim,
+    is_nonnegative,
+    lower_bound,
+)
 from graphopt.ir.graph import Graph, NodeList, replace_all_uses
 from graphopt.ir.lineage import Lineage
 from graphopt.ir.listener import Listener
@@ -100,12 +110,16 @@ __all__ = [
     "dim_max",
     "dim_min",
     "dim_product",
+    "dim_quotient",
     "find_problems",
     "find_schema",
     "fingerprint",
     "forget_schemas",
+    "fresh_dim",
     "inline_graph",
     "is_known_domain",
+    "is_nonnegative",
+    "lower_bound",
     "make_attribute",
     "newest_opset",
     "pack_bytes",

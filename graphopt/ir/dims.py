@@ -2,18 +2,32 @@
 
 A dimension is an ``int``, a :class:`SymbolicDim` (a size known by an expression) or ``None`` (nothing known). Arithmetic keeps a
 canonical form, so two expressions that are equal as polynomials compare equal: ``(h - 1) * 2 + 2 == h * 2``. Floor division, minimum
-and maximum that do not simplify become atoms of their own. Exact over the integers of any size.
+and maximum that do not simplify become atoms of their own. Exact over the integers of any size; names stand for sizes, which are never
+negative.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Union
 
-__all__ = ["Dim", "SymbolicDim", "dim_max", "dim_min", "dim_product"]
+__all__ = [
+    "Dim",
+    "SymbolicDim",
+    "dim_max",
+    "dim_min",
+    "dim_product",
+    "dim_quotient",
+    "fresh_dim",
+    "is_nonnegative",
+    "lower_bound",
+]
 
-#: How ONNX's shape inference begins the names of sizes that it can't name.
-GENERATED_PREFIX = "unk__"
+#: How names begin that inference made up. No size of a file has such a name: reading takes it as no name.
+GENERATED_PREFIX = "?"
+#: Numbers of made-up names; one count for all models, so that no two sizes ever share a name.
+_numbers = itertools.count()
 
 Dim = Union[int, "SymbolicDim", None]
 #: What arithmetic takes and gives: a number or an expression, never unknown.
@@ -50,10 +64,10 @@ class SymbolicDim:
         >>> (h - 1) * 2 + 2 == h * 2
         True
         >>> str((h - 1) // 2 + 1)
-        '(h-1)//2+1'
+        '(h+1)//2'
     """
 
-    __slots__ = ("_hash", "_terms", "_text")
+    __slots__ = ("_generated", "_hash", "_terms", "_text")
 
     _terms: tuple[tuple[Monomial, int], ...]
 
@@ -61,6 +75,7 @@ class SymbolicDim:
         self._terms = (((name,), 1),)
         self._hash = hash(self._terms)
         self._text: str | None = name
+        self._generated: bool | None = name.startswith(GENERATED_PREFIX)
 
     @classmethod
     def _from_terms(cls, terms: Mapping[Monomial, int]) -> KnownDim:
@@ -76,6 +91,7 @@ class SymbolicDim:
             self._terms = tuple(kept.items())
         self._hash = hash(self._terms)
         self._text = None
+        self._generated = None
         return self
 
     @property
@@ -89,14 +105,23 @@ class SymbolicDim:
 
     @property
     def is_generated(self) -> bool:
-        """Whether this is a symbol that inference made up for a size that it can't name (``unk__7``)."""
-        name = self.name
-        return name is not None and name.startswith(GENERATED_PREFIX)
+        """Whether this depends on a symbol that inference made up for a size that it can't name (:func:`fresh_dim`)."""
+        if self._generated is None:
+            self._generated = any(name.startswith(GENERATED_PREFIX) for name in self.symbols())
+        return self._generated
 
     @property
     def terms(self) -> tuple[tuple[Monomial, int], ...]:
         """The polynomial: factors and coefficient of each term, in canonical order."""
         return self._terms
+
+    def _only_atom(self) -> tuple[str, KnownDim, KnownDim] | None:
+        """The division, minimum or maximum that this is, ``None`` for anything else."""
+        if len(self._terms) == 1:
+            mono, coef = self._terms[0]
+            if coef == 1 and len(mono) == 1 and not isinstance(mono[0], str):
+                return mono[0]
+        return None
 
     def symbols(self) -> frozenset[str]:
         """Names of all dimensions that the expression depends on."""
@@ -235,21 +260,95 @@ def _floor_divide(a: KnownDim, b: KnownDim) -> KnownDim:
             raise ZeroDivisionError(f"symbolic dimension {a} divided by zero")
         if isinstance(a, int):
             return a // b
-        if all(coef % b == 0 for _, coef in a._terms):
-            return SymbolicDim._from_terms({mono: coef // b for mono, coef in a._terms})
-    elif a == 0:
+        return _divide_terms(a, b)
+    if a == 0:
         return 0
     return SymbolicDim._from_terms({(("//", a, b),): 1})
+
+
+def _divide_terms(a: SymbolicDim, b: int) -> KnownDim:
+    """The terms that a number divides leave the division: ``(4*h + 3) // 2 == 2*h + 1``."""
+    outside: dict[Monomial, int] = {}
+    inside: dict[Monomial, int] = {}
+    for mono, coef in a._terms:
+        if coef % b == 0:
+            outside[mono] = coef // b
+        elif mono:
+            inside[mono] = coef
+        else:
+            outside[mono], inside[mono] = divmod(coef, b)
+    rest = SymbolicDim._from_terms(inside)
+    if isinstance(rest, SymbolicDim):
+        nested = rest._only_atom()
+        if nested is not None and nested[0] == "//" and b > 0 and isinstance(nested[2], int) and nested[2] > 0:
+            rest, b = nested[1], nested[2] * b
+        atom = SymbolicDim._from_terms({(("//", rest, b),): 1})
+    else:
+        atom = rest // b
+    return atom + SymbolicDim._from_terms(outside)
 
 
 def _extreme(op: str, a: KnownDim, b: KnownDim) -> KnownDim:
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b) if op == "min" else max(a, b)
     difference = a - b
-    if isinstance(difference, int):
-        return a if (difference <= 0) == (op == "min") else b
+    if is_nonnegative(difference):
+        return b if op == "min" else a
+    if is_nonnegative(-difference):
+        return a if op == "min" else b
+    for one, other in ((a, b), (b, a)):
+        nested = one._only_atom() if isinstance(one, SymbolicDim) else None
+        if nested is not None and nested[0] == op:
+            if other in nested[1:]:
+                return one
+            numbers = [side for side in (*nested[1:], other) if isinstance(side, int)]
+            if len(numbers) > 1:
+                kept = nested[2] if isinstance(nested[1], int) else nested[1]
+                return _extreme(op, min(numbers) if op == "min" else max(numbers), kept)
     left, right = sorted((a, b), key=_rank_of_dim)
     return SymbolicDim._from_terms({((op, left, right),): 1})
+
+
+def fresh_dim() -> SymbolicDim:
+    """A size that nothing is known of, equal to no other; the name means nothing and is never written to a file."""
+    return SymbolicDim(f"{GENERATED_PREFIX}{next(_numbers)}")
+
+
+def is_nonnegative(dim: Dim) -> bool:
+    """Whether an expression can't be negative: sizes are not, nor are sums and products of them."""
+    bound = lower_bound(dim)
+    return bound is not None and bound >= 0
+
+
+def lower_bound(dim: Dim) -> int | None:
+    """A number that an expression is never smaller than, ``None`` when no such number is seen."""
+    if not isinstance(dim, SymbolicDim):
+        return dim
+    total = 0
+    for mono, coef in dim._terms:
+        product = 1
+        for atom in mono:
+            bound = 0 if isinstance(atom, str) else _bound_of_atom(atom)
+            if bound is None or (bound < 0 and len(mono) > 1):
+                return None
+            product *= bound
+        if coef < 0 and mono:
+            return None
+        total += coef * product
+    return total
+
+
+def _bound_of_atom(atom: tuple[str, KnownDim, KnownDim]) -> int | None:
+    op, left, right = atom
+    a = lower_bound(left)
+    if op == "//":
+        if isinstance(right, int):
+            return None if a is None or right < 0 else a // right
+        return 0 if a is not None and a >= 0 and is_nonnegative(right) else None
+    b = lower_bound(right)
+    if op == "min":
+        return None if a is None or b is None else min(a, b)
+    return b if a is None else a if b is None else max(a, b)
 
 
 def dim_min(a: KnownDim, b: KnownDim) -> KnownDim:
@@ -270,3 +369,39 @@ def dim_product(dims: Iterable[Dim]) -> Dim:
             return 0
         total = None if dim is None or total is None else total * dim
     return total
+
+
+def dim_quotient(a: KnownDim, b: KnownDim) -> KnownDim | None:
+    """The expression that gives ``a`` when multiplied by ``b``, ``None`` when there is none or ``b`` is the number 0.
+
+    Example:
+        >>> n = SymbolicDim("n")
+        >>> print(dim_quotient(n * 12 + 12, n + 1))
+        12
+    """
+    divisor = list(_terms_of(b))
+    if b == 0:
+        return None
+    # Terms stand in an order that multiplication keeps (by degree, then by atoms), so the first terms divide each other.
+    lead, lead_coef = min(divisor, key=lambda item: _rank_of_monomial(item[0]))
+    rest: KnownDim = a
+    found: KnownDim = 0
+    for _ in range(64):
+        if rest == 0:
+            return found
+        mono, coef = min(_terms_of(rest), key=lambda item: _rank_of_monomial(item[0]))
+        factor = _without(mono, lead)
+        if factor is None or coef % lead_coef:
+            return None
+        step = SymbolicDim._from_terms({factor: coef // lead_coef})
+        found, rest = found + step, rest - step * b
+    return None
+
+
+def _without(mono: Monomial, factors: Monomial) -> Monomial | None:
+    left = list(mono)
+    for atom in factors:
+        if atom not in left:
+            return None
+        left.remove(atom)
+    return tuple(left)

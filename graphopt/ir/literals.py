@@ -92,8 +92,8 @@ def name_text(text: str) -> str:
 
 
 def dim_text(dim: Dim) -> str:
-    """A dimension: a number, an expression, or ``?``."""
-    if dim is None:
+    """A dimension: a number, an expression, or ``?`` for one without a name of the model."""
+    if dim is None or (isinstance(dim, SymbolicDim) and dim.is_generated):
         return "?"
     return dim.format(_symbol_text) if isinstance(dim, SymbolicDim) else str(int(dim))
 

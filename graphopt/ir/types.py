@@ -212,10 +212,14 @@ class TensorType:
     def __str__(self) -> str:
         if self.shape is None:
             return f"{self.dtype}[*]"
-        return f"{self.dtype}[{', '.join('?' if dim is None else str(dim) for dim in self.shape)}]"
+        return f"{self.dtype}[{', '.join('?' if _is_unnamed(dim) else str(dim) for dim in self.shape)}]"
 
     def __repr__(self) -> str:
         return f"TensorType({self})"
+
+
+def _is_unnamed(dim: Dim) -> bool:
+    return dim is None or (isinstance(dim, SymbolicDim) and dim.is_generated)
 
 
 @dataclass(frozen=True, slots=True)

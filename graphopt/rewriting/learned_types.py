@@ -1,18 +1,19 @@
 """Types learned after edits: a node whose inputs or attributes became better known may say more about its outputs, and so on downwards.
 
-A wave goes on only while it learns something, and what is learned is never less than what was known, so all waves of a run together
-cost a few inferences a node.
+What is learned is types, and the numbers in small integer tensors: a better known shape says more through Shape, arithmetic and Concat to
+the Reshape that reads them. A wave goes on only while it learns something, and what is learned is never less than what was known, so all
+waves of a run together cost a few inferences a node.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from graphopt.ir import Dim, DType, Node, SymbolicDim, TensorType, Type, Value
 
-__all__ = ["TypeInference", "is_complete", "join_types", "learn_types"]
+__all__ = ["NumberInference", "TypeInference", "is_complete", "join_types", "learn_types"]
 
 
 class TypeInference(Protocol):
@@ -20,6 +21,14 @@ class TypeInference(Protocol):
 
     def infer_node(self, node: Node) -> Sequence[Type | None]:
         """One type for each output, ``None`` where nothing can be said; never raises for a node it does not know."""
+
+
+@runtime_checkable
+class NumberInference(Protocol):
+    """Follows the numbers in small integer tensors; what finds types may do this too."""
+
+    def learn_numbers(self, node: Node) -> bool:
+        """Whether more is known of the integers that a node gives than when they were last asked for."""
 
 
 def is_complete(known: Type | None) -> bool:
@@ -63,36 +72,37 @@ def join_types(known: Type | None, found: Type | None) -> Type | None:
 def _better(known: Dim, found: Dim) -> Dim:
     if known is None or (isinstance(found, int) and not isinstance(known, int)):
         return found
-    if (
-        isinstance(known, SymbolicDim)
-        and known.is_generated
-        and isinstance(found, SymbolicDim)
-        and not found.is_generated
-    ):
+    if type(known) is SymbolicDim and known.is_generated and type(found) is SymbolicDim and not found.is_generated:
         return found
     return known
 
 
 def learn_types(inference: TypeInference, nodes: Iterable[Node]) -> list[Value]:
-    """The values that became better known when types were inferred anew from some nodes on, downwards.
+    """The values of which types or numbers became better known when they were inferred anew from some nodes on, downwards.
 
     Args:
-        inference: finds types.
+        inference: finds types, and maybe numbers.
         nodes: what was edited.
     """
     learned: dict[Value, None] = {}
+    numbers = inference if isinstance(inference, NumberInference) else None
     todo = deque(nodes)
     waiting = set(todo)
     while todo:
         node = todo.popleft()
         waiting.discard(node)
-        if node.graph is None or all(is_complete(value.type) for value in node.outputs):
+        if node.graph is None:
             continue
-        for value, found in zip(node.outputs, inference.infer_node(node), strict=False):
-            joined = join_types(value.type, found)
-            if joined is value.type:
-                continue
-            value.type = joined
+        better: list[Value] = []
+        if not all([is_complete(value.type) for value in node.outputs]):
+            for value, found in zip(node.outputs, inference.infer_node(node), strict=False):
+                joined = join_types(value.type, found)
+                if joined is not value.type:
+                    value.type = joined
+                    better.append(value)
+        if numbers is not None and numbers.learn_numbers(node):
+            better = list(node.outputs)
+        for value in better:
             learned[value] = None
             for user, _position in value._uses:
                 if user not in waiting:

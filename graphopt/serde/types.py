@@ -21,6 +21,7 @@ from graphopt.ir import (
     TensorType,
     Type,
 )
+from graphopt.ir.dims import GENERATED_PREFIX
 from graphopt.serde.text import checked_name
 
 __all__ = ["MAX_ELEMENTS", "dtype_from_proto", "type_from_proto", "type_to_proto"]
@@ -88,7 +89,7 @@ def _shape(proto: TensorShapeProto, where: str) -> Shape:
     size = 1
     for dim in proto.dim:
         name = dim.dim_param
-        if name and name not in _NO_NAMES:
+        if name and name not in _NO_NAMES and not name.startswith(GENERATED_PREFIX):
             dims.append(SymbolicDim(name if type(name) is str else checked_name(name, where)))
         elif not name and dim.HasField("dim_value"):
             number = dim.dim_value
@@ -149,7 +150,7 @@ def _fill_shape(proto: TensorShapeProto, shape: Shape) -> None:
         added = proto.dim.add()
         if isinstance(dim, int):
             added.dim_value = dim
-        elif dim is not None:
+        elif dim is not None and not dim.is_generated:
             added.dim_param = str(dim)
 
 

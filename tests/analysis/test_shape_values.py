@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from graphopt.analysis import Integers, ShapeValues
-from graphopt.analysis.integers import broadcast, is_nonnegative
+from graphopt.analysis.integers import broadcast
 from graphopt.backends.onnx.inference import OnnxTypes
-from graphopt.ir import Dim, Model, SymbolicDim, Value, dim_max, dim_min
+from graphopt.ir import Dim, Model, SymbolicDim, Value, dim_max, dim_min, is_nonnegative
 from graphopt.serde import lift_model
 
 SIZES = {"b": 3, "s": 5, "h": 8}

@@ -46,7 +46,7 @@ graph main(%x: float[n, 3], %c: bool[]) -> (%result) {
       %f = my::F(%x) {alpha=1.0}
     },
   }
-  %"odd name": ~float[n, (n-1)//2+1], _ = com.microsoft::Thing(%if, _, %x) {axes=[0, 1], mode="a"} [lineage=["a", "b"]]
+  %"odd name": ~float[n, (n+1)//2], _ = com.microsoft::Thing(%if, _, %x) {axes=[0, 1], mode="a"} [lineage=["a", "b"]]
   %result: float[n, 3] = Relu(%"odd name")
 }
 """

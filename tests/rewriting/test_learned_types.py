@@ -12,7 +12,7 @@ from graphopt.rewriting.learned_types import is_complete, join_types
 from graphopt.serde import lift_model
 from graphopt.transforms.shape_folding import FoldShapes
 
-B, GENERATED = SymbolicDim("b"), SymbolicDim("unk__3")
+B, GENERATED = SymbolicDim("b"), SymbolicDim("?3")
 
 
 def tensor(*shape: object) -> TensorType:
