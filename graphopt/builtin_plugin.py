@@ -45,11 +45,13 @@ _PASSES: Final[Mapping[str, str]] = {
     "fuse-microsoft-activations": "transforms.fusion.activations:FuseMicrosoftActivations",
     "fuse-normalization": "transforms.fusion.normalization:FuseNormalization",
     "fuse-pad": "transforms.fusion.pad:FusePad",
+    "fuse-skip-norms": "transforms.fusion.transformer:FuseSkipNorms",
     "fuse-transformer-ops": "transforms.fusion.transformer:FuseTransformerOps",
     "hoist-loop-invariants": "transforms.loops:HoistLoopInvariants",
     "initializers-to-constants": "transforms.constants:InitializersToConstants",
     "inline-functions": "transforms.inlining:InlineFunctions",
     "keep-blocked-layout": "transforms.layout:KeepBlockedLayout",
+    "keep-layer-norm": "transforms.fusion.transformer:KeepLayerNorm",
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",
     "legalize-onnxruntime": "backends.onnxruntime.legalize:LegalizeOnnxRuntime",
     "merge-linear": "transforms.layout:MergeLinear",
@@ -60,6 +62,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
     "simplify-channels": "transforms.layout:SimplifyChannels",
+    "set-input-shapes": "transforms.input_shapes:SetInputShapes",
     "simplify-if": "transforms.control_flow:SimplifyIf",
     "simplify-loop": "transforms.control_flow:SimplifyLoop",
     "unroll-loops": "transforms.loops:UnrollLoops",
@@ -89,9 +92,9 @@ _CALIBRATORS: Final[Mapping[str, str]] = {
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
-    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,keep-blocked-layout,pack-parallel-products,tidy",
+    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,keep-blocked-layout,keep-layer-norm,pack-parallel-products,tidy",
     "O3": "inline-functions,prepare,unroll-loops,exact,recognize,spell-out,fuse-microsoft-activations,fuse,layout,exact,fuse-domain,"
-    "keep-blocked-layout,decompose-lrn,fuse-conv-activation,pack-parallel-products,eliminate-dead-code,tidy",
+    "keep-blocked-layout,keep-layer-norm,decompose-lrn,fuse-conv-activation,pack-parallel-products,eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"

@@ -1,7 +1,6 @@
-"""Operators of ONNX Runtime's domain that stand for pieces of transformer blocks.
+"""Pieces of transformer blocks: residual sums with their normalization, Gelu with its bias, products with transpositions and factors.
 
-Residual sums with their normalization, Gelu with its bias, products with their transpositions and factors; each is made only for targets
-that have a kernel for it.
+Operators of ONNX Runtime's domain are made only for targets that have a kernel for them.
 """
 
 from __future__ import annotations
@@ -13,20 +12,23 @@ from graphopt.rewriting import Rule
 from graphopt.transforms.fusion.kernel_pass import KernelPass
 from graphopt.transforms.fusion.transformer.bias_gelu import FuseBiasGelu
 from graphopt.transforms.fusion.transformer.fused_matmul import FoldScaleOfProduct, FuseOperandsOfProduct
+from graphopt.transforms.fusion.transformer.residual_sums import KeepLayerNorm
 from graphopt.transforms.fusion.transformer.skip_norms import FuseSkipLayerNorm, FuseSkipRmsNorm
 
-__all__ = ["FuseTransformerOps"]
+__all__ = ["FuseSkipNorms", "FuseTransformerOps", "KeepLayerNorm"]
 
 
 @dataclass(frozen=True)
 class FuseTransformerOps(KernelPass):
-    """Make ONNX Runtime's own operators of pieces of transformer blocks, where the target has them. Re-associates; needs types."""
+    """Make ONNX Runtime's BiasGelu and FusedMatMul, where the target has them. Re-associates; needs types; idempotent."""
 
     name: ClassVar[str] = "fuse-transformer-ops"
-    rules: ClassVar[tuple[Rule, ...]] = (
-        FuseSkipLayerNorm(),
-        FuseSkipRmsNorm(),
-        FuseBiasGelu(),
-        FuseOperandsOfProduct(),
-        FoldScaleOfProduct(),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (FuseBiasGelu(), FuseOperandsOfProduct(), FoldScaleOfProduct())
+
+
+@dataclass(frozen=True)
+class FuseSkipNorms(KernelPass):
+    """Make ONNX Runtime's SkipLayerNormalization; slow on processors, so that no level has it. Re-associates; needs types; idempotent."""
+
+    name: ClassVar[str] = "fuse-skip-norms"
+    rules: ClassVar[tuple[Rule, ...]] = (FuseSkipLayerNorm(), FuseSkipRmsNorm())
