@@ -23,6 +23,8 @@ from graphopt.transforms.canonicalize import (
     pools,
     reductions,
     reshapes,
+    scatters,
+    sequences,
     slices,
     transposes,
     unary,
@@ -34,7 +36,7 @@ __all__ = ["Canonicalize", "CanonicalizeAlgebra"]
 
 @dataclass(frozen=True)
 class Canonicalize(RewritePass):
-    """Remove what does nothing and merge chains of casts, shapes, slices, clips and integer constants. Exact."""
+    """Remove what does nothing and merge chains of casts, shapes, slices, clips and integer constants, open sequences. Exact."""
 
     name: ClassVar[str] = "canonicalize"
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -51,6 +53,8 @@ class Canonicalize(RewritePass):
         *clips.RULES,
         *neutral.RULES,
         *constant_chains.RULES,
+        *sequences.RULES,
+        *scatters.RULES,
         *MOVEMENT_RULES,
     )
 
