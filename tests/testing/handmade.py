@@ -13,6 +13,7 @@ from graphopt.testing import GeneratedModel
 from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.rules import applications_of
+from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
 from tests.transforms.harness import model
 
 __all__ = ["HAND_MADE", "made_by_hand"]
@@ -87,6 +88,10 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "convolve-before-concat": _enlarged,
     "gather-shuffled-channels": _shuffle,
     "merge-matmul-and-conv": _projection,
+    "resolve-concat-from-sequence": concat_from_sequence,
+    "resolve-optional": optional,
+    "resolve-sequence-at": sequence_at,
+    "resolve-sequence-length": sequence_length,
 }
 
 

@@ -41,7 +41,7 @@ _Element = Value | _Piece
 def _elements(sequence: Value, depth: int = 0) -> list[_Element] | NoMatch:
     """What is in a sequence, in order."""
     node = sequence.producer
-    if node is None or depth > _DEEPEST:
+    if node is None or depth > _DEEPEST or node.has_references:
         return NoMatch("nothing is known of what is in %r", sequence.name)
     match node.op:
         case "SequenceConstruct":
