@@ -35,13 +35,19 @@ _NO_PARAMETERS = frozenset(
 )
 
 
+#: Operators that read as much of their first input as they give, and those that read nothing of it but its sizes.
+_PARTS = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
+_SIZES_ONLY = frozenset({"Shape", "Size"})
+
+
 @dataclass(frozen=True, slots=True)
 class NodeCost:
     """What one run of a node costs.
 
     Attributes:
         flops: floating-point operations, a multiply-accumulate counted as two; ``None`` when not known.
-        bytes: bytes of all tensors that it reads and gives, packed as stored; ``None`` when not known.
+        bytes: bytes of all that it reads and gives, packed as stored; ``None`` when not known. What selects from a tensor reads as much of
+            it as it gives.
     """
 
     flops: Dim
@@ -129,7 +135,13 @@ def cost_of_node(node: Node, sizes: Mapping[str, int] | None = None) -> NodeCost
 
 def _cost(node: Node, shape_of: ShapeOf) -> NodeCost:
     moved: int | SymbolicDim | None = 0
-    for value in dict.fromkeys((*node.inputs, *node.outputs)):
+    inputs = list(node.inputs)
+    if inputs and node.op in _PARTS:
+        inputs[0] = None
+        moved = _tensor_bytes(node.outputs[0], shape_of)
+    elif inputs and node.op in _SIZES_ONLY:
+        inputs[0] = None
+    for value in dict.fromkeys((*inputs, *node.outputs)):
         if value is None or not value.name:
             continue
         part = _tensor_bytes(value, shape_of)

@@ -188,7 +188,7 @@ class SymbolicDim:
         return self - (self // other) * other
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SymbolicDim) and self._terms == other._terms
+        return self is other or (isinstance(other, SymbolicDim) and self._terms == other._terms)
 
     def __hash__(self) -> int:
         return self._hash

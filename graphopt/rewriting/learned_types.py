@@ -8,8 +8,8 @@ waves of a run together cost a few inferences a node.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from graphopt.ir import Dim, DType, Node, SymbolicDim, TensorType, Type, Value
 
@@ -23,9 +23,8 @@ class TypeInference(Protocol):
         """One type for each output, ``None`` where nothing can be said; never raises for a node it does not know."""
 
 
-@runtime_checkable
 class NumberInference(Protocol):
-    """Follows the numbers in small integer tensors; what finds types may do this too."""
+    """Follows the numbers in small integer tensors; what finds types may have this method too."""
 
     def learn_numbers(self, node: Node) -> bool:
         """Whether more is known of the integers that a node gives than when they were last asked for."""
@@ -85,7 +84,8 @@ def learn_types(inference: TypeInference, nodes: Iterable[Node]) -> list[Value]:
         nodes: what was edited.
     """
     learned: dict[Value, None] = {}
-    numbers = inference if isinstance(inference, NumberInference) else None
+    # Asked for by name: isinstance of a protocol takes longer than most waves.
+    learn_numbers: Callable[[Node], bool] | None = getattr(inference, "learn_numbers", None)
     todo = deque(nodes)
     waiting = set(todo)
     while todo:
@@ -94,13 +94,13 @@ def learn_types(inference: TypeInference, nodes: Iterable[Node]) -> list[Value]:
         if node.graph is None:
             continue
         better: list[Value] = []
-        if not all([is_complete(value.type) for value in node.outputs]):
+        if not all(is_complete(value.type) for value in node.outputs):
             for value, found in zip(node.outputs, inference.infer_node(node), strict=False):
                 joined = join_types(value.type, found)
                 if joined is not value.type:
                     value.type = joined
                     better.append(value)
-        if numbers is not None and numbers.learn_numbers(node):
+        if learn_numbers is not None and learn_numbers(node):
             better = list(node.outputs)
         for value in better:
             learned[value] = None

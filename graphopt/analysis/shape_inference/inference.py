@@ -11,7 +11,7 @@ from graphopt.analysis.shape_inference.facts import Facts, ShapeFunction
 from graphopt.analysis.shape_inference.registry import SHAPE_FUNCTIONS
 from graphopt.analysis.shape_inference.walk import BROKEN, NodeRules, Walk
 from graphopt.analysis.shape_values import ShapeValues
-from graphopt.ir import Model, Node, TensorType, Type, fresh_dim
+from graphopt.ir import Model, Node, TensorType, Type, collector_paused, fresh_dim
 from graphopt.ir.model import FunctionKey
 
 __all__ = ["SymbolicTypes"]
@@ -51,7 +51,8 @@ class SymbolicTypes:
                     if value.const is None:
                         value.type = None
         walk = Walk(self._table, self._values, self._rules, model.functions, static=static)
-        walk.walk(model.graph)
+        with collector_paused():
+            walk.walk(model.graph)
         return walk.changed
 
     def infer_node(self, node: Node) -> Sequence[Type | None]:
