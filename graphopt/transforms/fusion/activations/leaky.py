@@ -18,7 +18,7 @@ from graphopt.ir import Node, Value
 from graphopt.rewriting import NoMatch, Pattern, any_, const, op
 from graphopt.transforms.broadcasting import keeps_shape
 from graphopt.transforms.canonicalize.clips import Bounds
-from graphopt.transforms.expressions import other_operand, producer, scaled_steps
+from graphopt.transforms.expressions import other_operand, producer, scalar, scaled_steps
 from graphopt.transforms.fusion.activations.bounds import bounded
 from graphopt.transforms.fusion.activations.branches import split
 from graphopt.transforms.fusion.activations.unary_rule import Activation, RecognizeActivation
@@ -46,7 +46,7 @@ def _multiples(value: Value) -> Iterator[Slope]:
         node = producer(step.value, "Mul")
         for one in () if node is None else node.inputs:
             other = None if node is None or one is None else other_operand(node, one)
-            if one is None or other is None or other is one:
+            if one is None or other is None or other is one or scalar(other) is not None:
                 continue
             for inner in scaled_steps(one):
                 yield Slope(inner.value, step.scale * inner.scale, other)
