@@ -29,6 +29,7 @@ from graphopt.transforms.canonicalize import (
     transposes,
     unary,
 )
+from graphopt.transforms.movement import ALGEBRA_RULES as MOVEMENT_ALGEBRA_RULES
 from graphopt.transforms.movement import RULES as MOVEMENT_RULES
 
 __all__ = ["Canonicalize", "CanonicalizeAlgebra"]
@@ -69,4 +70,5 @@ class CanonicalizeAlgebra(RewritePass):
         *constant_chains.ALGEBRA_RULES,
         *pools.ALGEBRA_RULES,
         *reductions.ALGEBRA_RULES,
+        *MOVEMENT_ALGEBRA_RULES,
     )

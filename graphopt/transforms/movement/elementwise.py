@@ -1,0 +1,111 @@
+"""Says how operators that compute each element by itself, or along stated axes, look when their operands are transposed first.
+
+Constants of such operators are transposed with them. Used by the rules that move transpositions past them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphopt.ir import Array, Node, Value
+from graphopt.rewriting import NoMatch
+from graphopt.transforms.operands import ints_operand, normalize_axes
+
+__all__ = ["Form", "constant_behind", "data_inputs", "form_behind", "is_movable"]
+
+_UNARY = frozenset({
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp",
+    "Floor", "Gelu", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round",
+    "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
+})  # fmt: skip
+_BROADCASTING = frozenset({
+    "Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",
+    "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor",
+})  # fmt: skip
+_ALONG = frozenset({"Softmax", "LogSoftmax", "Concat"})
+_SUMMING = frozenset({"ReduceMean", "ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
+_REDUCING = _SUMMING | {"ReduceMax", "ReduceMin"}
+_MOVABLE = _UNARY | _BROADCASTING | _ALONG | _REDUCING | {"Clip"}
+
+
+def is_movable(node: Node, *, sums: bool = False) -> bool:
+    """Whether a transposition can go past a node; :func:`form_behind` may still refuse.
+
+    Args:
+        node: any.
+        sums: whether it may change the order in which numbers are added up.
+    """
+    if node.op not in _MOVABLE or (node.op in _SUMMING and not sums) or node.has_references or len(node.outputs) != 1:
+        return False
+    opset = node.opset or 0
+    if node.op in ("Softmax", "LogSoftmax"):
+        return opset >= 13  # before, all axes from one on are one
+    if node.op in _REDUCING:
+        return node.attr("keepdims", 1) == 1
+    return opset >= 8 if node.op in _BROADCASTING else node.op != "Concat" or opset >= 4
+
+
+def data_inputs(node: Node) -> range:
+    """Positions of the operands that have the axes of the result."""
+    if node.op in _BROADCASTING or node.op == "Concat":
+        return range(len(node.inputs))
+    return range(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a node is stated when its operands are transposed first.
+
+    Attributes:
+        attributes: all of them.
+        axes: the second input of a reduction that takes its axes there, else ``None``.
+    """
+
+    attributes: dict[str, object]
+    axes: Array | None
+
+
+def form_behind(node: Node, order: Sequence[int]) -> Form | NoMatch:
+    """The form of a movable node for operands whose axes were brought into an order before.
+
+    Args:
+        node: a movable one.
+        order: axis of the operands as they are for each axis of them as they will be.
+    """
+    attributes: dict[str, object] = dict(node.attributes)
+    if node.op in _ALONG:
+        axis = node.int_attr("axis", -1)
+        if not -len(order) <= axis < len(order):
+            return NoMatch("axis %d of %s does not fit", axis, node.op)
+        attributes["axis"] = place = list(order).index(axis % len(order))
+        if node.op != "Concat" and axis % len(order) == len(order) - 1 != place:
+            return NoMatch("%s is computed fastest along the last axis", node.op)
+        return Form(attributes, None)
+    if node.op not in _REDUCING:
+        return Form(attributes, None)
+    axes = ints_operand(node, "axes", 1)
+    found = normalize_axes(axes, len(order)) if isinstance(axes, tuple) and axes else NoMatch("all axes are reduced")
+    if isinstance(found, NoMatch):
+        return found
+    places = tuple(sorted(list(order).index(axis) for axis in found))
+    if "axes" in attributes:
+        return Form(attributes | {"axes": places}, None)
+    return Form(attributes, np.array(places, np.int64))
+
+
+def constant_behind(value: Value, order: Sequence[int]) -> Array | None:
+    """A constant operand with its axes in an order; ``None`` where it can stay as it is.
+
+    Args:
+        value: a constant whose rank is at most that of the result.
+        order: as above.
+    """
+    assert value.const is not None, "asked of constants"
+    shape = value.const.shape
+    if value.const.size == 1:
+        return None
+    array = value.const.numpy()
+    return np.ascontiguousarray(array.reshape((1,) * (len(order) - len(shape)) + shape).transpose(order))
