@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from graphopt.backends.base import Backend
+    from graphopt.compiler.kernel_families import Fusibility
     from graphopt.verify import Verdict
 
 __all__ = ["OptimizeReport", "Optimized", "count_ops"]
@@ -48,6 +49,7 @@ class OptimizeReport:
         skipped: rewrites that were left out because the check failed with them.
         notes: what people should know.
         reproducer: folder that shows a failure again, ``""`` if none was written.
+        fusibility: ONNX Runtime's fused kernels before and after, ``None`` where nobody counted them.
     """
 
     source: str
@@ -65,6 +67,7 @@ class OptimizeReport:
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     reproducer: str = ""
+    fusibility: Fusibility | None = None
 
     @property
     def nodes_before(self) -> int:
@@ -96,6 +99,7 @@ class OptimizeReport:
             "skipped": list(self.skipped),
             "notes": list(self.notes),
             "reproducer": self.reproducer,
+            "fusibility": None if self.fusibility is None else self.fusibility.to_dict(),
         }
 
 
