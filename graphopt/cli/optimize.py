@@ -13,9 +13,11 @@ from graphopt.cli import optimize_options as asked
 from graphopt.cli.explaining import Explainer
 from graphopt.cli.fleet import is_fleet, optimize_models, refuse_options_of_one
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, OptionalSeed, Quiet, UsageError
-from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline
+from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline, stated_requests
 from graphopt.cli.terminal import progress, show, write_json
+from graphopt.compiler.environment import Environment
 from graphopt.compiler.remarks import Remarks
+from graphopt.compiler.requested import check_requests, with_requests
 from graphopt.errors import PluginError
 from graphopt.ir import Model
 from graphopt.passes import (
@@ -29,6 +31,7 @@ from graphopt.passes import (
 from graphopt.plugin_manager import PluginManager
 from graphopt.report.optimize_view import optimize_view, pass_totals, section_view
 from graphopt.report.remarks_view import made_table, missed_table, refusal_table
+from graphopt.target import Target
 
 __all__ = ["optimize"]
 
@@ -44,8 +47,12 @@ def optimize(
     pipeline: asked.PipelinePath = None,
     settings: asked.Settings = None,
     disable: asked.Disable = None,
+    set_dim: asked.SetDim = None,
+    input_shape: asked.InputShape = None,
+    opset: asked.Opset = None,
     no_plugin: NoPlugin = None,
     check: asked.Check = True,
+    guard: asked.Guard = True,
     inputs: InputFile = None,
     seed: OptionalSeed = None,
     external_data: asked.ExternalData = None,
@@ -90,7 +97,8 @@ def optimize(
         check_output(place, force=force)  # before the work, not after it
     plugins = builtin_plugins(no_plugin or ())
     file = None if pipeline is None else read_pipeline(pipeline)
-    chosen = choose_pipeline(plugins, level, passes, file)
+    chosen = choose_pipeline(plugins, level, passes, file, whole=False)
+    sizes, opset = stated_requests(file, set_dim, input_shape, opset)
     explainer = None if explain is None else Explainer(explain, _rules(plugins))
     if remarks not in (None, *_REMARKS):
         raise UsageError(f"--remarks={remarks} is not understood; expected one of: {', '.join(_REMARKS)}")
@@ -108,6 +116,10 @@ def optimize(
     target = target or (file.target if file is not None else None) or asked.TARGET
     check = check and (file is None or file.check.enabled)
     if several:
+        if sizes or opset is not None:
+            check_requests(sizes.dims, sizes.shapes, opset)
+            made = Environment(plugins).pipeline(chosen, asked.LEVEL if level is None else level)
+            chosen = with_requests(made, sizes, opset, Target())
         optimize_models(
             models,
             place,
@@ -139,7 +151,11 @@ def optimize(
             target=target,
             pipeline=chosen,
             options=parse_overrides(settings or []),
+            set_dims=sizes.dims,
+            input_shapes=sizes.shapes,
+            opset=opset,
             check=check,
+            guard=guard,
             inputs=inputs,
             seed=seed,
             disabled=disable or (),

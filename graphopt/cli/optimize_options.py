@@ -17,9 +17,12 @@ __all__ = [
     "Explain",
     "ExternalData",
     "Force",
+    "Guard",
+    "InputShape",
     "Jobs",
     "Level",
     "Models",
+    "Opset",
     "Output",
     "PassStatistics",
     "Passes",
@@ -29,6 +32,7 @@ __all__ = [
     "PrintDir",
     "Remarks",
     "Reproducer",
+    "SetDim",
     "Settings",
     "Target",
     "TimePasses",
@@ -109,8 +113,45 @@ Disable: TypeAlias = Annotated[
     list[str] | None, _option(_WHAT, "--disable", metavar="NAME", text="Leave out a pass or a rule; may be repeated.")
 ]
 
+SetDim: TypeAlias = Annotated[
+    list[str] | None,
+    _option(
+        _WHAT,
+        "--set-dim",
+        metavar="NAME=SIZE",
+        text="Fix a dynamic dimension of the inputs, or bound it by a range such as seq=1..512; may be repeated.",
+    ),
+]
+InputShape: TypeAlias = Annotated[
+    list[str] | None,
+    _option(
+        _WHAT,
+        "--input-shape",
+        metavar="INPUT:SIZE,...",
+        text="Fix or name the axes of an input, such as x:batch,3,224,224; may be repeated.",
+    ),
+]
+Opset: TypeAlias = Annotated[
+    int | None,
+    _option(
+        _WHAT,
+        "--opset",
+        metavar="N",
+        text="Raise the model to this opset before anything is fused; never lowered.",
+        min=1,
+    ),
+]
+
 Check: TypeAlias = Annotated[
     bool, _option(_CHECK, "--check/--no-check", text="Compare the result with the original; on by default.")
+]
+Guard: TypeAlias = Annotated[
+    bool,
+    _option(
+        _CHECK,
+        "--guard/--no-guard",
+        text="With the check for ONNX Runtime, leave out rules that leave it less to fuse; on by default.",
+    ),
 ]
 
 Explain: TypeAlias = Annotated[

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Self, cast
 from graphopt.backends.onnx.files import save
 from graphopt.compiler.compilation import Compilation
 from graphopt.compiler.request import CheckRequest
+from graphopt.compiler.requested import stated_sizes
 from graphopt.compiler.target_form import TargetForm
 from graphopt.errors import ExecutionError, GraphoptError
 from graphopt.ir import Model
 from graphopt.numerics import Numerics
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.isolation import Worker, shared_worker
+from graphopt.transforms.input_sizes import InputSizes
 from graphopt.verify import Verdict
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Checker:
         self._here: Expectation | None = None
         self._original_needs_kernels: bool | None = None
         self._problem_of_original: str | None = None
+        self._sizes = stated_sizes(work.pipeline)
         self._form = TargetForm(work.environment, work.target, self._folder.name)
         self.original = self._original()
 
@@ -88,7 +91,7 @@ class Checker:
             return self._here.check(path, numerics, isolated)
         if self._worker is None or not self._worker.alive or self._handle is None:
             self._worker = shared_worker()
-            arguments = (self.original, self._inputs(), self._request.seed, self._request.samples)
+            arguments = (self.original, self._inputs(), self._request.seed, self._request.samples, self._sizes)
             self._handle = self._worker.create(expect_file, *arguments)
         try:
             return cast("Verdict", self._worker.invoke(self._handle, "check", path, numerics, opener))
@@ -138,7 +141,12 @@ class Checker:
         from graphopt.verify import CheckOptions, expect  # lazily: imports ONNX Runtime
 
         request = self._request
-        options = CheckOptions(seed=request.seed, samples=request.samples, kernels=self._work.environment.kernels)
+        options = CheckOptions(
+            seed=request.seed,
+            samples=request.samples,
+            kernels=self._work.environment.kernels,
+            sizes=self._sizes,
+        )
         return expect(self.original, inputs=self._inputs(), options=options)
 
     def _inputs(self) -> _Inputs | None:
@@ -177,8 +185,10 @@ def _has_ops(model: Model, ops: Container[str]) -> bool:
     return any(node.op in ops for owner in model.owners() for node in owner.graph.walk())
 
 
-def expect_file(path: str, inputs: _Inputs | None, seed: int, samples: int) -> Expectation:
+def expect_file(
+    path: str, inputs: _Inputs | None, seed: int, samples: int, sizes: InputSizes | None = None
+) -> Expectation:
     """What :func:`graphopt.verify.expect` gives, with arguments that travel to a child process."""
     from graphopt.verify import CheckOptions, expect  # lazily: imports ONNX Runtime, which the parent does without
 
-    return expect(path, inputs=inputs, options=CheckOptions(seed=seed, samples=samples))
+    return expect(path, inputs=inputs, options=CheckOptions(seed=seed, samples=samples, sizes=sizes))

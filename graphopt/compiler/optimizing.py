@@ -14,6 +14,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.owners import name_plugin
 from graphopt.compiler.remarks import Remarks
 from graphopt.compiler.request import CheckRequest
+from graphopt.compiler.requested import check_requests, check_sizes, is_refusal, with_requests
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
 from graphopt.errors import VerificationError
 from graphopt.ir import Model, Node
@@ -36,7 +37,11 @@ def optimize(
     target: str = "onnxruntime",
     pipeline: Pipeline | str | None = None,
     options: Mapping[str, Mapping[str, object]] | None = None,
+    set_dims: Mapping[str, int | str] | None = None,
+    input_shapes: Mapping[str, Sequence[int | str]] | None = None,
+    opset: int | None = None,
     check: bool = True,
+    guard: bool = True,
     inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
     seed: int = 0,
     disabled: Sequence[str] = (),
@@ -58,7 +63,11 @@ def optimize(
         target: name of a backend.
         pipeline: what to run instead of a level, as text or as a :class:`Pipeline`.
         options: options of passes, by pass and option.
+        set_dims: by name of a dimension of inputs, the size that it is to have, or a range such as ``"1..512"`` that its sizes are in.
+        input_shapes: by input, a size for each axis: a number, the name of a dimension, or a range. The check feeds inputs of these shapes.
+        opset: what the model is raised to, before anything is fused; never lowered.
         check: whether original and result are run and compared. If they differ, the rewrite at fault is found and left out.
+        guard: whether, with the check for ONNX Runtime, its own fused kernels are counted. A rule that leaves fewer is left out.
         inputs: inputs for the check, an ``.npz`` file or arrays by name; drawn by ``seed`` when ``None``.
         seed: of all random numbers.
         disabled: passes or rules to leave out.
@@ -76,7 +85,8 @@ def optimize(
 
     Raises:
         ModelError: if the model is broken.
-        PipelineError: if a level, pass, rule or option is unknown, or a number is negative.
+        PipelineError: if a level, pass, rule or option is unknown, a number is negative, or sizes do not fit the model or each other.
+        UnsupportedOpError: if a node can't be raised to ``opset``; the model is as it was.
         PassError: if a pass fails. One of a plugin, or the rule in it that fails, is left out instead, with a note in the report, unless
             there is no check or ``verify_each`` is asked for.
         VerificationError: if the result differs from the original even after rewrites at fault were left out.
@@ -100,10 +110,12 @@ def optimize(
         bisect_limit=bisect_limit,
         plugins=plugins,
     )
+    sizes = check_requests(set_dims, input_shapes, opset)
     environment = Environment(plugins)
     refused = check_disabled(environment.plugins, disabled)
     rules = frozenset((name, EVERYWHERE) for name in refused)
     chosen = environment.pipeline(pipeline, level, options, [name for name in disabled if name not in refused])
+    chosen = with_requests(chosen, sizes, opset, environment.backend(target).target)
     work = Compilation(
         source,
         environment,
@@ -131,6 +143,7 @@ def optimize(
             *_reproducer_of_passes(instrumentations, again),
         )
         model = work.lift()
+        check_sizes(chosen, model)
         report = OptimizeReport(
             source=model.source or type(source).__name__,
             level="" if pipeline is not None else level,
@@ -142,6 +155,8 @@ def optimize(
             seconds=work.seconds,
         )
         first = work.attempt(Applications(), work.instrumentations, model=model, sound=False)
+    if first.error is not None and is_refusal(first.error):
+        raise first.error
     report.passes = [] if first.report is None else first.report.records
     if first.error is not None and (verify_each or not check):
         raise name_plugin(work, first.error)
@@ -149,6 +164,10 @@ def optimize(
         from graphopt.compiler.checking import check_result  # lazily: what only checks need takes time to import
 
         request = CheckRequest(inputs, seed, again, disabled=tuple(disabled))
+        if guard and bisect_limit is None:
+            from graphopt.compiler.fusibility import guard_fusibility  # lazily, as above
+
+            first = guard_fusibility(work, first, report, request)
         model = check_result(work, first, report, request)
     else:
         assert first.model is not None, "nothing went wrong"

@@ -35,7 +35,6 @@ from graphopt.passes.session_settings import SessionSettings
 
 __all__ = ["CheckConfig", "InputConfig", "PipelineFile", "read_pipeline_file"]
 
-_Size = Annotated[int, msgspec.Meta(ge=0)]
 _Tolerance = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -64,13 +63,13 @@ class InputConfig:
 
     Attributes:
         file: ``.npz`` file with an array for each input, relative to the TOML file.
-        shapes: shape by input name.
-        dims: size by name of a dynamic dimension.
+        shapes: by input, a size for each axis: a number, the name of a dimension, or a range such as ``"1..512"``.
+        dims: by name of a dynamic dimension, a number or a range.
     """
 
     file: str | None = None
-    shapes: dict[str, list[_Size]] = field(default_factory=dict)
-    dims: dict[str, _Size] = field(default_factory=dict)
+    shapes: dict[str, list[int | str]] = field(default_factory=dict)
+    dims: dict[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,7 @@ class PipelineFile:
         disable: passes to leave out.
         options: values by pass and option.
         target: name of a backend.
+        opset: what the model is raised to.
         check: how the result is compared.
         inputs: what with.
         session: how ONNX Runtime is to run the result.
@@ -96,6 +96,7 @@ class PipelineFile:
     disable: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     target: str | None = None
+    opset: Annotated[int, msgspec.Meta(ge=1)] | None = None
     check: CheckConfig = field(default_factory=CheckConfig)
     inputs: InputConfig = field(default_factory=InputConfig)
     session: SessionSettings = field(default_factory=SessionSettings)
@@ -166,7 +167,7 @@ def read_pipeline_file(path: Path) -> PipelineFile:
 
 
 _SECTIONS = {
-    "": ("level", "pipeline", "passes", "disable", "options", "target", "check", "inputs", "session"),
+    "": ("level", "pipeline", "passes", "disable", "options", "target", "opset", "check", "inputs", "session"),
     "check": tuple(CheckConfig.__dataclass_fields__),
     "inputs": tuple(InputConfig.__dataclass_fields__),
     "session": tuple(SessionSettings.__dataclass_fields__),

@@ -21,6 +21,7 @@ from graphopt.numerics import Exact, Numerics, Reassociates
 from graphopt.runtime.base import Datum, Feeds, Outputs, Runner
 from graphopt.runtime.isolation import ChildEndedError
 from graphopt.runtime.onnxruntime_runner import ModelSource
+from graphopt.transforms.input_shapes import set_input_shapes
 from graphopt.verify.comparator import Difference, compare, compare_types
 from graphopt.verify.feeds import Sample, find_samples, is_informative
 from graphopt.verify.hints import ModelHints, model_hints
@@ -28,7 +29,7 @@ from graphopt.verify.interface import Interface, interface_changes
 from graphopt.verify.noise import Moves, measure_noise, moves_between
 from graphopt.verify.opening import CheckOptions, Opener, OrtOpener, ReferenceOpener
 from graphopt.verify.tolerance import Noise, kind_of
-from graphopt.verify.user_inputs import check_inputs, load_inputs
+from graphopt.verify.user_inputs import check_inputs, check_limits, load_inputs
 from graphopt.verify.verdict import FailureKind, SampleVerdict, Verdict
 
 __all__ = ["Expectation", "expect"]
@@ -90,7 +91,9 @@ def expect(
 
 def _hints_of(original: ModelSource, options: CheckOptions) -> ModelHints | None:
     try:
-        return model_hints(lift(original, base_dir=options.folder))
+        model = lift(original, base_dir=options.folder)
+        limits = set_input_shapes(options.sizes, model) if options.sizes else {}
+        return replace(model_hints(model), limits=limits)
     except GraphoptError as err:
         logger.debug("no hints on inputs: %s", err)
         return None
@@ -129,10 +132,19 @@ class Expectation:
         Raises:
             ExecutionError: if ``inputs`` do not fit, or the model runs on nothing.
         """
-        self.interface, self._opener = Interface.of(runner), opener
+        self.interface, self._opener = self._asked(Interface.of(runner)), opener
         brought = [inputs] if isinstance(inputs, str | os.PathLike | Mapping) else inputs or ()
         self.samples = [self._run_brought(runner, item) for item in brought] or self._search(runner)
         self._run_again(runner)
+
+    def _asked(self, interface: Interface) -> Interface:
+        """What callers see of a model whose inputs have the sizes that are stated."""
+        hints = self.hints
+        if not self.options.sizes or hints is None:
+            return interface
+        types = {hint.name: hint.type for hint in hints.inputs}
+        inputs = tuple(replace(spec, type=types.get(spec.name) or spec.type) for spec in interface.inputs)
+        return replace(interface, inputs=inputs)
 
     def _search(self, runner: Runner) -> list[Sample]:
         options = self.options
@@ -143,11 +155,14 @@ class Expectation:
         raise ExecutionError(f"found no inputs on which the original runs ({search.tried} tried), bring some{last}")
 
     def _run_brought(self, runner: Runner, inputs: str | os.PathLike[str] | Feeds) -> Sample:
+        interface = self.interface
+        assert interface is not None, "the model is loaded"
         try:
             if isinstance(inputs, Mapping):
-                feeds = check_inputs(inputs, runner.inputs, runner.overridable)
+                feeds = check_inputs(inputs, interface.inputs, interface.overridable)
             else:
-                feeds = load_inputs(inputs, runner.inputs, runner.overridable)
+                feeds = load_inputs(inputs, interface.inputs, interface.overridable)
+            check_limits(feeds, interface.inputs, {} if self.hints is None else self.hints.limits)
         except ExecutionError as err:
             raise _InputsError(str(err)) from err
         return Sample(feeds, runner.run(feeds), "user")

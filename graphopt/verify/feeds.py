@@ -132,7 +132,9 @@ class _Finder:
         self.defaults = [
             hint for hint in (_hint_of(spec.name, spec.type, hints) for spec in runner.overridable) if hint.default
         ]
-        self.symbols: Symbols = find_symbols(self.hints, () if hints is None else hints.baked)
+        self.symbols: Symbols = (
+            find_symbols(self.hints) if hints is None else find_symbols(self.hints, hints.baked, hints.limits)
+        )
         self.seed = seed
         self.end = time.monotonic() + seconds
         self.result = Search()

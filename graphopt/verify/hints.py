@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from graphopt.ir import Constant, DType, Graph, Model, Node, TensorType, Type, Value
+from graphopt.transforms.input_sizes import Limits
 from graphopt.verify.following import Followed, Use
 from graphopt.verify.uses import USES
 
@@ -87,6 +88,7 @@ class ModelHints:
         random: whether an operator draws random numbers.
         constant_bytes: size of its constants.
         baked: sizes that the model reshapes to, the most frequent first: a model that was traced with one size may run with no other.
+        limits: smallest and largest size by dimension, where a user states them; an axis without a name is called ``input.axis``.
     """
 
     inputs: tuple[InputHint, ...]
@@ -94,6 +96,7 @@ class ModelHints:
     random: bool = False
     constant_bytes: int = 0
     baked: tuple[int, ...] = ()
+    limits: Limits = field(default_factory=dict)
 
     def of(self, name: str) -> InputHint | None:
         """The advice on one input."""

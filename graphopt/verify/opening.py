@@ -13,6 +13,7 @@ from graphopt.runtime.isolated_runner import load_isolated
 from graphopt.runtime.onnxruntime_runner import Level, ModelSource, OrtRunner
 from graphopt.runtime.reference_runner import Kernels, ReferenceRunner
 from graphopt.runtime.runtimes import RunOptions, Runtime, open_file, open_file_isolated
+from graphopt.transforms.input_sizes import InputSizes
 
 __all__ = ["CheckOptions", "Opener", "OrtOpener", "ReferenceOpener", "RuntimeOpener"]
 
@@ -30,6 +31,7 @@ class CheckOptions:
         timeout: seconds that a load or a run in a child process may take.
         folder: where external data of models that are no paths is.
         kernels: numpy kernels of plugins' operators, for the reference evaluator.
+        sizes: what is stated of the sizes of inputs: made-up inputs have these, and the optimized model need take no others.
     """
 
     samples: int = 4
@@ -40,6 +42,7 @@ class CheckOptions:
     timeout: float | None = None
     folder: str | None = None
     kernels: Kernels | None = None
+    sizes: InputSizes | None = None
 
 
 class Opener(Protocol):

@@ -10,12 +10,13 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from graphopt.ir import Dim, DType, SymbolicDim, TensorType
+from graphopt.transforms.input_sizes import Limits
 from graphopt.verify.hints import InputHint
 
 __all__ = ["Sizes", "Symbols", "find_symbols"]
@@ -39,6 +40,8 @@ _NAMES: Final[tuple[tuple[re.Pattern[str], tuple[int, ...]], ...]] = (
 #: What exporters write for "any size"; equal ones mean nothing.
 _NAMELESS: Final = frozenset({"?", "None", "none", "-1", "unk", "*"})
 _MAX_ELEMENTS: Final = 1 << 25
+#: The largest end of a range that is tried for being one.
+_MODERATE: Final = 1024
 _OPERATORS: Final[Mapping[type[ast.operator], Callable[[int, int], int]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -55,17 +58,21 @@ class Symbols:
     Attributes:
         candidates: sizes to try by symbol, the likely ones first; axes without a name have symbols such as ``x.0``.
         shapes: by input, a size or a symbol (which may be an expression over others) for each axis.
+        limits: smallest and largest size by symbol, where a user states them; ``None`` for no largest.
     """
 
     candidates: Mapping[str, tuple[int, ...]]
     shapes: Mapping[str, tuple[int | str, ...]]
+    limits: Limits = field(default_factory=dict)
 
     def shape_of(self, name: str, sizes: Sizes) -> tuple[int, ...]:
         """The shape of an input under given sizes."""
         return tuple(dim if isinstance(dim, int) else _evaluate(dim, sizes) for dim in self.shapes[name])
 
     def fits(self, sizes: Sizes) -> bool:
-        """Whether no axis is negative and no input is too large to try."""
+        """Whether no axis is negative or outside of its limits, and no input is too large to try."""
+        if not all(_is_within(_evaluate(name, sizes), self.limits[name]) for name in self.limits):
+            return False
         for name in self.shapes:
             shape = self.shape_of(name, sizes)
             if min(shape, default=0) < 0 or int(np.prod(shape, dtype=np.float64)) > _MAX_ELEMENTS:
@@ -110,26 +117,29 @@ class Symbols:
             groups.setdefault((base[name], options), []).append(name)
         for (size, options), names in groups.items():
             for together in [names] if len(names) == 1 else [names, *([name] for name in names)]:
-                for other in _others(size, options):
+                for other in _others(size, options, limited=not self.limits.keys().isdisjoint(together)):
                     sizes = {**base, **dict.fromkeys(together, other)}
                     if self.fits(sizes):
                         yield frozenset(together), sizes
 
 
-def _others(size: int, options: Sequence[int]) -> list[int]:
+def _others(size: int, options: Sequence[int], *, limited: bool = False) -> list[int]:
     """A few sizes unlike ``size``: first such as keep the multiples of it that strided models ask for."""
+    if limited:  # whatever is stated may be fed, ends first
+        return [item for item in (*options[1:], size + 1, size - 1) if item != size and item >= 0]
     near = (
         [2, 3] if size == 1 else [size + 32, size * 2, size * 3] if size % 32 == 0 else [size + 1, size * 2, size - 1]
     )
     return list(dict.fromkeys(item for item in (*near, *options) if item != size and item > 0))[:6]
 
 
-def find_symbols(hints: Sequence[InputHint], baked: Sequence[int] = ()) -> Symbols:
+def find_symbols(hints: Sequence[InputHint], baked: Sequence[int] = (), limits: Limits | None = None) -> Symbols:
     """The free sizes of inputs that are tensors, or sequences and optionals of them.
 
     Args:
         hints: one for each input.
         baked: sizes that the model may have been traced with; tried right after the likeliest one.
+        limits: smallest and largest size by symbol, where a user states them.
     """
     shapes: dict[str, tuple[int | str, ...]] = {}
     candidates: dict[str, tuple[int, ...]] = {}
@@ -160,7 +170,22 @@ def find_symbols(hints: Sequence[InputHint], baked: Sequence[int] = ()) -> Symbo
     for symbol in list(candidates):
         if _is_expression(symbol, candidates):
             expressions[symbol] = candidates.pop(symbol)
-    return Symbols(candidates, shapes)
+    stated = {name: limit for name, limit in (limits or {}).items() if name in candidates or name in expressions}
+    candidates |= {name: _within(candidates[name], *stated[name]) for name in stated if name in candidates}
+    return Symbols(candidates, shapes, stated)
+
+
+def _is_within(size: int, limit: tuple[int, int | None]) -> bool:
+    low, high = limit
+    return low <= size and (high is None or size <= high)
+
+
+def _within(options: Sequence[int], low: int, high: int | None) -> tuple[int, ...]:
+    """Likely sizes that are within limits, and some that are in any case: the ends, if a model can be tried with them."""
+    likely = [size for size in options if _is_within(size, (low, high))]
+    middle = low + 1 if high is None else (low + min(high, low + _MODERATE)) // 2
+    ends = [middle, max(low, 1) if high != 0 else low, *([high] if high is not None and high <= _MODERATE else [])]
+    return tuple(dict.fromkeys((*likely[:1], *ends, *likely[1:])))
 
 
 def _merge(known: tuple[int, ...], options: tuple[int, ...], *, required: bool) -> tuple[int, ...]:

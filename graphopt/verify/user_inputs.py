@@ -21,8 +21,9 @@ import numpy as np
 from graphopt.errors import ExecutionError
 from graphopt.ir import Array, DType, OptionalType, SequenceType, TensorType, Type
 from graphopt.runtime.base import Datum, Feeds, ValueSpec
+from graphopt.transforms.input_sizes import AXIS_NAME, Limits
 
-__all__ = ["check_inputs", "load_inputs", "save_inputs"]
+__all__ = ["check_inputs", "check_limits", "load_inputs", "save_inputs"]
 
 #: What reading a damaged archive may raise, from the archive, its compression, and the headers in it.
 _UNREADABLE: Final = (
@@ -136,6 +137,33 @@ def check_inputs(
             raise ExecutionError(f"{where}: the model has no input {name!r}; it takes {_names(known)}")
     found = {name: _fit(value, known[name].type, f"{where}: input {name!r}") for name, value in given.items()}
     return found | {spec.name: None for spec in inputs if spec.name not in given}
+
+
+def check_limits(given: Feeds, inputs: Sequence[ValueSpec], limits: Limits, *, where: str = "inputs") -> None:
+    """See that given inputs are within the sizes that are stated.
+
+    Args:
+        given: arrays by name, as :func:`check_inputs` gives them.
+        inputs: of the model.
+        limits: smallest and largest size by dimension; an axis without a name is called ``input.axis``.
+        where: names them in errors.
+
+    Raises:
+        ExecutionError: if one is not.
+    """
+    for spec in inputs if limits else ():
+        value = given.get(spec.name)
+        shape = spec.type.shape if isinstance(spec.type, TensorType) else None
+        if not isinstance(value, np.ndarray) or shape is None:
+            continue
+        for axis, (dim, size) in enumerate(zip(shape, value.shape, strict=False)):
+            name = AXIS_NAME.format(spec.name, axis) if dim is None else str(dim)
+            low, high = limits.get(name, (0, None))
+            if size < low or (high is not None and size > high):
+                raise ExecutionError(
+                    f"{where}: input {spec.name!r} has size {size} along axis {axis}, "
+                    f"outside of {low}..{'' if high is None else high} that is stated for {name!r}"
+                )
 
 
 def _names(names: Mapping[str, object]) -> str:

@@ -74,7 +74,8 @@ def test_one_of_three_forms_or_the_default(write, text, pipeline):
         ("[check]\nenabled = 'no'", "check.enabled: expected bool, got str"),
         ("check = 1", "check: expected object, got int"),
         ("passes = 'tune'", "passes: expected array | null, got str"),
-        ("[inputs.dims]\nbatch = 'x'", "inputs.dims[...]: expected int, got str"),
+        ("[inputs.dims]\nbatch = 1.5", "inputs.dims[...]: expected int | str, got float"),
+        ("opset = 0", "opset: expected int >= 1"),
         ("level = 'O1'\npasses = []", "states level and passes; state one of them"),
         ("passes = ['tune', 'tine']", "pipeline, line 2, column 1: unknown pass 'tine'; did you mean 'tune'?"),
         (
