@@ -11,6 +11,7 @@ import typer
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.options import (
     AsJson,
+    CoefficientsFile,
     InputFile,
     NoPlugin,
     Seed,
@@ -34,8 +35,9 @@ __all__ = ["bench"]
 
 def bench(
     models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL", help="Models with the same inputs.", show_default=False)
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="MODEL...", help="Models with the same inputs; with --fit any.", show_default=False),
+    ] = None,
     inputs: InputFile = None,
     seed: Seed = 0,
     sizes: Sizes = None,
@@ -63,10 +65,16 @@ def bench(
     ] = 5.0,
     raw: Annotated[bool, typer.Option("--no-ort-optimizer", help="Run the models as they are.")] = False,
     session: SessionFile = None,
+    fit_costs: Annotated[
+        bool, typer.Option("--fit", help="Fit the cost model to this machine instead, on these models or shipped ones.")
+    ] = False,
+    coefficients: CoefficientsFile = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the file of --coefficients.")] = False,
     no_plugin: NoPlugin = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the latency of one or several models, interleaved."""
+    models = models or []
     names = [str(model) for model in models]
     if len(set(names)) < len(names):
         raise UsageError(f"a model is named twice: {', '.join(names)}; copy it to measure it against itself")
@@ -74,7 +82,37 @@ def bench(
     if not all(backends) or len(set(backends)) < len(backends):
         raise UsageError(f"--backend {backend!r} names none, or one twice; expected such as onnxruntime,openvino")
     bound = parse_sizes(sizes)
+    if not fit_costs and (not models or coefficients is not None or force):
+        raise UsageError(
+            "no model is named; see graphopt bench --help"
+            if not models
+            else "--coefficients and --force are for --fit; add it, or leave them out"
+        )
     environment = Environment(builtin_plugins(no_plugin or ()))
+    if fit_costs:
+        for name, given in {
+            "--options": session,
+            "--repeats": repeats,
+            "--no-ort-optimizer": raw or None,
+            "--backend": None if backends == [DEFAULT_BACKEND] else backend,
+        }.items():
+            if given is not None:
+                raise UsageError(f"{name} has no meaning with --fit; leave one of them out")
+        from graphopt.cli.fitting import fit  # lazily: measuring latency does without
+
+        fit(
+            models,
+            environment=environment,
+            inputs=inputs,
+            seed=seed,
+            sizes=bound,
+            threads=threads or 1,
+            seconds=seconds,
+            output=coefficients,
+            force=force,
+            as_json=as_json,
+        )
+        return
     settings = read_session(session).merged(SessionSettings(threads=threads))
     options = RunOptions(settings.threads or 1, optimize=not raw, session=settings)
     with progress(f"measuring {', '.join(names)}", wanted=not as_json) as tell, ExitStack() as stack:

@@ -16,6 +16,7 @@ from graphopt.passes import SessionSettings, read_pipeline_file
 __all__ = [
     "AsJson",
     "BackendName",
+    "CoefficientsFile",
     "InputFile",
     "InputFiles",
     "ModelPath",
@@ -80,6 +81,15 @@ BackendName: TypeAlias = Annotated[
         "--backend",
         metavar="NAME",
         help="What runs it: onnxruntime (default), or a backend of a plugin.",
+        show_default=False,
+    ),
+]
+CoefficientsFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--coefficients",
+        metavar="FILE.json",
+        help="Coefficients of the cost model, instead of those in the user's cache folder.",
         show_default=False,
     ),
 ]

@@ -81,6 +81,16 @@ class PassContext:
     typed: Model | None = None
     _memo: dict[object, Any] = field(default_factory=dict)
 
+    def estimated_ms(self, node: Node) -> float | None:
+        """What one run of a node is estimated to take, in milliseconds; ``None`` when its operator or a size is not known.
+
+        The coefficients are those that ship with graphopt, so what is decided by them is the same on every machine.
+        """
+        from graphopt.analysis.cost_model import shipped_cost_model  # lazily: few passes ask
+
+        seconds = shipped_cost_model().seconds_of(node)
+        return None if seconds is None else seconds * 1e3
+
     def cached(self, key: object, graph: Graph, make: Callable[[], _T]) -> _T:
         """What ``make`` gives, kept until the graph's owner is edited.
 
