@@ -140,7 +140,8 @@ def _assembled(name: str, threads: int, raw: RawProfile, model: Model, changes: 
         backend=DEFAULT_BACKEND,
         threads=threads,
         runs=len(raw.runs),
-        wall_seconds=statistics.median(raw.wall),
+        wall_seconds=statistics.median(raw.plain or raw.wall),
+        profiled_seconds=statistics.median(raw.wall),
         kernel_seconds=total,
         kernels=tuple(kernels),
         by_op=group_by(kernels, lambda kernel: kernel.op, lambda op: "" if changes is None else _NO_REMARK),
@@ -166,5 +167,6 @@ def _notes(raw: RawProfile, kernels: Sequence[Kernel]) -> tuple[str, ...]:
     if not raw.nodes:
         notes.append("ONNX Runtime wrote no graph of its own: kernels are mapped by name only")
     if lost:
-        notes.append(f"{len(lost):,} kernels stand for no node that could be found, such as {lost[0]!r}")
+        many = f"{len(lost):,} kernels stand" if len(lost) > 1 else "one kernel stands"
+        notes.append(f"{many} for no node that could be found, such as {lost[0]!r}")
     return tuple(notes)

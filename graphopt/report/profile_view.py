@@ -46,7 +46,8 @@ def profile_facts(found: Profile) -> dict[str, str]:
     """What was measured, a line each."""
     return {
         "model": found.model,
-        "one run": f"{seconds_text(found.wall_seconds)} under the profiler, the median of {counted(found.runs, 'run')}; "
+        "one run": f"{seconds_text(found.wall_seconds)}, and {seconds_text(found.profiled_seconds)} under the profiler, the median of "
+        f"{counted(found.runs, 'run')}; "
         f"{counted(found.threads, 'thread')}, {found.backend}",
         "kernels": f"{seconds_text(found.kernel_seconds)} in {counted(len(found.kernels), 'kernel')}, "
         f"{found.layout_share:.1%} of it to move, convert or reorder data",

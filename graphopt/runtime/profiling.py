@@ -104,7 +104,8 @@ class Profile:
         backend: what ran it.
         threads: within an operator.
         runs: that count.
-        wall_seconds: the median run, as its caller sees it.
+        wall_seconds: the median run as its caller sees it, without the profiler.
+        profiled_seconds: the same under the profiler, which takes time for each kernel.
         kernel_seconds: of all kernels together.
         kernels: the longest first.
         by_op: kernels by operator, the longest first.
@@ -118,6 +119,7 @@ class Profile:
     threads: int
     runs: int
     wall_seconds: float
+    profiled_seconds: float
     kernel_seconds: float
     kernels: tuple[Kernel, ...]
     by_op: tuple[Group, ...]

@@ -19,7 +19,7 @@ from typing import Any, Final
 from graphopt.errors import ExecutionError
 from graphopt.runtime.base import Feeds
 
-__all__ = ["KernelEvent", "KernelNode", "RawProfile", "profile_session", "read_events"]
+__all__ = ["KernelEvent", "KernelNode", "RawProfile", "median_run", "profile_session", "read_events"]
 
 _SUFFIX: Final = "_kernel_time"
 #: Events that ONNX Runtime keeps; what comes later is lost.
@@ -68,11 +68,13 @@ class RawProfile:
     Attributes:
         runs: kernels of each run that counts, in the order in which they began.
         wall: seconds of each of these runs, as the caller sees it.
+        plain: seconds of runs without the profiler.
         nodes: of the graph that was run; empty where it could not be had.
     """
 
     runs: tuple[tuple[KernelEvent, ...], ...]
     wall: tuple[float, ...]
+    plain: tuple[float, ...] = ()
     nodes: tuple[KernelNode, ...] = ()
 
 
@@ -99,6 +101,12 @@ def profile_session(path: str, feeds: Feeds, threads: int, runs: int | None, sec
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        given = {name: to_ort(value) for name, value in feeds.items()}
+        try:
+            bare = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            plain = tuple(_run(bare, given, runs, seconds / 4))
+        except ort_errors as err:
+            raise ExecutionError(f"ONNX Runtime does not run {path}: {_one_line(err)}") from err
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "run")
         made = Path(folder) / "made.onnx"
@@ -107,15 +115,16 @@ def profile_session(path: str, feeds: Feeds, threads: int, runs: int | None, sec
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "256")
         try:
             session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            given = {name: to_ort(value) for name, value in feeds.items()}
             wall = _run(session, given, runs, seconds)
             written = session.end_profiling()
         except ort_errors as err:
-            raise ExecutionError(
-                f"ONNX Runtime does not run {path} under its profiler: {' '.join(str(err).split())}"
-            ) from err
+            raise ExecutionError(f"ONNX Runtime does not run {path} under its profiler: {_one_line(err)}") from err
         events = json.loads(Path(written).read_text(encoding="utf-8"))
-        return RawProfile(read_events(events)[-len(wall) :], tuple(wall), tuple(_nodes(made)))
+        return RawProfile(read_events(events)[-len(wall) :], tuple(wall), plain, tuple(_nodes(made)))
+
+
+def _one_line(err: BaseException) -> str:
+    return " ".join(str(err).split())[:500]
 
 
 def _run(session: Any, feeds: dict[str, Any], runs: int | None, seconds: float) -> list[float]:  # noqa: ANN401 - untyped package
@@ -211,7 +220,11 @@ def _nodes(path: Path) -> Iterator[KernelNode]:
 
 
 def median_run(raw: RawProfile) -> int:
-    """The run in which the kernels took the median."""
+    """The run in which the kernels took the median.
+
+    Args:
+        raw: it has a run.
+    """
     totals = [sum(event.own for event in run) for run in raw.runs]
     middle = statistics.median_low(totals)
     return totals.index(middle)

@@ -168,9 +168,16 @@ class ConvolveBeforeConcat(RewritePattern):
             made = rw.new_node("Conv", [source, mine, bias], attributes=attributes).output
             addends.append(made if resize is None else _resized(resize, made, numbers.shape[0], rw))
             place += count
-        if len(addends) == 1:
-            return addends[0]
-        return rw.new_node("Add" if len(addends) == 2 else "Sum", addends).output
+        return _sum(addends, ratios, rw)
+
+
+def _sum(addends: Sequence[Value], ratios: Sequence[float], rw: Rewriter) -> Value:
+    """The sum of all parts; one that is a convolution comes last, where a runtime adds in it and applies the activation behind it."""
+    order = [value for value, ratio in zip(addends, ratios, strict=True) if ratio < 1]
+    order += [value for value, ratio in zip(addends, ratios, strict=True) if ratio == 1]
+    if len(order) > 2:
+        order = [rw.new("Sum" if len(order) > 3 else "Add", *order[:-1]), order[-1]]
+    return order[0] if len(order) == 1 else rw.new("Add", *order)
 
 
 def _ratio(value: Value, count: int, channels: int, conv: Node) -> float:
