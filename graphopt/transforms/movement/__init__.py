@@ -6,10 +6,24 @@ The pass ``canonicalize`` applies them together with its own, in one worklist. N
 from __future__ import annotations
 
 from graphopt.rewriting import Rule
-from graphopt.transforms.movement import reshaped_transposes, splits, transposed_trees
+from graphopt.transforms.movement import (
+    concat_parts,
+    expansions,
+    gathers,
+    reshaped_transposes,
+    splits,
+    transposed_trees,
+)
 
 __all__ = ["ALGEBRA_RULES", "RULES"]
 
-RULES: tuple[Rule, ...] = (*reshaped_transposes.RULES, *splits.RULES, *transposed_trees.RULES)
+RULES: tuple[Rule, ...] = (
+    *reshaped_transposes.RULES,
+    *splits.RULES,
+    *gathers.RULES,
+    *concat_parts.RULES,
+    *expansions.RULES,
+    *transposed_trees.RULES,
+)
 #: Rules that re-associate, for the pass ``canonicalize-algebra``.
 ALGEBRA_RULES: tuple[Rule, ...] = (*transposed_trees.ALGEBRA_RULES,)

@@ -121,6 +121,8 @@ class SplitInsteadOfSlices(RewritePattern):
             end = last
         if len(parts) < 2:
             return NoMatch("the part is everything")
+        if any(reader.op == "Slice" for part in parts if part.output.has_single_use for reader in part.output.users):
+            return NoMatch("a Slice of a part merges with it")
         stated: dict[str, object] = {"axis": axis}
         inputs: list[Value | None] = [x]
         if (node.opset or 0) < 13:
