@@ -128,6 +128,7 @@ def optimize(
             pipeline=chosen,
             options=parse_overrides(settings or []),
             check=check,
+            guard=guard,
             inputs=inputs,
             seed=seed,
             disabled=disable or (),

@@ -79,6 +79,7 @@ def optimize_fleet(
     pipeline: Pipeline | str | None = None,
     options: Mapping[str, Mapping[str, object]] | None = None,
     check: bool = True,
+    guard: bool = True,
     inputs: str | os.PathLike[str] | None = None,
     seed: int = 0,
     disabled: Sequence[str] = (),
@@ -103,6 +104,7 @@ def optimize_fleet(
         pipeline: what to run instead of a level.
         options: of passes, by pass and option.
         check: whether each result is compared with its original.
+        guard: whether fused kernels of ONNX Runtime are counted, with the check.
         inputs: an ``.npz`` file for all models, or a folder with ``NAME.npz`` for some of them.
         seed: of all random numbers.
         disabled: passes or rules to leave out.
@@ -142,6 +144,7 @@ def optimize_fleet(
         chosen.to_text(),
         target,
         check=check,
+        guard=guard,
         seed=seed,
         disabled=tuple(sorted(rules)),
         external_data=external_data,
@@ -181,6 +184,7 @@ def _settings(job: FleetJob, inputs: str | os.PathLike[str] | None) -> dict[str,
         "pipeline": job.pipeline,
         "target": job.target,
         "check": str(job.check).lower(),
+        "guard": str(job.guard).lower(),
         "seed": str(job.seed),
         "disabled": ",".join(job.disabled),
         "external_data": "by size" if job.external_data is None else str(job.external_data).lower(),

@@ -29,6 +29,7 @@ class FleetJob:
         pipeline: text of what to run.
         target: name of a backend.
         check: whether the result is compared with the original.
+        guard: whether fused kernels of ONNX Runtime are counted.
         seed: of all random numbers.
         inputs: for the check, path of an ``.npz`` file; drawn when ``None``.
         inputs_data: the file itself, where that is another machine.
@@ -45,6 +46,7 @@ class FleetJob:
     output: str | None = None
     name: str = ""
     check: bool = True
+    guard: bool = True
     seed: int = 0
     inputs: str | None = None
     inputs_data: bytes | None = None
@@ -90,6 +92,7 @@ def run_job(job: FleetJob) -> JobResult:
             pipeline=job.pipeline,
             target=job.target,
             check=job.check,
+            guard=job.guard,
             inputs=inputs,
             seed=job.seed,
             disabled=job.disabled,
