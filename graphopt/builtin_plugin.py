@@ -28,8 +28,10 @@ _PASSES: Final[Mapping[str, str]] = {
     "constants-to-initializers": "transforms.constants:ConstantsToInitializers",
     "convolve-before-resize": "transforms.layout:ConvolveBeforeResize",
     "decompose-activations": "transforms.decompose:DecomposeActivations",
+    "decompose-attention": "transforms.decompose:DecomposeAttention",
     "decompose-lrn": "transforms.layout:DecomposeLrn",
     "decompose-normalization": "transforms.decompose:DecomposeNormalization",
+    "decompose-transformer-ops": "transforms.decompose:DecomposeTransformerOps",
     "deduplicate-constants": "transforms.deduplicate:DeduplicateConstants",
     "eliminate-common-subexpressions": "transforms.cse:EliminateCommonSubexpressions",
     "eliminate-dead-code": "transforms.dead_code:EliminateDeadCode",
@@ -43,6 +45,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "fuse-conv-batch-norm": "transforms.fusion.conv_batch_norm:FuseConvBatchNorm",
     "fuse-matmul-add": "transforms.fusion.matmul_add:FuseMatmulAdd",
     "fuse-microsoft-activations": "transforms.fusion.activations:FuseMicrosoftActivations",
+    "fuse-microsoft-attention": "transforms.fusion.attention:FuseMicrosoftAttention",
     "fuse-normalization": "transforms.fusion.normalization:FuseNormalization",
     "fuse-pad": "transforms.fusion.pad:FusePad",
     "fuse-skip-norms": "transforms.fusion.transformer:FuseSkipNorms",
@@ -78,6 +81,13 @@ _BACKENDS: Final[Mapping[str, str]] = {
     "onnxruntime": "backends.onnxruntime.backend:OnnxRuntimeBackend",
 }
 
+_TARGETS: Final[Mapping[str, str]] = {
+    "onnx": "backends.targets:ONNX",
+    "onnxruntime-cpu": "backends.onnxruntime.targets:CPU",
+    "onnxruntime-cuda": "backends.onnxruntime.targets:CUDA",
+    "tensorrt": "backends.targets:TENSORRT",
+}
+
 #: ONNX Runtime runs plain ONNX too: the check of a model for any runtime runs there.
 _RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "runtime.onnxruntime_runtime:OrtRuntime",
@@ -92,9 +102,11 @@ _CALIBRATORS: Final[Mapping[str, str]] = {
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
-    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,keep-blocked-layout,keep-layer-norm,pack-parallel-products,tidy",
-    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,spell-out,fuse-microsoft-activations,fuse,layout,exact,fuse-domain,"
-    "keep-blocked-layout,keep-layer-norm,decompose-lrn,fuse-conv-activation,pack-parallel-products,eliminate-dead-code,tidy",
+    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,fuse-attention,exact,keep-blocked-layout,keep-layer-norm,"
+    "pack-parallel-products,tidy",
+    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,spell-out,fuse-microsoft-activations,fuse,layout,exact,"
+    "fuse-attention,exact,fuse-domain,keep-blocked-layout,keep-layer-norm,decompose-lrn,fuse-conv-activation,pack-parallel-products,"
+    "eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
@@ -102,7 +114,7 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "recognize": "fuse-activations,fuse-normalization",
     "spell-out": "decompose-activations{ops=[Swish],lacking=true},decompose-normalization{lacking=true}",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
-    "fuse-domain": "fuse-attention,exact,fuse-transformer-ops,exact",
+    "fuse-domain": "fuse-microsoft-attention,exact,fuse-transformer-ops,exact",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
 }
 
@@ -133,6 +145,12 @@ def graphopt_backends() -> Mapping[str, Lazy]:
 def graphopt_runtimes() -> Mapping[str, Lazy]:
     """What runs their models."""
     return _lazy(_RUNTIMES, make=True)
+
+
+@hookimpl
+def graphopt_targets() -> Mapping[str, Lazy]:
+    """What models can be made for."""
+    return _lazy(_TARGETS, make=False)
 
 
 @hookimpl

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from graphopt.transforms.decompose.activations import DecomposeActivations
+from graphopt.transforms.decompose.attention import DecomposeAttention
 from graphopt.transforms.decompose.normalization import DecomposeNormalization
+from graphopt.transforms.decompose.transformer import DecomposeTransformerOps
 
-__all__ = ["DecomposeActivations", "DecomposeNormalization"]
+__all__ = ["DecomposeActivations", "DecomposeAttention", "DecomposeNormalization", "DecomposeTransformerOps"]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from graphopt.transforms.fusion.attention.fuse import FuseAttention
+from graphopt.transforms.fusion.attention.fuse import FuseAttention, FuseMicrosoftAttention
 
-__all__ = ["FuseAttention"]
+__all__ = ["FuseAttention", "FuseMicrosoftAttention"]

@@ -1,4 +1,4 @@
-"""The pass that makes operators of attention."""
+"""The passes that make operators of attention."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from typing import ClassVar
 
 from graphopt.rewriting import Rule
 from graphopt.transforms.fusion.attention.multi_head import UseMultiHeadAttention
+from graphopt.transforms.fusion.attention.standard import JoinAttentionHeads, ShareAttentionHeads, UseAttention
 from graphopt.transforms.fusion.kernel_pass import KernelPass
 
-__all__ = ["FuseAttention"]
+__all__ = ["FuseAttention", "FuseMicrosoftAttention"]
 
 
 @dataclass(frozen=True)
 class FuseAttention(KernelPass):
-    """Make one operator of attention, for targets that have it. Re-associates; needs types; idempotent."""
+    """Make the standard operator of attention, and give it heads as they were before they were split. Re-associates; idempotent."""
 
     name: ClassVar[str] = "fuse-attention"
+    rules: ClassVar[tuple[Rule, ...]] = (UseAttention(), ShareAttentionHeads(), JoinAttentionHeads())
+
+
+@dataclass(frozen=True)
+class FuseMicrosoftAttention(KernelPass):
+    """Make ONNX Runtime's own operators of attention, for targets that have them. Re-associates; needs types; idempotent."""
+
+    name: ClassVar[str] = "fuse-microsoft-attention"
     rules: ClassVar[tuple[Rule, ...]] = (UseMultiHeadAttention(),)

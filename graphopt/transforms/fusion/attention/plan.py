@@ -10,7 +10,7 @@ from graphopt.transforms.fusion.attention.core import Core, find_core
 from graphopt.transforms.fusion.attention.layouts import Factor, Layout, is_reshape, trace
 from graphopt.transforms.fusion.attention.masks import BiasPlan, plan_bias
 
-__all__ = ["Joined", "Plan", "find_join", "joined_product", "make_plan"]
+__all__ = ["Joined", "Plan", "find_join", "fits", "joined_product", "make_plan"]
 
 _SWAPPED = (0, 2, 1, 3)
 
@@ -92,7 +92,7 @@ def make_plan(product: Node, joined: Joined | None) -> Plan | NoMatch:
         return NoMatch("factors do not certainly agree: %s, %s, %s", query.sizes, key.sizes, value.sizes)
     if not key.agrees("S", value):
         return NoMatch("keys and values do not certainly agree: %s, %s", key.sizes, value.sizes)
-    certain = joined is not None and _fits(joined, query, heads, value_size)
+    certain = joined is not None and fits(joined, query, heads, value_size)
     if joined is not None and not certain:
         return NoMatch("%s does not certainly join %d heads", joined.result.type, heads)
     bias = plan_bias(core.masks, query, key, heads, joined=certain)
@@ -101,13 +101,13 @@ def make_plan(product: Node, joined: Joined | None) -> Plan | NoMatch:
     return Plan(core, query, key, value, heads, size, value_size, bias, flat)
 
 
-def joined_product(node: Node) -> Joined | None:
+def joined_product(node: Node, op: str = "MatMul") -> Joined | None:
     """The product whose heads a Reshape joins, by its form: BNSH (or FSH) becomes BSNH, then BSD."""
     source = node.inputs[0]
     if source is None or source.rank != 4 or node.output.rank != 3:
         return None
     inner = _inner(source, node)
-    if inner is None or inner.op == "MatMul":  # a single head needs no moving
+    if inner is None or inner.op == op:  # a single head needs no moving
         return None if inner is None else Joined(inner, node.output, (), single=True)
     if inner.op != "Transpose" or inner.has_references or inner.ints_attr("perm") != _SWAPPED:
         return None
@@ -115,18 +115,18 @@ def joined_product(node: Node) -> Joined | None:
     product = None if moved is None else _inner(moved, node)
     if moved is None or product is None:
         return None
-    if product.op == "MatMul":
+    if product.op == op:
         return Joined(product, node.output, (inner,))
     flat = product.inputs[0]
     if not is_reshape(product) or flat is None or flat.rank != 3:
         return None
     last = _inner(flat, node)
-    if last is None or last.op != "MatMul":
+    if last is None or last.op != op:
         return None
     return Joined(last, node.output, (inner, product), split=moved.shape)
 
 
-def _fits(joined: Joined, query: Factor, heads: int, size: int) -> bool:
+def fits(joined: Joined, query: Factor, heads: int, size: int) -> bool:
     """Whether the result has the batch and the rows of the query, and all numbers of all heads in one axis."""
     shape = joined.result.shape
     if shape is None or (joined.single and heads != 1):
