@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from graphopt.analysis.shape_inference import ShapeFunction, from_roles
 from graphopt.backends.base import Backend
 from graphopt.builtin_plugin import BUILTIN, builtin_plugins
+from graphopt.compiler.targets import find_backend
 from graphopt.errors import ModelError, PipelineError
 from graphopt.frontends.base import Frontend
-from graphopt.ir import Model, clone_model
+from graphopt.ir import Model, clone_model, find_schema
 from graphopt.passes import Instrumentation, Pass, PassContext, PassManager, Pipeline, PipelineReport
 from graphopt.plugin_manager import PluginManager
 from graphopt.rewriting import Applications, Explain
@@ -91,12 +93,12 @@ class Environment:
     # -- running --------------------------------------------------------------------------------------------------------------
 
     def backend(self, target: str) -> Backend:
-        """The backend for a target.
+        """The backend for a target, with the target's description.
 
         Raises:
-            PipelineError: if there is none of that name.
+            PipelineError: if there is no target or backend of that name, or no backend for the target.
         """
-        return cast("Backend", self.plugins.backends.find(target))
+        return find_backend(self.plugins, target)
 
     @functools.cached_property
     def _executor(self) -> Executor:
@@ -111,6 +113,17 @@ class Environment:
     def kernels(self) -> dict[str, Callable[..., object]]:
         """Reference kernels of plugins' operators, by operator."""
         return {name: item.kernel for name, item in self.plugins.operators.items() if item.kernel is not None}
+
+    @functools.cached_property
+    def _shape_functions(self) -> dict[str, ShapeFunction]:
+        """Shapes of plugins' operators that have named axes and no function for types."""
+        found: dict[str, ShapeFunction] = {}
+        for name, item in self.plugins.operators.items():
+            schema = find_schema(item.schema.domain, item.schema.name, item.schema.since_version)
+            told = item.infer is not None or item.schema.has_type_and_shape_inference_function
+            if not told and item.dim_roles and schema is not None:
+                found[name] = from_roles(schema, item.dim_roles)
+        return found
 
     def context(
         self,
@@ -129,7 +142,7 @@ class Environment:
         return PassContext(
             target=backend.target,
             executor=self._executor,
-            types=OnnxTypes(),
+            types=OnnxTypes(self._shape_functions),
             applications=Applications() if applications is None else applications,
             rng=np.random.default_rng(seed),
             explain=explain,

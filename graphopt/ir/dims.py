@@ -9,6 +9,7 @@ negative.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Union
 
@@ -267,7 +268,7 @@ def _floor_divide(a: KnownDim, b: KnownDim) -> KnownDim:
 
 
 def _divide_terms(a: SymbolicDim, b: int) -> KnownDim:
-    """The terms that a number divides leave the division: ``(4*h + 3) // 2 == 2*h + 1``."""
+    """The terms that a number divides leave the division, ``(4*h + 3) // 2 == 2*h + 1``, and what all share is cancelled."""
     outside: dict[Monomial, int] = {}
     inside: dict[Monomial, int] = {}
     for mono, coef in a._terms:
@@ -277,6 +278,9 @@ def _divide_terms(a: SymbolicDim, b: int) -> KnownDim:
             inside[mono] = coef
         else:
             outside[mono], inside[mono] = divmod(coef, b)
+    common = math.gcd(b, *(coef for mono, coef in inside.items() if mono))
+    if b > 0 and common > 1:  # what they share leaves no rest that could reach the next number
+        inside, b = {mono: coef // common for mono, coef in inside.items()}, b // common
     rest = SymbolicDim._from_terms(inside)
     if isinstance(rest, SymbolicDim):
         nested = rest._only_atom()

@@ -1,8 +1,8 @@
 """Operators that slide a window over axes of space: convolutions and pooling.
 
 An axis of size ``n`` gives ``(n + pads - dilation * (kernel - 1) - 1) // stride + 1`` positions, ``ceil(n / stride)`` when padded to
-keep its size; a window larger than its padded axis is an error. Rounding up (``ceil_mode``) is left unknown where runtimes disagree about
-a window that begins in the padding.
+keep its size. A window larger than its padded axis is an error to a convolution; pooling rounds to zero then. Rounding up (``ceil_mode``)
+is left unknown where runtimes disagree about a window that begins in the padding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from graphopt.analysis.shape_inference.facts import Facts, ShapeFunction, dtype_at, shape_at, tensor
-from graphopt.ir import Dim, DType, Node, Shape, Type
+from graphopt.ir import Dim, DType, Node, Shape, Type, dim_max, lower_bound
+from graphopt.ir.dims import KnownDim
 
 __all__ = ["FUNCTIONS"]
 
@@ -25,8 +26,16 @@ def _ints(node: Node, name: str, count: int, default: int) -> tuple[int, ...] | 
     return value if isinstance(value, tuple) and len(value) == count else None  # type: ignore[return-value]  # integers
 
 
-def positions(node: Node, sizes: Shape, kernel: Sequence[Dim], *, ceil: bool = False) -> Shape:
-    """Sizes of the axes of space after a window went over them."""
+def positions(node: Node, sizes: Shape, kernel: Sequence[Dim], *, ceil: bool = False, pools: bool = False) -> Shape:
+    """Sizes of the axes of space after a window went over them.
+
+    Args:
+        node: states strides, dilations and padding.
+        sizes: of the axes before.
+        kernel: of the window.
+        ceil: whether positions are counted in which the window is not whole at the end.
+        pools: whether the runtime takes a window that is larger than its padded axis, as pooling does where that has elements.
+    """
     count = len(sizes)
     strides, dilations = _ints(node, "strides", count, 1), _ints(node, "dilations", count, 1)
     pads = _ints(node, "pads", 2 * count, 0)
@@ -46,6 +55,8 @@ def positions(node: Node, sizes: Shape, kernel: Sequence[Dim], *, ceil: bool = F
             free = size + around - (window - 1) * dilations[axis] - 1
             if ceil and stride > 1:
                 found.append(_rounded_up(size, free, stride, 0 if padding == "VALID" else pads[axis]))
+            elif pools and stride > 1:
+                found.append(_rounded_to_zero(free, stride, free - size + 1))
             else:
                 found.append(free // stride + 1)
     return tuple(found)
@@ -57,6 +68,23 @@ def _rounded_up(size: Dim, free: Dim, stride: int, before: int) -> Dim:
         return None
     count = -(-free // stride) + 1
     return count if (count - 1) * stride < size + before else None
+
+
+def _rounded_to_zero(free: KnownDim, stride: int, least: KnownDim) -> Dim:
+    """Positions of a window that may be larger than its axis: the division rounds to zero.
+
+    Args:
+        free: how far the window can move; negative if it is larger.
+        stride: above 1.
+        least: how far it can move in an axis of one element.
+    """
+    if isinstance(free, int):
+        return free // stride + 1 if free >= 0 else None
+    bound = lower_bound(least)
+    if bound is None or bound <= -stride:
+        return None
+    count = free // stride + 1
+    return count if bound >= 0 else dim_max(count, 1)
 
 
 def convolved(node: Node, facts: Facts, w: Shape | None, *, channels_last: bool = False) -> Shape | None:
@@ -127,8 +155,8 @@ def _pooled(node: Node, facts: Facts) -> Shape | None:
     ceil = node.attributes.get("ceil_mode")
     rounds_up = ceil is not None and ceil.value == 1
     if last is not None and last.value == 1:
-        return (x[0], *positions(node, x[1:-1], kernel, ceil=rounds_up), x[-1])
-    return (*x[:2], *positions(node, x[2:], kernel, ceil=rounds_up))
+        return (x[0], *positions(node, x[1:-1], kernel, ceil=rounds_up, pools=True), x[-1])
+    return (*x[:2], *positions(node, x[2:], kernel, ceil=rounds_up, pools=True))
 
 
 def _pool(node: Node, facts: Facts) -> Sequence[Type | None]:

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: Constants up to this many bytes are shown to inference: it follows shapes, not weights.
 _SHOWN_BYTES = 2048
+#: Operators that ONNX's inference reads otherwise than their specification: it counts all frequencies of a one-sided STFT.
+_MISREAD = frozenset({"STFT"})
 
 
 @lru_cache(maxsize=4096)
@@ -77,7 +79,7 @@ class OnnxRules:
         nothing: list[Type | None] = [None] * len(node.outputs)
         version = node.opset
         owner = node.graph.owner if node.graph is not None else None
-        if version is None or owner is None or node.subgraphs or node.has_references:
+        if version is None or owner is None or node.subgraphs or node.has_references or node.op in _MISREAD:
             return nothing
         schema = _schema(node.domain, node.op_type, version)
         if schema is None:
