@@ -154,7 +154,7 @@ def _dims(choices: Choices, array: Array, style: Style) -> list[int | str | None
 
 def _symbol(choices: Choices, size: int) -> str:
     """A name that stands for one size, so that inputs that share it agree."""
-    return _SYMBOLS[size % len(_SYMBOLS)] if choices.chance(0.7) else f"s{size}"
+    return _SYMBOLS[size] if choices.chance(0.7) and size < len(_SYMBOLS) else f"s{size}"
 
 
 def _overridable(scope: Scope, style: Style, ir_version: int) -> list[_Input]:
