@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphopt.passes import Calibrator, Lazy, Lowering, OperatorDefinition, Pass, PassRecord
     from graphopt.plugin_manager import ReportSection
     from graphopt.runtime import Runtime
+    from graphopt.target import Target
 
 __all__ = [
     "HOOK_API_VERSION",
@@ -40,12 +41,13 @@ __all__ = [
     "graphopt_pipelines",
     "graphopt_report_sections",
     "graphopt_runtimes",
+    "graphopt_targets",
     "hookimpl",
     "hookspec",
 ]
 
 #: Version of the hooks in this file; grows with each change that a plugin may depend on.
-HOOK_API_VERSION: Final = 2
+HOOK_API_VERSION: Final = 3
 #: Oldest version that a plugin may be written for; grows only when something that was deprecated for two minor releases goes.
 OLDEST_HOOK_API_VERSION: Final = 1
 
@@ -117,6 +119,21 @@ def graphopt_runtimes() -> Mapping[str, Runtime | Lazy]:  # type: ignore[empty-b
         class). A lazy one is opened in a child process wherever a crash of the runtime must not end graphopt.
 
     Who: vendors; hook API version 2 and later.
+    """
+
+
+@hookspec
+def graphopt_targets() -> Mapping[str, Target | Lazy]:  # type: ignore[empty-body]
+    """Devices and runtimes that models are made for, as data: opsets, domains, kernels, what they prefer.
+
+    When: once, when the first target name is looked up.
+
+    Returns:
+        A mapping from name to a :class:`~graphopt.target.Target` of that name, or to a :class:`Lazy` of one. Its ``backend`` names the
+        backend that serves it, of this plugin or another one; several targets may have one backend. A backend needs no target here: its
+        own name is one.
+
+    Who: vendors, and everyone whose device is served by a backend that is there already; hook API version 3 and later.
     """
 
 

@@ -18,6 +18,9 @@ class Kernels(Protocol):
     def has(self, op: str, dtype: str | None, opset: int | None) -> bool:
         """Whether there is one; arguments as those of :meth:`Target.has_kernel`, the element type as ONNX spells it."""
 
+    def operators(self) -> frozenset[str]:
+        """Operators that are known to have one."""
+
 
 @dataclass(frozen=True, slots=True)
 class KernelRange:
@@ -63,6 +66,10 @@ class KernelTable:
     def has(self, op: str, dtype: str | None, opset: int | None) -> bool:
         """Whether there is one for an operator."""
         return any(item.holds(dtype, opset) for item in self.ranges.get(op, ()))
+
+    def operators(self) -> frozenset[str]:
+        """Operators that have one."""
+        return frozenset(self.ranges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ Target: TypeAlias = Annotated[
         _WHAT,
         "--target",
         metavar="NAME",
-        text=f"Runtime that the model is made for; graphopt list backends. Default: {TARGET}.",
+        text=f"Device or runtime that the model is made for; graphopt list targets. Default: {TARGET}.",
     ),
 ]
 Passes: TypeAlias = Annotated[

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from graphopt.backends.base import SavingBackend
+from graphopt.compiler.targets import find_backend
 from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
 from graphopt.ir import Model
 
@@ -56,13 +57,15 @@ def save_for(
 
 
 def find_runtime(environment: Environment, name: str) -> Runtime | Lazy:
-    """What runs the models of a backend, as it was registered.
+    """What runs the models of a backend, or of the backend for a target, as it was registered.
 
     Raises:
         PipelineError: if there is no such backend.
         ExecutionError: if nobody brings a runtime for it.
     """
     plugins = environment.plugins
+    if name in plugins.targets:
+        name = find_backend(plugins, name).name
     if name not in plugins.backends:
         raise PipelineError(plugins.backends.unknown(name))
     if name not in plugins.runtimes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from graphopt import hookspecs
 from graphopt.errors import GraphoptError, PipelineError, PluginError
 from graphopt.passes import Pass, Pipeline, Registry, RewritePass, option_specs, suggestion, weakest
+from graphopt.target import Target
 
 if TYPE_CHECKING:
     from graphopt.plugin_manager.manager import PluginManager
@@ -131,6 +132,46 @@ def _backends(plugins: PluginManager) -> Iterator[Row]:
         yield row | {"runs": row["name"] in plugins.runtimes}
 
 
+def _targets(plugins: PluginManager) -> Iterator[Row]:
+    """Targets with a description of their own, and backends that stand for theirs."""
+    registry, backends = plugins.targets, plugins.backends
+    for name in sorted({*registry, *backends}):
+        source = registry if name in registry else backends
+        row: Row = {"name": name, "owner": source.owner(name)}
+        missing = source.missing(name)
+        if missing is not None:
+            yield row | {"missing": missing}
+            continue
+        try:
+            found = source[name]
+        except PluginError as err:
+            yield row | {"error": str(err)}
+            continue
+        yield row | _target(found if source is registry else getattr(found, "target", None), plugins)
+
+
+def _target(target: object, plugins: PluginManager) -> Row:
+    if not isinstance(target, Target):
+        return {"error": f"it is a {type(target).__name__}, expected a Target"}
+    row: Row = {
+        "doc": target.doc,
+        "backend": target.served_by,
+        "runs": target.served_by in plugins.runtimes,
+        "opset": target.max_opset,
+        "preferred_opset": target.preferred_opset,
+        "ir_version": target.max_ir_version,
+        "domains": sorted(target.domains),
+        "fused_ops": sorted(target.fused_ops),
+        "unsupported": sorted(target.unsupported),
+        "kernels": None if target.kernels is None else sorted(target.kernels.operators()),
+    }
+    if target.served_by not in plugins.backends:
+        row["missing"] = f"its backend {target.served_by!r} is not there; install a plugin that brings it"
+    elif reason := plugins.backends.missing(target.served_by):
+        row["missing"] = reason
+    return row
+
+
 def _operators(plugins: PluginManager) -> Iterator[Row]:
     registry = plugins.operators
     for name in sorted(registry):
@@ -183,6 +224,7 @@ KINDS: Final[Mapping[str, Callable[[PluginManager], Iterator[Row]]]] = {
     "pipelines": _pipelines,
     "frontends": lambda plugins: _objects(plugins.frontends),
     "backends": _backends,
+    "targets": _targets,
     "calibrators": lambda plugins: _objects(plugins.calibrators),
     "operators": _operators,
     "plugins": _plugins,

@@ -265,6 +265,11 @@ class PluginManager:
         return self._table("graphopt_runtimes", "runtime of backend", "backends")
 
     @functools.cached_property
+    def targets(self) -> Registry[object]:
+        """All targets that are described by themselves, by name; the name of each backend is one, too."""
+        return self._table("graphopt_targets", "target", "targets")
+
+    @functools.cached_property
     def calibrators(self) -> Registry[object]:
         """All calibrators by name."""
         return self._table("graphopt_calibrators", "calibrator", "calibrators")

@@ -24,6 +24,15 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "pipelines": (("pipeline", "name"), ("numerics", "numerics"), ("passes", "text")),
     "frontends": (("frontend", "name"), ("what it reads", "doc")),
     "backends": (("backend", "name"), ("runs", "runs"), ("what it is", "doc")),
+    "targets": (
+        ("target", "name"),
+        ("backend", "backend"),
+        ("opset", "opset"),
+        ("raised to", "preferred_opset"),
+        ("kernels", "kernels"),
+        ("domains", "domains"),
+        ("what it is", "doc"),
+    ),
     "calibrators": (("calibrator", "name"), ("what it does", "doc")),
     "operators": (("operator", "name"), ("since", "since"), ("what it computes", "doc")),
     "plugins": (
@@ -61,6 +70,8 @@ def _cell(row: Row, field: str) -> str:
         if problem:
             return f"{row[field]}: {problem}" if field == "status" else f"not available: {problem}"
     value = row.get(field)
+    if field == "kernels":
+        return "" if not isinstance(value, list) else str(len(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if field == "options" and isinstance(value, list):

@@ -194,7 +194,7 @@ def test_pipeline_file_is_followed_as_in_optimize(folder: Path) -> None:
     """Its target and its inputs count; what can't be followed is refused."""
     (folder / "p.toml").write_text('passes = ["canonicalize"]\ntarget = "nowhere"\n', encoding="utf-8")
     shown = run(MODEL, "--pipeline", "p.toml")
-    assert (2, True) == (shown.exit_code, "unknown backend 'nowhere'" in shown.stderr)
+    assert (2, True) == (shown.exit_code, "unknown target 'nowhere'" in shown.stderr)
     (folder / "p.toml").write_text('passes = ["canonicalize"]\n[inputs]\nfile = "none.npz"\n', encoding="utf-8")
     shown = run(MODEL, "--pipeline", "p.toml")
     assert (2, True) == (shown.exit_code, "none.npz' cannot be read" in shown.stderr)

@@ -245,7 +245,7 @@ def test_saving_does_not_overwrite_unasked(environment: Environment, tmp_path: P
     ("arguments", "error", "text"),
     [
         ({"level": "O9"}, PipelineError, "unknown level 'O9'"),
-        ({"target": "abacus"}, PipelineError, "unknown backend 'abacus'"),
+        ({"target": "abacus"}, PipelineError, "unknown target 'abacus'; known targets: graphopt list targets"),
         ({"pipeline": "fold-constant"}, PipelineError, "did you mean 'fold-constants'"),
         ({"pipeline": "prune-magnitude{sparsity=2}"}, PipelineError, "sparsity"),
         ({"options": {"no-such": {"a": 1}}}, PipelineError, "no-such"),

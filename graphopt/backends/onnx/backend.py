@@ -6,11 +6,11 @@ from pathlib import Path
 
 from graphopt.backends.base import Artifact
 from graphopt.backends.onnx.files import save
+from graphopt.backends.targets import ONNX
 from graphopt.errors import UnsupportedOpError
 from graphopt.ir import Model, Node
 from graphopt.passes import PassContext
 from graphopt.serde import emit_model
-from graphopt.target import Target
 
 __all__ = ["OnnxBackend"]
 
@@ -22,7 +22,7 @@ class OnnxBackend:
     """Emits ``ModelProto`` for any runtime."""
 
     name = "onnx"
-    target = Target("onnx")
+    target = ONNX
 
     def legalize(self, model: Model, ctx: PassContext) -> str:
         """Standard operators in the place of graphopt's own."""

@@ -47,6 +47,10 @@ class InstalledKernels:
         """Whether there is a kernel."""
         return installed_kernels(self.provider).has(op, dtype, opset)
 
+    def operators(self) -> frozenset[str]:
+        """Operators that have one."""
+        return installed_kernels(self.provider).operators()
+
 
 @lru_cache(maxsize=8)
 def installed_kernels(provider: str) -> KernelTable:
