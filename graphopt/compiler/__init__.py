@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.bisecting import bisect
     from graphopt.compiler.bisection import Bisection
     from graphopt.compiler.calibrating import calibrate, merge_calibrations
+    from graphopt.compiler.calibration_shards import calibrate_shards
     from graphopt.compiler.differing import diff
     from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
     from graphopt.compiler.layers import compare_layers
@@ -38,6 +39,7 @@ __all__ = [
     "Tuned",
     "bisect",
     "calibrate",
+    "calibrate_shards",
     "compare",
     "compare_layers",
     "diff",
@@ -63,6 +65,7 @@ _HOMES = {
     "Tuned": "tuning",
     "bisect": "bisecting",
     "calibrate": "calibrating",
+    "calibrate_shards": "calibration_shards",
     "compare": "running",
     "compare_layers": "layers",
     "diff": "differing",

@@ -12,11 +12,12 @@ import pytest
 from onnx.external_data_helper import convert_model_to_external_data
 from onnx.parser import parse_model
 
+from graphopt.compiler import calibrate, calibrate_shards
 from graphopt.compiler.executors import open_executor, shares_files
 from graphopt.compiler.fleet import optimize_fleet
 from graphopt.compiler.fleet_plan import FleetPlan
 from graphopt.compiler.tuning import tune
-from graphopt.data import digits_model
+from graphopt.data import digits_model, digits_test
 
 distributed = pytest.importorskip("distributed")
 
@@ -84,3 +85,10 @@ def test_a_model_is_tuned_on_a_worker(address: str, monkeypatch: pytest.MonkeyPa
     assert {"O1", "O2"} <= set(tried)
     assert "failed" not in tried.values()
     assert "wrong" not in tried.values()
+
+
+def test_shards_of_calibration_are_worked_on_there(address: str) -> None:
+    images = digits_test()[0]
+    batches = [{"image": images[at : at + 20]} for at in range(0, 100, 20)]
+    found = calibrate_shards(digits_model(), batches, executor=address, shard=2)
+    assert calibrate(digits_model(), batches).ranges == found.ranges

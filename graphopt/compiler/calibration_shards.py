@@ -1,0 +1,115 @@
+"""Calibration in shards: batches are given out to an executor's workers, and what they found is merged in the order of the batches."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.compiler.arguments import expect_type
+from graphopt.compiler.calibrating import calibrate, merge_calibrations
+from graphopt.compiler.executors import open_executor, shares_files, usable_cores
+from graphopt.errors import CalibrationError, ModelError
+from graphopt.passes import CalibrationTable
+from graphopt.runtime.base import Feeds
+
+__all__ = ["calibrate_shards"]
+
+#: Shards that are given out and not yet merged, for each worker that may be there.
+_AHEAD: Final = 2
+_WORKERS: Final = 16
+
+
+def calibrate_shards(
+    model: str | os.PathLike[str],
+    feeds: Iterable[Feeds],
+    *,
+    executor: Executor | str = "processes",
+    jobs: int | None = None,
+    shard: int = 8,
+    calibrator: str = "min-max",
+    options: Mapping[str, object] | None = None,
+    blocked: Sequence[str] = (),
+    progress: Callable[[str], None] | None = None,
+) -> CalibrationTable:
+    """The same as :func:`graphopt.calibrate`, by several workers at the same time.
+
+    Args:
+        model: path of an ONNX file.
+        feeds: batches, each an array for each input, by name; read once, as far ahead as the workers need.
+        executor: any of ``concurrent.futures``, or the name of one (``processes``, ``threads``, ``dask://HOST:PORT``). One that is not of
+            this machine is sent the model with each shard.
+        jobs: how many shards at the same time, where that is decided here; as many as there are cores by default.
+        shard: batches that go to a worker together.
+        calibrator: name of what finds a range.
+        options: of the calibrator.
+        blocked: plugins that are not to be used.
+        progress: told what is going on, in a few words.
+
+    Raises:
+        CalibrationError: if there is no batch, or for what :func:`graphopt.calibrate` raises it.
+        ModelError: if there is no such file.
+        ExecutionError: if there is no such executor.
+
+    Example:
+        >>> from graphopt.data import digits_model, digits_test
+        >>> images, _ = digits_test()
+        >>> batches = ({"image": images[at : at + 90]} for at in range(0, 360, 90))
+        >>> table = calibrate_shards(digits_model(), batches, executor="threads", jobs=2, shard=2)
+        >>> table.batches, table["image"]
+        (4, Range(low=0.0, high=16.0))
+    """
+    path = os.path.abspath(model)
+    if not os.path.isfile(path):
+        raise ModelError(f"{os.fspath(model)!r} cannot be read: no such file; check the path")
+    expect_type("shard", shard, int, "a whole number")
+    if shard < 1:
+        raise CalibrationError(f"a shard is {shard} batches, expected 1 or more")
+    tell = progress or (lambda text: None)
+    plugins = builtin_plugins(tuple(blocked))
+    count = jobs or usable_cores()
+    table: CalibrationTable | None = None
+    with ExitStack() as stack:
+        if isinstance(executor, str):
+            executor = stack.enter_context(open_executor(executor, count))
+        here = shares_files(executor)
+        source = path if here else Path(path).read_bytes()
+        waiting: deque[Future[CalibrationTable]] = deque()
+        most = _AHEAD * (count if here else _WORKERS)
+        shards = _shards(feeds, shard)
+        while True:
+            for batches in itertools.islice(shards, most - len(waiting)):
+                waiting.append(
+                    executor.submit(_calibrate, source, batches, calibrator, dict(options or {}), tuple(blocked))
+                )
+            if not waiting:
+                break
+            found = waiting.popleft().result()
+            table = found if table is None else merge_calibrations(table, found, plugins=plugins)
+            tell(f"{table.batches} batches")
+    if table is None:
+        raise CalibrationError("there is no batch to calibrate with; bring at least one")
+    return table
+
+
+def _shards(feeds: Iterable[Feeds], size: int) -> Iterator[list[Feeds]]:
+    batches = iter(feeds)
+    while part := list(itertools.islice(batches, size)):
+        yield part
+
+
+def _calibrate(
+    source: str | bytes,
+    batches: Sequence[Feeds],
+    calibrator: str,
+    options: dict[str, object],
+    blocked: tuple[str, ...],
+) -> CalibrationTable:
+    """A shard, wherever it is done."""
+    return calibrate(source, batches, calibrator=calibrator, options=options, plugins=builtin_plugins(blocked))
