@@ -1,10 +1,9 @@
 """Moves multiplications by one number into weights.
 
 ``Mul(m(op(x, w) + b), c) -> m(op(x, w * c) + b * c)``, and Div, where ``m`` moves data or sums it (Reshape, Transpose, Slice, ReduceMean,
-products with other tensors, …) and ``op`` is a MatMul, Gemm, Conv, ConvTranspose or Gather with constant weights that nobody else
-reads; a part that Split or Gather takes of a packed product is multiplied in its columns. ``x / √d`` of attention goes into the
-projection of queries so. ``MatMul(a * c, b * d) -> MatMul(a * (c * d), b)``. Touches weights.
-Numerics: re-associates.
+products with other tensors, …) and ``op`` is a MatMul, Gemm, Conv, ConvTranspose, Gather or Mul with constants that nobody else reads; a
+part that Split or Gather takes of a packed product is multiplied in its columns. ``x / √d`` of attention goes into the projection of
+queries so. ``MatMul(a * c, b * d) -> MatMul(a * (c * d), b)``. Touches weights. Numerics: re-associates.
 """
 
 from __future__ import annotations
@@ -66,6 +65,8 @@ def _weights_behind(value: Value | None, reader: Node, factor: float, left: int)
         return _weights_behind(node.inputs[0], node, factor, left - 1)
     if node.op in ("Add", "Sub") and len(node.inputs) == 2:
         return _behind_term(node, factor, left)
+    if node.op == "Mul":
+        return _in_factor(node, factor)
     if node.op == "Gather" and node.inputs[0] is not None and node.inputs[0].is_constant:
         return _scaled_input(node, 0, factor, shared=0)
     if node.op in ("Gather", "Split"):
@@ -96,6 +97,15 @@ def _behind_term(node: Node, factor: float, left: int) -> list[Scaled] | NoMatch
     return NoMatch("no term is constant")
 
 
+def _in_factor(node: Node, factor: float) -> list[Scaled] | NoMatch:
+    """A product with a constant takes the factor into that."""
+    for position in (1, 0):
+        other = node.inputs[position]
+        if other is not None and other.is_constant:
+            return _scaled_input(node, position, factor, shared=_WEIGHT_BYTES)
+    return NoMatch("no operand of Mul is constant")
+
+
 def _scaled_input(node: Node, position: int, factor: float, *, shared: int) -> list[Scaled] | NoMatch:
     return scaled_constant(node, position, np.array(factor), shared=shared)
 
@@ -115,6 +125,7 @@ class MoveFactorIntoWeights(RewritePattern):
             op.MatMul(op.Transpose(op.MatMul(any_("x"), const("w"))), any_("y")),
             op.Reshape(op.Conv(any_("x"), const("w"), const("b", optional=True)), const("to")),
             op.Gather(const("table"), any_("which")),
+            op.Reshape(op.Mul(any_("x"), const("scales")), const("to")),
             op.Split(op.MatMul(any_("x"), const("w")), const("sizes", optional=True), axis=-1),
             op.Gather(op.Transpose(op.Add(op.MatMul(any_("x"), const("w")), const("b"))), const("which")),
         )

@@ -40,6 +40,7 @@ TO = {"to": np.array([-1, 2, 2, 3], np.int64)}
         ("a = MatMul(x, w) b = MatMul(a, z) y = Mul(b, c)", ["MatMul", "MatMul"], {"w": (4, 6)}),
         ("a = MatMul(x, w) b = MatMul(z, a) y = Mul(b, c)", ["MatMul", "MatMul"], {"w": (4, 6)}),
         ("a = MatMul(x, w) b = ReduceMean(a) y = Mul(b, c)", ["MatMul", "ReduceMean"], {"w": (4, 6)}),
+        ("a = Mul(w, x) b = Transpose(a) y = Mul(b, c)", ["Mul", "Transpose"], {"w": (4,)}),
     ],
 )
 def test_factors_go_into_weights(body, ops, weights):
