@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from graphopt.analysis.model_survey import label_of
+from graphopt.analysis.model_survey import label_of, origins_of
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.feeding import feeds_for
-from graphopt.compiler.profiling_advice import Change, advice_by_kernel, find_changes, origins_of_all
+from graphopt.compiler.profiling_advice import Change, advice_by_kernel, find_changes
 from graphopt.compiler.result import Optimized
 from graphopt.errors import ExecutionError
 from graphopt.ir import Model, Node
@@ -75,7 +75,8 @@ def profile(
     with RunnableFile(given, DEFAULT_BACKEND, environment) as file:
         if file.suffix != ".onnx":
             raise ExecutionError(f"backend {file.backend!r} has no profiler")
-        feeds = _feeds(file, environment, inputs, seed, dict(sizes or {}))
+        with RunnableFile(Path(file.path), DEFAULT_BACKEND, environment) as saved:
+            feeds = _feeds(saved, environment, inputs, seed, dict(sizes or {}))
         raw = run_isolated(profile_session, file.path, feeds, threads, runs, seconds)
         model = environment.lift(Path(file.path))
         name = file.source
@@ -156,9 +157,9 @@ def _assembled(name: str, threads: int, raw: RawProfile, model: Model, changes: 
 
 
 def _origins(nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Original nodes, where these are not themselves original."""
-    names = origins_of_all(nodes)
-    return () if names == tuple(label_of(node) for node in nodes) else names
+    """Original nodes, where the model says that these were made of others; names with commas in them fall apart."""
+    stated = [origin for node in nodes for origin in origins_of(node)]
+    return tuple(dict.fromkeys(name for text in stated for name in text.split(",")))
 
 
 def _notes(raw: RawProfile, kernels: Sequence[Kernel]) -> tuple[str, ...]:
