@@ -54,7 +54,7 @@ COMMANDS = {
         "Write a package with an operator, a rule, a pass and tests, to start a plugin from.",
         "plugin_new:plugin",
     ),
-    "list": ("List what is there: passes, rules, pipelines, backends, plugins or hooks.", "listing:list_"),
+    "list": ("List what is there: passes, rules, pipelines, targets, backends, plugins or hooks.", "listing:list_"),
 }
 
 _WRONG = 1

@@ -25,7 +25,7 @@ def list_(
     no_plugin: NoPlugin = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what is there: passes, rules, pipelines, backends, plugins or hooks."""
+    """List what is there: passes, rules, pipelines, targets, backends, plugins or hooks."""
     rows = builtin_plugins(no_plugin or ()).describe(kind)
     if as_json:
         write_json(rows)
