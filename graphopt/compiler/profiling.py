@@ -80,7 +80,8 @@ def profile(
         raw = run_isolated(profile_session, file.path, feeds, threads, runs, seconds)
         model = environment.lift(Path(file.path))
         name = file.source
-    return _assembled(name, threads, raw, model, find_changes(model, environment) if advise else None)
+    known = _known_origins(given)
+    return _assembled(name, threads, raw, model, find_changes(model, environment) if advise else None, known)
 
 
 def _feeds(
@@ -97,7 +98,14 @@ def _feeds(
         return feeds_for(file, runner, environment=environment, inputs=path, seed=seed, sizes=sizes)
 
 
-def _assembled(name: str, threads: int, raw: RawProfile, model: Model, changes: Sequence[Change] | None) -> Profile:
+def _assembled(
+    name: str,
+    threads: int,
+    raw: RawProfile,
+    model: Model,
+    changes: Sequence[Change] | None,
+    known: Mapping[str, tuple[str, ...]],
+) -> Profile:
     times: dict[tuple[str, str], list[float]] = {}
     first: dict[tuple[str, str], KernelEvent] = {}
     calls: dict[tuple[str, str], int] = defaultdict(int)
@@ -128,7 +136,7 @@ def _assembled(name: str, threads: int, raw: RawProfile, model: Model, changes: 
                 pattern=kind_of(op, mine, spelt),
                 nodes=tuple(label_of(node) for node in mine),
                 ops=tuple(node.op for node in mine),
-                origins=_origins(mine),
+                origins=_origins(mine, known),
                 shape=first[key].shape,
                 advice=advice.get(key[0], ()),
             )
@@ -156,10 +164,22 @@ def _assembled(name: str, threads: int, raw: RawProfile, model: Model, changes: 
     )
 
 
-def _origins(nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Original nodes, where the model says that these were made of others; names with commas in them fall apart."""
-    stated = [origin for node in nodes for origin in origins_of(node)]
-    return tuple(dict.fromkeys(name for text in stated for name in text.split(",")))
+def _known_origins(given: object) -> dict[str, tuple[str, ...]]:
+    """Original nodes by node of a model in memory: a file of an old format does not say them."""
+    if not isinstance(given, Model):
+        return {}
+    nodes = (node for owner in given.owners() for graph in owner.graph.walk_graphs() for node in graph.nodes)
+    return {label_of(node): node.lineage.names() for node in nodes if node.has_own_lineage}
+
+
+def _origins(nodes: Sequence[Node], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Original nodes, where it is said that these were made of others; in a file, names with commas in them fall apart."""
+    found: dict[str, None] = {}
+    for node in nodes:
+        in_memory = known.get(label_of(node))
+        stated = in_memory if in_memory is not None else [n for text in origins_of(node) for n in text.split(",")]
+        found.update(dict.fromkeys(stated))
+    return tuple(found)
 
 
 def _notes(raw: RawProfile, kernels: Sequence[Kernel]) -> tuple[str, ...]:
