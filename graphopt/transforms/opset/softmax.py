@@ -2,7 +2,8 @@
 
 They took the input as a matrix: axes before ``axis`` (1 by default) are its rows, the rest are its columns, and each row sums to one.
 From opset 13 on only ``axis`` itself sums to one (the last by default). The same when no axis larger than 1 stands behind it; else
-``Softmax_old(x, axis) = Reshape(Softmax(Flatten(x, axis), -1), Shape(x))``. Exact: rows hold the same numbers in the same order.
+``Softmax_old(x, axis) = Reshape(Softmax(Flatten(x, axis), -1), Shape(x))``. Exact: rows hold the same numbers in the same order. (At opset
+13 itself Reshape has no ``allowzero``: an empty tensor of three and more axes may be refused at run time, never reshaped wrongly.)
 Source: https://onnx.ai/onnx/operators/onnx__Softmax.html
 """
 
