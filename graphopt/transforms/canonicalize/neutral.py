@@ -3,6 +3,9 @@
 ``x * 1``, ``x / 1``, ``x ** 1`` (floats), ``x - 0``, ``x + -0.0`` and ``x + 0`` for integers, ``x and true``, ``x or false``,
 ``x xor false -> x``, where the constant does not broadcast ``x`` to another shape: exact. ``x + 0.0`` and ``x - -0.0`` turn a negative
 zero into a positive one, so :class:`DropZeroTerm` declares that. Source: IEEE 754-2019, section 6.3.
+
+Before opset 17, which has an operator for it, runtimes know a spelt-out layer normalization by the scale and the offset at its end;
+there they stay, ones and zeros or not.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graphopt.ir import Array, Node
+from graphopt.ir import Array, Node, Value
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.broadcasting import keeps_shape
@@ -29,6 +32,23 @@ _NEUTRAL: dict[str, tuple[int, tuple[int, ...]]] = {
     "Or": (0, (1, 0)),
     "Xor": (0, (1, 0)),
 }
+
+
+_SINCE_LAYER_NORMALIZATION = 17
+
+
+def _ends_normalization(x: Value, array: Array) -> bool:
+    """Whether a constant vector scales or shifts what was divided by a root: the end of a spelt-out layer normalization."""
+    if array.ndim != 1 or array.size < 2:
+        return False
+    node = x.producer
+    if node is not None and node.op == "Mul" and len(node.inputs) == 2:  # what is shifted was scaled before
+        scaled = [value for value in node.inputs if value is not None and not value.is_constant]
+        node = scaled[0].producer if len(scaled) == 1 else node
+    if node is None or node.op not in ("Div", "Mul") or len(node.inputs) != 2:
+        return False
+    makers = [value.producer.op for value in node.inputs if value is not None and value.producer is not None]
+    return makers[-1:] == ["Sqrt"] if node.op == "Div" else "Reciprocal" in makers or "Pow" in makers
 
 
 def is_filled_with(array: Array, number: int) -> bool:
@@ -67,6 +87,8 @@ class DropNeutralOperand(RewritePattern):
                 return NoMatch("%s may grow to %s", x.type, operand.type)
             if (node.opset or 0) < 7:
                 return NoMatch("broadcasting before opset 7 goes by attributes")
+            if (node.opset or 0) < _SINCE_LAYER_NORMALIZATION and _ends_normalization(x, array):
+                return NoMatch("runtimes know a layer normalization by its scale and offset")
             return x
         return NoMatch("no operand is constant and neutral")
 

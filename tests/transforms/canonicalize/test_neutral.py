@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphopt.testing import assert_no_rewrite, assert_rewrites
 from graphopt.transforms.canonicalize import Canonicalize, CanonicalizeAlgebra
+from graphopt.transforms.canonicalize.neutral import ALGEBRA_RULES, RULES
 from tests.transforms.harness import assert_exact, assert_near, assert_untouched, model
 
 STEP, ALGEBRA = Canonicalize(), CanonicalizeAlgebra()
@@ -132,3 +134,18 @@ def test_algebra_ignores_the_sign_of_zero(body):
 
 def test_algebra_keeps_shapes():
     assert_untouched(model("y = Add(x, c)", "float[1,3] x", initializers={"c": np.zeros((2, 3), np.float32)}), ALGEBRA)
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_scale_and_offset_of_a_spelt_out_normalization_stay_where_there_is_no_operator_for_it(opset):
+    """ONNX Runtime fuses a layer normalization that ends with Mul and Add, whatever their numbers are."""
+    proto = model(
+        "s = Sqrt(v) d = Div(x, s) m = Mul(d, one) a = Add(m, zero) y = Neg(a)",
+        "float[2,4] x, float[2,1] v",
+        opset=opset,
+        initializers={"one": np.ones(4, np.float32), "zero": np.zeros(4, np.float32)},
+    )
+    if opset < 17:
+        assert_no_rewrite((*RULES, *ALGEBRA_RULES), proto)
+    else:
+        assert_rewrites((*RULES, *ALGEBRA_RULES), proto, {"drop-neutral-operand": 1, "drop-zero-term": 1})
