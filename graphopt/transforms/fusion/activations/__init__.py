@@ -18,6 +18,7 @@ from graphopt.transforms.fusion.activations.exponentials import (
     FuseSoftsign,
     FuseStableSoftplus,
     FuseThresholdedRelu,
+    FuseThresholdedSoftplus,
 )
 from graphopt.transforms.fusion.activations.gelu import FuseGelu, FuseTanhGelu
 from graphopt.transforms.fusion.activations.hard_sigmoids import FuseHardSigmoid, FuseHardSwish
@@ -50,6 +51,7 @@ class FuseActivations(KernelPass):
         FuseLeakyRelu(),
         FuseStableSoftplus(),
         FuseSoftplus(),
+        FuseThresholdedSoftplus(),
         FuseSoftsign(),
         FuseElu(),
         FuseSelu(),

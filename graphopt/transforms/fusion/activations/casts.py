@@ -19,6 +19,7 @@ __all__ = ["DropCastsAroundActivation"]
 
 _ACTIVATIONS: Final = (
     "Gelu", "HardSwish", "HardSigmoid", "Mish", "Swish", "Sigmoid", "Tanh", "Softplus", "Softsign", "LeakyRelu", "Elu", "Selu", "Relu",
+    "ThresholdedRelu",
 )  # fmt: skip
 _NARROW: Final = frozenset({DType.FLOAT16})
 

@@ -1,10 +1,10 @@
 """Recognizes activations that are spelled with exp, log and abs, and those with a threshold.
 
 ``Log(1 + Exp(x)) -> Softplus(x)``, float32 only: it is ``x`` where the spelling overflows to infinity, beyond 88; its stable form
-``Relu(x) + Softplus(-|x|) -> Softplus(x)``; ``x / (1 + |x|) -> Softsign(x)``; ``Where(x > 0, x, a * (Exp(x) - 1)) -> Elu[a](x)``, Selu of a
-multiple of it; ``Where(x > a, x, 0) -> ThresholdedRelu[a](x)``, which is 0 where ``x`` is NaN, unlike Relu. ``Log(Softmax(x))`` stays: it
-is minus infinity where LogSoftmax is a number, which models with masks depend on. Numerics: re-associates. Source:
-https://onnx.ai/onnx/operators/onnx__Elu.html
+``Relu(x) + Softplus(-|x|) -> Softplus(x)``, and torch's, which is ``x`` itself above 20; ``x / (1 + |x|) -> Softsign(x)``;
+``Where(x > 0, x, a * (Exp(x) - 1)) -> Elu[a](x)``, Selu of a multiple of it; ``Where(x > a, x, 0) -> ThresholdedRelu[a](x)``, which is 0
+where ``x`` is NaN, unlike Relu. ``Log(Softmax(x))`` stays: it is minus infinity where LogSoftmax is a number, which models with masks
+depend on. Numerics: re-associates. Source: https://onnx.ai/onnx/operators/onnx__Elu.html
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from graphopt.transforms.fusion.activations.branches import split
 from graphopt.transforms.fusion.activations.sigmoids import exp_plus_one
 from graphopt.transforms.fusion.activations.unary_rule import Activation, RecognizeActivation
 
-__all__ = ["FuseElu", "FuseSelu", "FuseSoftplus", "FuseSoftsign", "FuseStableSoftplus", "FuseThresholdedRelu"]
+__all__ = [
+    "FuseElu",
+    "FuseSelu",
+    "FuseSoftplus",
+    "FuseSoftsign",
+    "FuseStableSoftplus",
+    "FuseThresholdedRelu",
+    "FuseThresholdedSoftplus",
+]
 
 _X = any_("x")
 _ONE = const("one", scalar=True, equal_to=1.0)
@@ -67,6 +75,32 @@ class FuseStableSoftplus(RecognizeActivation):
             if absolute is not None and absolute.inputs[0] is bound[0]:
                 return Activation("Softplus", bound[0])
         return NoMatch("no relu(x) + log(1 + exp(-|x|))")
+
+
+class FuseThresholdedSoftplus(RecognizeActivation):
+    """Where(x > 20, x, Softplus(x)) -> Softplus(x)."""
+
+    name: ClassVar[str] = "fuse-thresholded-softplus"
+    roots: ClassVar[tuple[str, ...]] = ("Where",)
+    reach: ClassVar[int] = 2
+    min_opset: ClassVar[int] = 9
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Where(op.Greater(_X, const("threshold", scalar=True, equal_to=20.0)), _X, op.Softplus(_X)),
+    )
+
+    def find(self, node: Node) -> Activation | NoMatch:
+        """Above 17 both are the same number in float32."""
+        branches = split(node)
+        if isinstance(branches, NoMatch):
+            return branches
+        softplus = producer(branches.below, "Softplus")
+        if softplus is None or softplus.inputs[0] is not branches.x or branches.above is not branches.x:
+            return NoMatch("the branches are not x and softplus(x)")
+        return (
+            Activation("Softplus", branches.x)
+            if branches.number >= 17
+            else NoMatch("the threshold is %g", branches.number)
+        )
 
 
 class FuseSoftsign(RecognizeActivation):

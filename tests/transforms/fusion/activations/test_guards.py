@@ -37,6 +37,7 @@ GELU = f"{ERF} m = Mul(x, g) y = Mul(m, #0.5)"
         "c = Greater(z, #0) m = Mul(x, #0.5) y = Where(c, x, m)",
         "c = GreaterOrEqual(x, #1) y = Where(c, x, #0)",
         "e = Exp(x) a = Add(e, #2) y = Log(a)",
+        "s = Softplus(x) c = Greater(x, #5) y = Where(c, x, s)",
         "a = Abs(x) b = Add(a, #2) y = Div(x, b)",
         "c = Greater(x, #0) e = Exp(x) d = Sub(e, #2) y = Where(c, x, d)",
         "s = Softmax(x) y = Log(s)",

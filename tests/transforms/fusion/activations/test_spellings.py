@@ -61,7 +61,11 @@ ONE = {
         "s = Softplus(x) t = Tanh(s) y = Mul(x, t)",
         "e = Exp(x) a = Add(e, #1) s = Log(a) t = Tanh(s) y = Mul(t, x)",
     ],
-    "Softplus": ["e = Exp(x) a = Add(e, #1) y = Log(a)", "e = Exp(x) a = Add(#1, e) y = Log(a)"],
+    "Softplus": [
+        "p = Softplus(x) c = Greater(x, #20) y = Where(c, x, p)",  # torch.onnx.export with dynamo
+        "e = Exp(x) a = Add(e, #1) y = Log(a)",
+        "e = Exp(x) a = Add(#1, e) y = Log(a)",
+    ],
     "Softsign": ["a = Abs(x) b = Add(a, #1) y = Div(x, b)"],
     "HardSigmoid": [
         f"{CLIP} y = Div(c, #6)",
