@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from graphopt.compiler import merge_calibrations as merge_calibrations
     from graphopt.compiler import optimize as optimize
     from graphopt.compiler import optimize_fleet as optimize_fleet
+    from graphopt.compiler import profile as profile
     from graphopt.compiler import reduce as reduce
     from graphopt.compiler import replay as replay
     from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
@@ -76,6 +77,7 @@ _PUBLIC = {
     "op": "graphopt.rewriting",
     "optimize": "graphopt.compiler",
     "optimize_fleet": "graphopt.compiler",
+    "profile": "graphopt.compiler",
     "reduce": "graphopt.compiler",
     "replay": "graphopt.compiler",
     "rewrite": "graphopt.rewriting",

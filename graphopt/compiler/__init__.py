@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.differing import diff
     from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
     from graphopt.compiler.layers import compare_layers
+    from graphopt.compiler.profiling import profile
     from graphopt.compiler.reducing import reduce
     from graphopt.compiler.replaying import Replayed, replay
     from graphopt.compiler.running import Session, compare
@@ -48,6 +49,7 @@ __all__ = [
     "merge_calibrations",
     "optimize",
     "optimize_fleet",
+    "profile",
     "reduce",
     "replay",
     "to_graphsurgeon",
@@ -71,6 +73,7 @@ _HOMES = {
     "diff": "differing",
     "merge_calibrations": "calibrating",
     "optimize_fleet": "fleet",
+    "profile": "profiling",
     "reduce": "reducing",
     "replay": "replaying",
     "tune": "tuning",

@@ -13,12 +13,13 @@ from graphopt.testing import GeneratedModel
 from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.rules import applications_of
+from tests.testing import handmade_attention
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
 from tests.transforms.harness import model
 
 __all__ = ["HAND_MADE", "made_by_hand"]
 
-SIZES = {"n": 2}
+SIZES = {"n": 2, "b": 2, "s": 3, "l": 5}
 
 
 def _normal(choices: Choices, *shape: int) -> np.ndarray:
@@ -86,6 +87,16 @@ def _enlarged(choices: Choices) -> ModelProto:
 #: What makes a model for a rule, by the rule's name.
 HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "convolve-before-concat": _enlarged,
+    "join-attention-heads": handmade_attention.split_attention,
+    "share-attention-heads": handmade_attention.grouped_attention,
+    "spell-out-attention": handmade_attention.standard_attention,
+    "spell-out-bias-gelu": handmade_attention.bias_gelu,
+    "spell-out-fused-matmul": handmade_attention.fused_matmul,
+    "spell-out-multi-head-attention": handmade_attention.multi_head_attention,
+    "spell-out-skip-layer-norm": handmade_attention.skip_layer_norm,
+    "spell-out-skip-rms-norm": handmade_attention.skip_rms_norm,
+    "use-attention": handmade_attention.spelled_standard_attention,
+    "use-multi-head-attention": handmade_attention.spelled_attention,
     "gather-shuffled-channels": _shuffle,
     "merge-matmul-and-conv": _projection,
     "resolve-concat-from-sequence": concat_from_sequence,

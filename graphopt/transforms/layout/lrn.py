@@ -2,7 +2,7 @@
 
 ``LRN(x) -> x / (bias + alpha / size * sum of x * x over neighbouring channels) ** beta``, the sum by a convolution along the channels, the
 power by square roots where ``beta`` is 0.5 or 0.75. ONNX Runtime's own kernel raises each element to a power, which was two fifths of a
-network's time; this takes a fifth of that. Squares are a Pow, which is outside of its blocked layout as the Div at the end is, so that ``x``
+network's time; this takes a fifth of that. Squares are a Pow, which is outside of its blocked layout as the Div at the end is, so ``x``
 is reordered once for both. float32 and rank 4, not empty (a convolution takes nothing empty). Numerics: re-associates. Sources: Krizhevsky,
 Sutskever and Hinton, ImageNet classification with deep convolutional neural networks, 2012; https://onnx.ai/onnx/operators/onnx__LRN.html
 """
