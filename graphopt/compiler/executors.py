@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from graphopt.errors import ExecutionError
 from graphopt.runtime.isolation import Worker
 
-__all__ = ["EXECUTORS", "ChildExecutor", "open_executor", "shares_files", "usable_cores"]
+__all__ = ["EXECUTORS", "ChildExecutor", "check_executor", "open_executor", "shares_files", "usable_cores"]
 
 #: What an executor may be called, for people.
 EXECUTORS: Final = "processes, threads or dask://HOST:PORT"
@@ -44,6 +45,7 @@ class ChildExecutor(Executor):
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._busy: set[Worker] = set()
         self._ended = False
+        self._temporary = tempfile.TemporaryDirectory(prefix="graphopt-children-", ignore_cleanup_errors=True)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """The future result of a call."""
@@ -53,7 +55,7 @@ class ChildExecutor(Executor):
         try:
             worker = self._idle.get_nowait()
         except queue.Empty:
-            worker = Worker()
+            worker = Worker(temporary=self._temporary.name)
         self._busy.add(worker)
         try:
             if self._ended:  # it was shut down while the child started
@@ -78,6 +80,8 @@ class ChildExecutor(Executor):
         self._ended = True
         while not self._idle.empty():
             self._idle.get_nowait().close()
+        if wait:
+            self._temporary.cleanup()
 
 
 def _with_names(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> object:
@@ -87,6 +91,16 @@ def _with_names(fn: Callable[..., object], args: tuple[object, ...], kwargs: dic
 def shares_files(executor: Executor) -> bool:
     """Whether work given to an executor sees the files of this machine; of a cluster that is not known."""
     return isinstance(executor, ChildExecutor | ThreadPoolExecutor | ProcessPoolExecutor)
+
+
+def check_executor(text: str) -> None:
+    """See that a text can name an executor.
+
+    Raises:
+        ExecutionError: if it can't.
+    """
+    if text not in ("processes", "threads") and _DASK.fullmatch(text) is None:
+        raise ExecutionError(f"executor {text!r} is not understood; expected {EXECUTORS}")
 
 
 @contextmanager
@@ -100,17 +114,15 @@ def open_executor(text: str, jobs: int = 1) -> Iterator[Executor]:
     Raises:
         ExecutionError: if there is no such executor, or the cluster is not reached.
     """
-    if text == "processes":
-        executor: Executor = ChildExecutor(jobs)
-    elif text == "threads":
-        executor = ThreadPoolExecutor(jobs, thread_name_prefix="graphopt-job")
-    else:
-        found = _DASK.fullmatch(text)
-        if found is None:
-            raise ExecutionError(f"executor {text!r} is not understood; expected {EXECUTORS}")
-        with _dask(found[1], int(found[2])) as executor:
-            yield executor
+    check_executor(text)
+    found = _DASK.fullmatch(text)
+    if found is not None:
+        with _dask(found[1], int(found[2])) as cluster:
+            yield cluster
         return
+    executor = (
+        ChildExecutor(jobs) if text == "processes" else ThreadPoolExecutor(jobs, thread_name_prefix="graphopt-job")
+    )
     try:
         yield executor
     except BaseException:

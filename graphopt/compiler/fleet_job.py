@@ -108,7 +108,6 @@ def _saved(job: FleetJob, result: Optimized, folder: Path) -> tuple[dict[str, st
     if job.output is None and not job.name:
         return {}, {}
     place = folder / job.name if job.output is None else Path(job.output)
-    place.parent.mkdir(parents=True, exist_ok=True)
     paths = result.save(place, external_data=job.external_data, force=job.force)
     digests = {path.name: digest_of_file(path) for path in paths}
     return digests, {path.name: path.read_bytes() for path in paths} if job.output is None else {}

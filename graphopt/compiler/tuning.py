@@ -16,7 +16,7 @@ from graphopt.backends.onnx.atomic import check_output, new_files
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.executors import open_executor, shares_files
+from graphopt.compiler.executors import check_executor, open_executor, shares_files
 from graphopt.compiler.fleet_job import FleetJob
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.tuning_choices import Candidate, default_threads
@@ -154,6 +154,8 @@ def tune(
         raise ExecutionError(f"the time to measure is {seconds:g} s, expected more than 0")
     if not os.path.isfile(path):
         raise ModelError(f"{path!r} cannot be read: no such file; check the path")
+    if isinstance(executor, str):
+        check_executor(executor)
     given = absolute(inputs)
     environment = Environment(builtin_plugins(tuple(blocked)))
     tell("finding inputs")

@@ -118,9 +118,10 @@ class Worker:
 
     Args:
         memory: bytes of address space that the child may take, where the system can limit it.
+        temporary: folder for its temporary files, so that whoever kills it can remove them.
     """
 
-    def __init__(self, *, memory: int | None = None) -> None:
+    def __init__(self, *, memory: int | None = None, temporary: str | None = None) -> None:
         self._memory = memory
         self._searched = _search_path()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
@@ -128,6 +129,8 @@ class Worker:
         environment.setdefault(
             "ORT_DISABLE_TELEMETRY", "1"
         )  # our process: it reports nothing and leaves no file behind
+        if temporary is not None:
+            environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START],
             stdin=subprocess.PIPE,

@@ -51,7 +51,7 @@ def test_exit_code_tells_the_worst(
     status: str, code: int, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2 for a model that could not be optimized, else 1 for a result that failed its check; the others are saved."""
-    from graphopt.compiler import fleet, fleet_job
+    from graphopt.compiler import fleet_job, fleet_work
     from graphopt.errors import ModelError, VerificationError
 
     def judged(job: fleet_job.FleetJob) -> fleet_job.JobResult:
@@ -59,7 +59,7 @@ def test_exit_code_tells_the_worst(
             raise (ModelError if status == "failed" else VerificationError)("no good")
         return fleet_job.run_job(job)
 
-    monkeypatch.setattr(fleet, "run_job", judged)
+    monkeypatch.setattr(fleet_work, "run_job", judged)
     shown = runner.invoke(app, ["optimize", str(models), "-o", str(tmp_path / "out"), *FAST])
     assert code == shown.exit_code
     assert "a.onnx: no good" in shown.stdout

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
@@ -25,6 +26,11 @@ def crash() -> None:
 
 def refuse(name: str) -> None:
     raise ModelError(f"{name} is broken")
+
+
+def litter() -> str:
+    """Leave something behind."""
+    return tempfile.mkdtemp()
 
 
 def sleep(seconds: float) -> float:
@@ -51,6 +57,13 @@ def test_a_crash_fails_one_call_only() -> None:
         with pytest.raises(ChildEndedError, match="SIGSEGV"):
             first.result()
         assert 24 == second.result()
+
+
+def test_what_children_leave_behind_is_removed() -> None:
+    with ChildExecutor(1) as executor:
+        left = executor.submit(litter).result()
+        assert os.path.isdir(left)
+    assert not os.path.exists(left)
 
 
 def test_an_error_keeps_its_class() -> None:

@@ -13,8 +13,8 @@ from onnx import ModelProto
 from onnx.external_data_helper import convert_model_to_external_data
 from onnx.parser import parse_model
 
-from graphopt.compiler import fleet
-from graphopt.compiler.fleet import FleetReport, optimize_fleet
+from graphopt.compiler import fleet_work
+from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
 from graphopt.compiler.fleet_job import FleetJob, JobResult, run_job
 from graphopt.compiler.fleet_manifest import MANIFEST
 from graphopt.errors import ModelError, OutputError, PipelineError, VerificationError
@@ -160,7 +160,7 @@ def test_a_failure_does_not_stop_the_others(models: Path, tmp_path: Path, monkey
         return run_job(job)
 
     onnx.save(small("three"), models / "three.onnx")
-    monkeypatch.setattr(fleet, "run_job", judged)
+    monkeypatch.setattr(fleet_work, "run_job", judged)
     heard: list[str] = []
     report = optimized(models, output=out, told=lambda model: heard.append(model.status))
     assert ["failed", "wrong", "done", "failed"] == ends(report)
@@ -169,8 +169,36 @@ def test_a_failure_does_not_stop_the_others(models: Path, tmp_path: Path, monkey
     assert "the result differs" == report.models[1].reason
     assert "KeyError: 'a bug'" == report.models[3].reason
     assert ["one.onnx"] == list(json.loads((out / MANIFEST).read_text())["models"])
-    monkeypatch.setattr(fleet, "run_job", run_job)
+    monkeypatch.setattr(fleet_work, "run_job", run_job)
     assert ["failed", "done", "skipped", "done"] == ends(optimized(models, output=out))
+
+
+def test_a_run_that_was_interrupted_goes_on(models: Path, tmp_path: Path) -> None:
+    """What was made and not yet put in place is made again; no draft stays behind."""
+    out = tmp_path / "out"
+
+    def interrupt(model: FleetModel) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimized(models, output=out, told=interrupt)
+    assert {"inner", MANIFEST} == {path.name for path in out.iterdir()}
+    assert ["skipped", "done"] == ends(optimized(models, output=out))
+
+
+def test_a_file_that_appears_meanwhile_is_kept(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+
+    def slow(job: FleetJob) -> JobResult:
+        result = run_job(job)
+        (out / "one.onnx").write_bytes(b"precious")
+        return result
+
+    monkeypatch.setattr(fleet_work, "run_job", slow)
+    report = optimized(models / "one.onnx", output=out)
+    assert ["failed"] == ends(report)
+    assert "exists already" in report.models[0].reason
+    assert b"precious" == (out / "one.onnx").read_bytes()
 
 
 def test_inputs_come_from_one_file_or_from_a_folder(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +208,7 @@ def test_inputs_come_from_one_file_or_from_a_folder(models: Path, monkeypatch: p
         seen[Path(job.source).stem] = job.inputs
         return JobResult({})
 
-    monkeypatch.setattr(fleet, "run_job", noted)
+    monkeypatch.setattr(fleet_work, "run_job", noted)
     np.savez(models / "one.npz", x=np.zeros(3, np.float32))
     optimized(models, output=None, inputs=models)
     assert {"one": str(models / "one.npz"), "two": None} == seen
