@@ -2,8 +2,8 @@
 
 They took the input as a matrix: axes before ``axis`` (1 by default) are its rows, the rest are its columns, and each row sums to one.
 From opset 13 on only ``axis`` itself sums to one (the last by default). The same when no axis larger than 1 stands behind it; else
-``Softmax_old(x, axis) = Reshape(Softmax(Flatten(x, axis), -1), Shape(x))``. Exact: rows hold the same numbers in the same order. (At opset
-13 itself Reshape has no ``allowzero``: an empty tensor of three and more axes may be refused at run time, never reshaped wrongly.)
+``Softmax_old(x, axis) = Reshape(Softmax(Flatten(x, axis), -1), Shape(x))``. Exact: rows hold the same numbers in the same order. At opset
+13 itself Reshape takes a size of 0 for that of its input, the matrix: only shapes that at most one size of 0 may be in are raised to it.
 Source: https://onnx.ai/onnx/operators/onnx__Softmax.html
 """
 
@@ -31,6 +31,11 @@ def coerced_axis(change: Change) -> Edit | None:
     assert data is not None, "Softmax has an input"
     axis = change.stated("axis") or Attribute(AttributeKind.INT, 1)
     plain = _plain_axis(axis, data)
+    if plain is None and change.new < _ALLOWZERO and _may_be_empty_twice(data):
+        raise change.refuse(
+            13,
+            f"several sizes of its input may be 0, which Reshape can tell from opset {_ALLOWZERO} on: raise it to that",
+        )
 
     def edit(rw: Rewriter) -> None:
         if plain is not None:
@@ -46,6 +51,11 @@ def coerced_axis(change: Change) -> Edit | None:
         rw.finish(node, [again])
 
     return edit
+
+
+def _may_be_empty_twice(data: Value) -> bool:
+    """Whether more than one size of a tensor may be 0."""
+    return data.shape is None or sum(not isinstance(dim, int) or dim == 0 for dim in data.shape) > 1
 
 
 def _plain_axis(axis: Attribute, data: Value) -> int | None:

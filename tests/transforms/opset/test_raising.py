@@ -235,6 +235,23 @@ def test_scan_of_one_batch():
         transform(proto, RaiseOpset(9))
 
 
+@pytest.mark.parametrize(
+    ("shape", "refused"), [("n,3,4", False), ("2,n,4", False), ("n,m,4", True), ("n,0,4", True), ("*", True)]
+)
+def test_softmax_at_opset_13_where_reshape_takes_0_for_another_size(shape, refused):
+    proto = model("y = Softmax <axis = 1> (x)", f"float[{shape}] x", opset=11)
+    if refused:
+        with pytest.raises(
+            UnsupportedOpError, match=r"several sizes of its input may be 0.*: raise it to that; opset 12 is"
+        ):
+            transform(proto, RaiseOpset(13))
+        return
+    outcome = transform(proto, RaiseOpset(13))
+    for size in (1, 3):
+        feeds = {"x": np.ones([size if name == "n" else int(name) for name in shape.split(",")], np.float32)}
+        assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
+
+
 # -- subgraphs, functions, other domains ------------------------------------------------------------------------------------
 
 
