@@ -28,7 +28,7 @@ from graphopt.transforms.fusion.activations.microsoft import (
     FuseMicrosoftGelu,
     FuseMicrosoftQuickGelu,
 )
-from graphopt.transforms.fusion.activations.sigmoids import FuseMish, FuseSigmoid, FuseSwish
+from graphopt.transforms.fusion.activations.sigmoids import FuseMish, FuseShiftedSigmoid, FuseSigmoid, FuseSwish
 from graphopt.transforms.fusion.kernel_pass import KernelPass
 
 __all__ = ["FuseActivations", "FuseMicrosoftActivations"]
@@ -47,6 +47,7 @@ class FuseActivations(KernelPass):
         FuseMish(),
         FuseSwish(),
         FuseSigmoid(),
+        FuseShiftedSigmoid(),
         FuseClip(),
         FuseLeakyRelu(),
         FuseStableSoftplus(),

@@ -1,6 +1,7 @@
 """Recognizes the logistic function and what is made with it.
 
-``1 / (1 + exp(-x)) -> Sigmoid(x)``, ``x / (1 + exp(-x)) -> x * Sigmoid(x)``, ``x * Sigmoid(a * x) -> Swish[alpha=a](x)``,
+``1 / (1 + exp(-x)) -> Sigmoid(x)``, ``x / (1 + exp(-x)) -> x * Sigmoid(x)``, ``(1 + tanh(x / 2)) / 2 -> Sigmoid(x)`` and ``2 *
+sigmoid(2 * x) - 1 -> Tanh(x)``, which are one function scaled and shifted, ``x * Sigmoid(a * x) -> Swish[alpha=a](x)``,
 ``x * tanh(softplus(x)) -> Mish(x)`` (opset 18). Where ``exp`` overflows both forms are the same. Swish is for targets that have a kernel
 for it, and at opset 24 only: ONNX Runtime, where results are checked, expands it there and refuses it later; expanded it has a cast that
 keeps ONNX Runtime from its own fusion. Numerics: re-associates. Source: https://onnx.ai/onnx/operators/onnx__Swish.html, onnx__Mish.html
@@ -16,7 +17,7 @@ from graphopt.transforms.expressions import affine_steps, is_close, producer, sc
 from graphopt.transforms.fusion.activations.gates import gated, linear_in
 from graphopt.transforms.fusion.activations.unary_rule import Activation, RecognizeActivation
 
-__all__ = ["FuseMish", "FuseSigmoid", "FuseSwish", "sigmoid_gate"]
+__all__ = ["FuseMish", "FuseShiftedSigmoid", "FuseSigmoid", "FuseSwish", "sigmoid_gate"]
 
 _SIGMOID: Final = frozenset({"Sigmoid"})
 _TANH: Final = frozenset({"Tanh"})
@@ -61,6 +62,46 @@ class FuseSigmoid(RecognizeActivation):
             if node.inputs[0] is negated
             else NoMatch("the dividend is neither 1 nor the argument")
         )
+
+
+class FuseShiftedSigmoid(RecognizeActivation):
+    """(1 + Tanh(x / 2)) / 2 -> Sigmoid(x), 2 * Sigmoid(2 * x) - 1 -> Tanh(x)."""
+
+    name: ClassVar[str] = "fuse-shifted-sigmoid"
+    roots: ClassVar[tuple[str, ...]] = ("Add", "Sub", "Mul", "Div")
+    reach: ClassVar[int] = 4
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Mul(
+            op.Add(op.Tanh(op.Mul(_X, const("half", scalar=True, equal_to=0.5))), _ONE),
+            const("half", scalar=True, equal_to=0.5),
+        ),
+        op.Sub(
+            op.Mul(
+                op.Sigmoid(op.Mul(_X, const("two", scalar=True, equal_to=2.0))), const("two", scalar=True, equal_to=2.0)
+            ),
+            _ONE,
+        ),
+    )
+
+    def find(self, node: Node) -> Activation | NoMatch:
+        """The argument must be the multiple that takes the scale away."""
+        for step in affine_steps(node.output):
+            inner = producer(step.value, "Tanh", "Sigmoid")
+            if inner is None:
+                continue
+            sigmoid = inner.op == "Sigmoid"
+            if (step.scale, step.offset) != ((2, -1) if sigmoid else (0.5, 0.5)):
+                break
+            factor = 2.0 if sigmoid else 0.5
+            argument = inner.inputs[0]
+            found = (
+                []
+                if argument is None
+                else [s.value for s in affine_steps(argument) if (s.scale, s.offset) == (factor, 0)]
+            )
+            if found:
+                return Activation("Tanh" if sigmoid else "Sigmoid", found[0])
+        return NoMatch("no (1 + tanh(x / 2)) / 2")
 
 
 def sigmoid_gate(node: Node) -> tuple[Value, float] | NoMatch:

@@ -53,9 +53,16 @@ HARD_SWISH = [
 ]
 ONE = {
     "Sigmoid": [
+        "k = Mul(x, #0.5) t = Tanh(k) a = Add(t, #1) y = Mul(a, #0.5)",
+        "k = Div(x, #2) t = Tanh(k) a = Mul(t, #0.5) y = Add(#0.5, a)",
         f"{NEGATED} y = Div(#1, g)",
         f"{NEGATED} y = Reciprocal(g)",
         "n = Mul(x, #-1) e = Exp(n) g = Add(#1, e) y = Div(#1, g)",
+    ],
+    "Tanh": ["k = Mul(x, #2) s = Sigmoid(k) d = Mul(s, #2) y = Sub(d, #1)"],
+    "Celu": [
+        "c = Greater(x, #0) k = Div(x, #0.5) e = Exp(k) d = Sub(e, #1) m = Mul(d, #0.5) y = Where(c, x, m)",
+        "p = Relu(x) k = Mul(x, #0.5) e = Exp(k) d = Sub(e, #1) m = Mul(#2, d) n = Min(m, #0) y = Add(p, n)",
     ],
     "Mish": [
         "s = Softplus(x) t = Tanh(s) y = Mul(x, t)",
