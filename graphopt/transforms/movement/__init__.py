@@ -10,6 +10,7 @@ from graphopt.transforms.movement import (
     concat_parts,
     expansions,
     gathers,
+    reshaped_elementwise,
     reshaped_transposes,
     splits,
     transposed_trees,
@@ -19,6 +20,7 @@ __all__ = ["ALGEBRA_RULES", "RULES"]
 
 RULES: tuple[Rule, ...] = (
     *reshaped_transposes.RULES,
+    *reshaped_elementwise.RULES,
     *splits.RULES,
     *gathers.RULES,
     *concat_parts.RULES,

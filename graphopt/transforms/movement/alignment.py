@@ -13,7 +13,7 @@ from graphopt.ir import Dim, Node, Shape, Value
 from graphopt.transforms.broadcasting import same_dim
 from graphopt.transforms.operands import ints_operand
 
-__all__ = ["Block", "align", "lift_order", "order_of", "producer_of", "reshaped_dims"]
+__all__ = ["Block", "align", "is_reached", "lift_order", "order_of", "producer_of", "reshaped_dims"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,11 @@ def _inner(old: Shape, new: Shape, front: int, old_end: int, new_end: int) -> li
 def _numbers(dims: Sequence[Dim]) -> list[int] | None:
     found = [dim for dim in dims if isinstance(dim, int) and dim > 0]
     return found if len(found) == len(dims) else None
+
+
+def is_reached(shape: Shape, wanted: Shape) -> bool:
+    """Whether a shape is the wanted one, where one size may be whatever is left."""
+    return len(shape) == len(wanted) and all(b is None or same_dim(a, b) for a, b in zip(shape, wanted, strict=True))
 
 
 def lift_order(order: Sequence[int], blocks: Sequence[Block], new: Shape) -> tuple[int, ...] | None:

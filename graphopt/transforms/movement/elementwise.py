@@ -14,9 +14,10 @@ from graphopt.ir import Array, Node, Value
 from graphopt.rewriting import NoMatch
 from graphopt.transforms.operands import ints_operand, normalize_axes
 
-__all__ = ["Form", "constant_behind", "data_inputs", "form_behind", "is_movable"]
+__all__ = ["UNARY", "Form", "constant_behind", "data_inputs", "form_behind", "is_movable"]
 
-_UNARY = frozenset({
+#: Operators that compute each element of their result from one element of their operand.
+UNARY = frozenset({
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp",
     "Floor", "Gelu", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round",
     "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
@@ -28,7 +29,7 @@ _BROADCASTING = frozenset({
 _ALONG = frozenset({"Softmax", "LogSoftmax", "Concat"})
 _SUMMING = frozenset({"ReduceMean", "ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
 _REDUCING = _SUMMING | {"ReduceMax", "ReduceMin"}
-_MOVABLE = _UNARY | _BROADCASTING | _ALONG | _REDUCING | {"Clip"}
+_MOVABLE = UNARY | _BROADCASTING | _ALONG | _REDUCING | {"Clip"}
 
 
 def is_movable(node: Node, *, sums: bool = False) -> bool:

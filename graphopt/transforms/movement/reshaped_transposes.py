@@ -14,19 +14,13 @@ import numpy as np
 
 from graphopt.ir import Dim, Node, Shape, Value
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op, rest
-from graphopt.transforms.broadcasting import same_dim
-from graphopt.transforms.movement.alignment import align, lift_order, order_of, producer_of, reshaped_dims
+from graphopt.transforms.movement.alignment import align, is_reached, lift_order, order_of, producer_of, reshaped_dims
 from graphopt.transforms.operands import ints_operand
 from graphopt.transforms.reshape_targets import target_entries
 
 __all__ = ["RULES"]
 
 _SHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-
-
-def _is_reached(shape: Shape, wanted: Shape) -> bool:
-    """Whether a shape is the wanted one, where one size may be whatever is left."""
-    return len(shape) == len(wanted) and all(b is None or same_dim(a, b) for a, b in zip(shape, wanted, strict=True))
 
 
 def _permuted(shape: Shape, order: tuple[int, ...]) -> tuple[Dim, ...]:
@@ -63,7 +57,7 @@ class MergeReshapedTranspose(RewritePattern):
         if order is None:
             return NoMatch("axes %s of %s do not move together", x.shape, joined)
         shape = _permuted(x.shape, order)
-        if _is_reached(shape, wanted):
+        if is_reached(shape, wanted):
             return _transposed(x, order, rw)
         if not middle.has_single_use or inner.graph is not node.graph:
             return NoMatch("%r stays, merging would save nothing", middle.name)
