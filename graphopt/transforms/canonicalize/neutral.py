@@ -47,8 +47,18 @@ def _ends_normalization(x: Value, array: Array) -> bool:
         node = scaled[0].producer if len(scaled) == 1 else node
     if node is None or node.op not in ("Div", "Mul") or len(node.inputs) != 2:
         return False
-    makers = [value.producer.op for value in node.inputs if value is not None and value.producer is not None]
-    return makers[-1:] == ["Sqrt"] if node.op == "Div" else "Reciprocal" in makers or "Pow" in makers
+    makers = [None if value is None else value.producer for value in node.inputs]
+    if node.op == "Div":
+        return makers[1] is not None and makers[1].op == "Sqrt"
+    return any(maker is not None and _is_inverse_root(maker) for maker in makers)
+
+
+def _is_inverse_root(node: Node) -> bool:
+    """Whether a node gives the inverse of a root, in one of the ways that exporters write it."""
+    if node.op not in ("Reciprocal", "Div", "Pow"):
+        return False
+    root = node.input_at(1 if node.op == "Div" else 0)
+    return node.op == "Pow" or (root is not None and root.producer is not None and root.producer.op == "Sqrt")
 
 
 def is_filled_with(array: Array, number: int) -> bool:
