@@ -4,7 +4,7 @@
 ``x xor false -> x``, where the constant does not broadcast ``x`` to another shape: exact. ``x + 0.0`` and ``x - -0.0`` turn a negative
 zero into a positive one, so :class:`DropZeroTerm` declares that. Source: IEEE 754-2019, section 6.3.
 
-Before opset 17, which has an operator for it, runtimes know a spelt-out layer normalization by the scale and the offset at its end;
+Before opset 23, which has the last operator for them, runtimes know spelt-out normalizations by the scale and the offset at their end;
 there they stay, ones and zeros or not.
 """
 
@@ -34,7 +34,7 @@ _NEUTRAL: dict[str, tuple[int, tuple[int, ...]]] = {
 }
 
 
-_SINCE_LAYER_NORMALIZATION = 17
+_SINCE_RMS_NORMALIZATION = 23
 
 
 def _ends_normalization(x: Value, array: Array) -> bool:
@@ -97,8 +97,8 @@ class DropNeutralOperand(RewritePattern):
                 return NoMatch("%s may grow to %s", x.type, operand.type)
             if (node.opset or 0) < 7:
                 return NoMatch("broadcasting before opset 7 goes by attributes")
-            if (node.opset or 0) < _SINCE_LAYER_NORMALIZATION and _ends_normalization(x, array):
-                return NoMatch("runtimes know a layer normalization by its scale and offset")
+            if (node.opset or 0) < _SINCE_RMS_NORMALIZATION and _ends_normalization(x, array):
+                return NoMatch("runtimes know a normalization by its scale and offset")
             return x
         return NoMatch("no operand is constant and neutral")
 
