@@ -59,7 +59,7 @@ def test_version_is_that_of_the_package() -> None:
     [
         (["optimise"], "graphopt: no such command 'optimise'; did you mean 'optimize'? see graphopt --help\n"),
         (["inspect"], "graphopt: missing argument 'MODEL'; see graphopt inspect --help\n"),
-        (["inspect", "x.onnx", "--nope"], "graphopt: no such option: --nope; see graphopt inspect --help\n"),
+        (["inspect", "x.onnx", "--xyzzy"], "graphopt: no such option: --xyzzy; see graphopt inspect --help\n"),
         (
             ["inspect", str(digits_model()), "--dim", "batch"],
             "graphopt: --dim 'batch' is not understood; expected NAME=SIZE with a whole number, such as batch=1\n",
