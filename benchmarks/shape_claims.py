@@ -60,7 +60,7 @@ def wrong_claims(claims: Mapping[str, Type | None], found: Arrays, sizes: Mappin
             wrong.append(f"{name}: {claim}, found {array.shape}")
         elif claim.shape is not None:
             pairs = zip(claim.shape, array.shape, strict=True)
-            if not all([_holds(dim, size, meant) for dim, size in pairs]):
+            if not all(_holds(dim, size, meant) for dim, size in pairs):
                 wrong.append(f"{name}: {claim} {claim.shape}, found {array.shape} with {meant}")
     return wrong
 

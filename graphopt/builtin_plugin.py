@@ -65,6 +65,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
     "simplify-channels": "transforms.layout:SimplifyChannels",
+    "share-shape-values": "transforms.shape_sharing:ShareShapeValues",
     "set-input-shapes": "transforms.input_shapes:SetInputShapes",
     "simplify-if": "transforms.control_flow:SimplifyIf",
     "simplify-loop": "transforms.control_flow:SimplifyLoop",
@@ -110,7 +111,7 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
-    "eliminate-dead-code)",
+    "share-shape-values,eliminate-dead-code)",
     "recognize": "fuse-activations,fuse-normalization",
     "spell-out": "decompose-activations{ops=[Swish],lacking=true},decompose-normalization{lacking=true}",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",

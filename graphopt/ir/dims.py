@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Union
 
 __all__ = [
@@ -324,15 +324,20 @@ def is_nonnegative(dim: Dim) -> bool:
     return bound is not None and bound >= 0
 
 
-def lower_bound(dim: Dim) -> int | None:
-    """A number that an expression is never smaller than, ``None`` when no such number is seen."""
+def lower_bound(dim: Dim, positive: Container[str] = ()) -> int | None:
+    """A number that an expression is never smaller than, ``None`` when no such number is seen.
+
+    Args:
+        dim: an expression over sizes.
+        positive: names of sizes that are never zero.
+    """
     if not isinstance(dim, SymbolicDim):
         return dim
     total = 0
     for mono, coef in dim._terms:
         product = 1
         for atom in mono:
-            bound = 0 if isinstance(atom, str) else _bound_of_atom(atom)
+            bound = int(atom in positive) if isinstance(atom, str) else _bound_of_atom(atom, positive)
             if bound is None or (bound < 0 and len(mono) > 1):
                 return None
             product *= bound
@@ -342,14 +347,14 @@ def lower_bound(dim: Dim) -> int | None:
     return total
 
 
-def _bound_of_atom(atom: tuple[str, KnownDim, KnownDim]) -> int | None:
+def _bound_of_atom(atom: tuple[str, KnownDim, KnownDim], positive: Container[str]) -> int | None:
     op, left, right = atom
-    a = lower_bound(left)
+    a = lower_bound(left, positive)
     if op == "//":
         if isinstance(right, int):
             return None if a is None or right < 0 else a // right
         return 0 if a is not None and a >= 0 and is_nonnegative(right) else None
-    b = lower_bound(right)
+    b = lower_bound(right, positive)
     if op == "min":
         return None if a is None or b is None else min(a, b)
     return b if a is None else a if b is None else max(a, b)

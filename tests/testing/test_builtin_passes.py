@@ -53,6 +53,7 @@ CHANGED = {
     "raise-opset": 12,
     "remove-unused-functions": 6,
     "remove-unused-opsets": 12,
+    "share-shape-values": 5,
     "simplify-if": 2,
     "simplify-loop": 3,
 }

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from graphopt.analysis.integers import Integers
 from graphopt.analysis.shape_values import ShapeValues
-from graphopt.ir import Dim, DType, Node, Shape, TensorType, Type, Value, is_nonnegative
+from graphopt.ir import (
+    Dim,
+    DType,
+    Model,
+    Node,
+    Shape,
+    SymbolicDim,
+    TensorType,
+    Type,
+    Value,
+    is_nonnegative,
+    lower_bound,
+)
 
 __all__ = ["Facts", "ShapeFunction", "dtype_at", "same_as_first", "shape_at", "tensor"]
+
+
+def _runs_always(node: Node) -> bool:
+    """Whether each run computes a node: not in a branch or loop, nor in a function, which may be called there."""
+    graph = node.graph
+    return (
+        graph is not None
+        and graph.parent is None
+        and isinstance(graph.owner, Model)
+        and any(v.is_used for v in node.outputs)
+    )
 
 
 class Facts:
@@ -16,22 +39,49 @@ class Facts:
 
     Attributes:
         values: follows the numbers in integer tensors.
+        doubts: names of sizes of which more would be known if they were known not to be zero.
     """
 
-    __slots__ = ("_sizes", "values")
+    __slots__ = ("_positive", "_sizes", "doubts", "values")
 
-    def __init__(self, values: ShapeValues) -> None:
+    def __init__(self, values: ShapeValues, positive: Iterable[str] = ()) -> None:
         self.values = values
         self._sizes: set[Dim] = set()
+        self._positive = set(positive)
+        self.doubts: set[str] = set()
+
+    @property
+    def positive(self) -> frozenset[str]:
+        """Names of sizes that are not zero in a run that does not fail."""
+        return frozenset(self._positive)
 
     def note_sizes(self, node: Node, shape: Shape) -> None:
         """Sizes of a value that each run computes are not negative, whatever their expressions would allow."""
-        if node.graph is not None and node.graph.parent is None:
+        if _runs_always(node):
             self._sizes.update(shape)
+
+    def note_positive(self, node: Node, *dims: Dim) -> None:
+        """A node fails if one of these is zero."""
+        for dim in dims:
+            if (
+                isinstance(dim, SymbolicDim)
+                and dim.name is not None
+                and dim.name not in self._positive
+                and _runs_always(node)
+            ):
+                self._positive.add(dim.name)
 
     def is_nonnegative(self, dim: Dim) -> bool:
         """Whether an expression can't be negative in a run that does not fail."""
         return is_nonnegative(dim) or dim in self._sizes
+
+    def is_positive(self, dim: SymbolicDim) -> bool:
+        """Whether an expression can't be zero, nor negative, in a run that does not fail; if not, the doubt is noted."""
+        bound = lower_bound(dim, self._positive)
+        if bound is not None and bound > 0:
+            return True
+        self.doubts |= dim.symbols()
+        return False
 
     def shape(self, value: Value | None) -> Shape | None:
         """Sizes of a tensor, a symbol for each one that is not known; ``None`` when the rank is unknown or there is no tensor."""

@@ -39,7 +39,6 @@ class SymbolicTypes:
 
     def infer_model(self, model: Model) -> int:
         """Set the types of values, subgraphs included. What can't be inferred keeps its element type only."""
-        self._values = ShapeValues()
         self._facts = Facts(self._values)
         self._functions = model.functions
         static = all(
@@ -50,7 +49,16 @@ class SymbolicTypes:
                 for value in inner.values():
                     if value.const is None:
                         value.type = None
-        walk = Walk(self._table, self._values, self._rules, model.functions, static=static)
+        changed = self._walk(model, static=static)
+        if self._facts.doubts & self._facts.positive:  # what a later node proved would have said more of an earlier one
+            changed += self._walk(model, static=static)
+        return changed
+
+    def _walk(self, model: Model, *, static: bool) -> int:
+        """Infer the types of the main graph, with what is known already of sizes that are not zero."""
+        self._values = ShapeValues()
+        self._facts = Facts(self._values, self._facts.positive)
+        walk = Walk(self._table, self._facts, self._rules, model.functions, static=static)
         with collector_paused():
             walk.walk(model.graph)
         return walk.changed

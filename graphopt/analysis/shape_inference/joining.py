@@ -28,6 +28,8 @@ def _gather(node: Node, facts: Facts) -> Sequence[Type | None]:
     if data is None or indices is None or not -len(data) <= axis < len(data):
         return (tensor(dtype, None),)
     axis = axis + len(data) if axis < 0 else axis
+    if isinstance(data[axis], SymbolicDim) and all((lower_bound(dim) or 0) > 0 for dim in indices):
+        facts.note_positive(node, data[axis])  # there is nothing to gather from an empty axis
     return (tensor(dtype, data[:axis] + indices + data[axis + 1 :]),)
 
 

@@ -25,17 +25,21 @@ def _reshape(node: Node, facts: Facts) -> Sequence[Type | None]:
         target = facts.elements(node.input_at(1))
     if target is None:
         return (tensor(dtype_at(node, 0), None),)
-    allow_zero = node.attributes.get("allowzero")
-    shape = reshaped(shape_at(node, facts, 0), target, allow_zero=allow_zero is not None and allow_zero.value == 1)
-    return (tensor(dtype_at(node, 0), shape),)
+    stated = node.attributes.get("allowzero")
+    allow_zero = stated is not None and stated.value == 1
+    have = shape_at(node, facts, 0)
+    if have is not None and not allow_zero and len(target) > len(have):
+        facts.note_positive(node, *target[len(have) :])  # for these a zero has no axis to copy
+    return (tensor(dtype_at(node, 0), reshaped(have, target, facts, allow_zero=allow_zero)),)
 
 
-def reshaped(have: Shape | None, target: Shape, *, allow_zero: bool) -> Shape:
+def reshaped(have: Shape | None, target: Shape, facts: Facts, *, allow_zero: bool) -> Shape:
     """The shape that a Reshape gives.
 
     Args:
         have: shape of the input.
         target: entries, which may be 0 and -1, expressions or unknown.
+        facts: which sizes are not zero.
         allow_zero: whether 0 means an axis of size 0.
     """
     found: list[Dim] = []
@@ -43,7 +47,7 @@ def reshaped(have: Shape | None, target: Shape, *, allow_zero: bool) -> Shape:
         present = have[axis] if have is not None and axis < len(have) else None
         if isinstance(entry, int):
             found.append(present if entry == 0 and not allow_zero else entry)
-        elif entry is None or allow_zero or _is_certain(entry, present, axis, target, have):
+        elif entry is None or allow_zero or _is_certain(entry, present, axis, target, have, facts):
             found.append(entry)
         else:
             found.append(None)
@@ -72,20 +76,23 @@ def _rest(found: list[Dim], have: Shape) -> Dim:
     return exact
 
 
-def _is_certain(entry: SymbolicDim, present: Dim, axis: int, target: Shape, have: Shape | None) -> bool:
+def _is_certain(entry: SymbolicDim, present: Dim, axis: int, target: Shape, have: Shape | None, facts: Facts) -> bool:
     """Whether an entry that may be zero can't mean another size than zero."""
-    bound = lower_bound(entry)
-    if bound is not None and bound > 0:
-        return True
     if have is not None and axis >= len(have):
         return True  # there is nothing to copy: a zero there is an error
     if present is not None and (present == entry or _vanishes_with(present, entry)):
         return True
-    if -1 in target or None in target:
-        return False
-    names = entry.symbols()
-    others = [other for place, other in enumerate(target) if place != axis and isinstance(other, SymbolicDim)]
-    return all(names.isdisjoint(other.symbols()) for other in others) and 0 not in target
+    others = [other for place, other in enumerate(target) if place != axis]
+    if all(_stays(other, entry.symbols()) for other in others):
+        return True
+    return facts.is_positive(entry)
+
+
+def _stays(entry: Dim, names: frozenset[str]) -> bool:
+    """Whether an entry is not zero because some sizes are."""
+    if isinstance(entry, SymbolicDim):
+        return names.isdisjoint(entry.symbols())
+    return entry is not None and entry > 0
 
 
 def _vanishes_with(present: Dim, entry: SymbolicDim) -> bool:

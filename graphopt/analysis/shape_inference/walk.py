@@ -13,7 +13,6 @@ from typing import Protocol
 
 from graphopt.analysis.shape_inference.control_flow import BODIES, Bodies, forget_shape
 from graphopt.analysis.shape_inference.facts import Facts, ShapeFunction
-from graphopt.analysis.shape_values import ShapeValues
 from graphopt.ir import Function, Graph, Node, Shape, TensorType, Type, Value, fresh_dim
 from graphopt.ir.model import FunctionKey
 
@@ -42,7 +41,7 @@ class Walk(Bodies):
 
     Args:
         table: shape functions by operator.
-        values: follows numbers; keeps what it finds.
+        facts: what is known around; keeps what it finds.
         rules: for other operators.
         functions: those of the model.
         static: whether each run has inputs of the same sizes, so that stated sizes of inner values hold.
@@ -51,15 +50,15 @@ class Walk(Bodies):
     def __init__(
         self,
         table: Mapping[str, ShapeFunction],
-        values: ShapeValues,
+        facts: Facts,
         rules: NodeRules | None,
         functions: Mapping[FunctionKey, Function],
         *,
         static: bool,
     ) -> None:
         self.table = table
-        self.values = values
-        self.facts = Facts(values)
+        self.values = facts.values
+        self.facts = facts
         self.rules = rules
         self.functions = functions
         self.static = static

@@ -102,6 +102,7 @@ def convolved(node: Node, facts: Facts, w: Shape | None, *, channels_last: bool 
     sizes = (None,) * len(space) if kernel is None else positions(node, space, kernel)
     maps = w[0] if w is not None and len(w) == len(x) else None
     facts.note_sizes(node, sizes)
+    facts.note_positive(node, *space)
     return (x[0], *sizes, maps) if channels_last else (x[0], maps, *sizes)
 
 
@@ -153,6 +154,7 @@ def _pooled(node: Node, facts: Facts) -> Shape | None:
         return None
     last = node.attributes.get("channels_last")
     ceil = node.attributes.get("ceil_mode")
+    facts.note_positive(node, *(x[1:-1] if last is not None and last.value == 1 else x[2:]))
     rounds_up = ceil is not None and ceil.value == 1
     if last is not None and last.value == 1:
         return (x[0], *positions(node, x[1:-1], kernel, ceil=rounds_up, pools=True), x[-1])
