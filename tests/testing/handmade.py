@@ -13,7 +13,7 @@ from graphopt.testing import GeneratedModel
 from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.rules import applications_of
-from tests.testing import handmade_attention
+from tests.testing import handmade_attention, handmade_blocks
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
 from tests.transforms.harness import model
 
@@ -87,14 +87,11 @@ def _enlarged(choices: Choices) -> ModelProto:
 #: What makes a model for a rule, by the rule's name.
 HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "convolve-before-concat": _enlarged,
+    "depth-to-space-from-reshapes": handmade_blocks.pixel_shuffle,
+    "space-to-depth-from-slices": handmade_blocks.strided_slices,
     "join-attention-heads": handmade_attention.split_attention,
     "share-attention-heads": handmade_attention.grouped_attention,
     "spell-out-attention": handmade_attention.standard_attention,
-    "spell-out-bias-gelu": handmade_attention.bias_gelu,
-    "spell-out-fused-matmul": handmade_attention.fused_matmul,
-    "spell-out-multi-head-attention": handmade_attention.multi_head_attention,
-    "spell-out-skip-layer-norm": handmade_attention.skip_layer_norm,
-    "spell-out-skip-rms-norm": handmade_attention.skip_rms_norm,
     "use-attention": handmade_attention.spelled_standard_attention,
     "use-multi-head-attention": handmade_attention.spelled_attention,
     "gather-shuffled-channels": _shuffle,

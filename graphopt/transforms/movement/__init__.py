@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from graphopt.rewriting import Rule
 from graphopt.transforms.movement import (
+    blocks,
     concat_parts,
     expansions,
     gathers,
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     *gathers.RULES,
     *concat_parts.RULES,
     *expansions.RULES,
+    *blocks.RULES,
     *transposed_trees.RULES,
 )
 #: Rules that re-associate, for the pass ``canonicalize-algebra``.
