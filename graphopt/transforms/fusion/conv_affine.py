@@ -2,7 +2,7 @@
 
 ``op(x, w) * c -> op(x, w * c)``, ``op(x, w) + b + c -> op(x, w) + (b + c)``, and so for Sub and Div, with ``c`` a scalar or one number
 for each output channel; ``Conv(x * c, w) -> Conv(x, w * c)`` with ``c`` a scalar or one number for each input channel (padding with zeros
-commutes with scaling). Touches weights. Numerics: re-associates.
+commutes with scaling), unless it ends a Gelu. Touches weights. Numerics: re-associates.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from graphopt.rewriting import (
     op,
     rewrite,
 )
+from graphopt.transforms.fusion.activations.gelu import erf_gelu, tanh_gelu
 from graphopt.transforms.fusion.linear import (
     Float64,
     Linear,
@@ -124,6 +125,8 @@ def fold_scale_before_conv(m: Match, rw: Rewriter) -> Replacement:
         return NoMatch("the constant has shape %s, expected one number for each of %d channels", constant.shape, inputs)
     if shape[1] != 1 and (x.shape is None or x.shape[1] != inputs):
         return NoMatch("%s may be broadcast by %s", x.type, constant.type)
+    if not isinstance(erf_gelu(m.node("scale")), NoMatch) or not isinstance(tanh_gelu(m.node("scale")), NoMatch):
+        return NoMatch("it is the last product of a Gelu, which runtimes look for")
     factor = as_float64(m["c"]).reshape(-1)
     if not np.isfinite(factor).all() or (m.node("scale").op == "Div" and not factor.all()):
         return NoMatch("the constant is not finite, or divides by zero")

@@ -205,3 +205,14 @@ def test_any_chain_keeps_its_result(op, group, wide, deep, kernel, steps, data):
     outcome = transform(proto, STEP)
     feeds = {"x": normal(2, inputs, *[4] * len(kernel), seed=9)}
     assert_close(run(proto, feeds), run(outcome.after, feeds), 2e-5)
+
+
+def test_the_last_product_of_a_gelu_stays():
+    """Runtimes look for it where the opset has no operator."""
+    body = "r = Div(x, root) e = Erf(r) g = Add(e, one) m = Mul(x, g) h = Mul(m, half) y = Conv(h, w)"
+    numbers = {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
+    weights = {"w": np.random.default_rng(0).normal(size=(2, 3, 1, 1)).astype(np.float32)}
+    assert_untouched(
+        model(body, "float[1,3,4,4] x", "float[1,2,4,4] y", opset=17, initializers={**numbers, **weights}),
+        FuseConvAffine(),
+    )
