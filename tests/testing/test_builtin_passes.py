@@ -35,10 +35,15 @@ RULES: dict[str, Rule] = {
     if issubclass(PASSES.find(name), RewritePass)
     for rule in PASSES.find(name)().active_rules()  # type: ignore[attr-defined]  # it is one of rules, as was asked
 }
-#: Rules for nodes that ONNX Runtime does not run, and the pipelines that make such nodes and lower them.
+#: Rules for nodes that are not drawn, the rules that make such nodes, and pipelines of both.
 THROUGH_PIPELINES = {
-    "split-conv-activation": "fuse-conv-activation,legalize-onnx",
-    "use-fused-conv": "fuse-conv-activation,legalize-onnxruntime",
+    "spell-out-bias-gelu": ("fuse-bias-gelu", "fuse-transformer-ops,decompose-transformer-ops"),
+    "spell-out-fused-matmul": ("fuse-operands-of-product", "fuse-transformer-ops,decompose-transformer-ops"),
+    "spell-out-multi-head-attention": ("use-multi-head-attention", "fuse-microsoft-attention,decompose-attention"),
+    "spell-out-skip-layer-norm": ("fuse-skip-layer-norm", "fuse-skip-norms,decompose-transformer-ops"),
+    "spell-out-skip-rms-norm": ("fuse-skip-rms-norm", "fuse-skip-norms,decompose-transformer-ops"),
+    "split-conv-activation": ("fuse-conv-activation", "fuse-conv-activation,legalize-onnx"),
+    "use-fused-conv": ("fuse-conv-activation", "fuse-conv-activation,legalize-onnxruntime"),
 }
 #: Passes without rules, and how many of the models that they are given each changes at least.
 CHANGED = {
@@ -107,8 +112,9 @@ def test_rules_keep_all_laws(name):
 
 @pytest.mark.parametrize("name", sorted(THROUGH_PIPELINES))
 def test_rules_that_lower_are_tested_with_what_makes_their_nodes(name):
-    report = hold(THROUGH_PIPELINES[name], around(RULES["fuse-conv-activation"]))
-    assert report.rewrites["fuse-conv-activation"] >= EACH
+    maker, pipeline = THROUGH_PIPELINES[name]
+    report = hold(pipeline, around(RULES[maker]))
+    assert report.rewrites[maker] >= EACH
     assert report.rewrites[name] >= EACH
     assert report.compared >= EACH
 

@@ -43,6 +43,7 @@ class SpellOutFusedMatMul(SpellOut):
 
     name: ClassVar[str] = "spell-out-fused-matmul"
     roots: ClassVar[tuple[str, ...]] = ("com.microsoft::FusedMatMul",)
+    min_opset: ClassVar[int] = 7
 
     def spell(self, x: Value, node: Node, make: Spelling) -> Value | NoMatch:
         """Batches that are transposed stay."""

@@ -23,6 +23,8 @@ __all__ = ["FoldScaleOfProduct", "FuseOperandsOfProduct"]
 
 _OP: Final = "com.microsoft::FusedMatMul"
 _PRODUCTS: Final = ("MatMul", _OP)
+#: From here on operands broadcast as today.
+_MIN_OPSET: Final = 7
 _DTYPES: Final = frozenset({DType.FLOAT, DType.DOUBLE})
 _A, _B, _C = any_("a"), any_("b"), const("c", scalar=True)
 
@@ -35,12 +37,17 @@ def _attributes(node: Node, **changed: object) -> dict[str, object]:
 
 def _alpha(node: Node, factor: float) -> float | NoMatch:
     """The factor of a product times another one."""
-    alpha = float(np.float32((node.float_attr("alpha", 1.0) if node.op == _OP else 1.0) * factor))
+    whole = (node.float_attr("alpha", 1.0) if node.op == _OP else 1.0) * factor
+    alpha = float(np.float32(whole))
+    if node.output.dtype is not DType.FLOAT and alpha != whole:
+        return NoMatch("the attribute, float32, does not hold %s", whole)
     return alpha if math.isfinite(alpha) and alpha else NoMatch("the factor is %s", alpha)
 
 
-def _is_plain(node: Node) -> NoMatch | None:
+def _is_plain(node: Node, opset: int | None) -> NoMatch | None:
     """Why a product is none that FusedMatMul computes."""
+    if opset is None or opset < _MIN_OPSET:
+        return NoMatch("opset %s broadcasts otherwise", opset)
     if any(value is None or value.dtype not in _DTYPES or (value.rank or 0) < 1 for value in node.inputs):
         return NoMatch("factors have types that FusedMatMul does not take")
     if any(is_dequantized(value) for value in node.inputs if value is not None):
@@ -67,7 +74,7 @@ class FuseOperandsOfProduct(RewritePattern):
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Either factor, or both."""
-        reason = _is_plain(node)
+        reason = _is_plain(node, rw.graph.opset())
         if reason is not None:
             return reason
         inputs = list(node.inputs)
@@ -125,7 +132,7 @@ class FoldScaleOfProduct(RewritePattern):
             return NoMatch("the product has other readers")
         if any(value is not None and value.is_constant for value in product.inputs):
             return NoMatch("a factor is constant: the number belongs into it")
-        reason = _is_plain(product)
+        reason = _is_plain(product, rw.graph.opset())
         if reason is not None:
             return reason
         alpha = _alpha(product, multiple[1])
