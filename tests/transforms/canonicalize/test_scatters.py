@@ -19,9 +19,11 @@ CONSTANTS = {
 }
 
 
-def of(body: str, inputs: str = "float[n,4] x, float[n,4] u", opset: int = 17, **more: np.ndarray):
+def of(
+    body: str, inputs: str = "float[n,4] x, float[n,4] u", opset: int = 17, more: dict[str, np.ndarray] | None = None
+):
     constants = {
-        name: array for name, array in {**CONSTANTS, **more}.items() if f"{name})" in body or f"{name}," in body
+        name: array for name, array in {**CONSTANTS, **(more or {})}.items() if f"{name})" in body or f"{name}," in body
     }
     return model(body, inputs, opset=opset, initializers=constants)
 
@@ -54,4 +56,4 @@ def test_all_places_of_a_known_axis():
 )  # fmt: skip
 def test_other_places_stay(body, inputs):
     more = {"first1": np.array([0]), "swapped": np.array([[1], [0], [2]])}
-    assert_no_rewrite(RULES, of(body, inputs, **more))
+    assert_no_rewrite(RULES, of(body, inputs, more=more))
