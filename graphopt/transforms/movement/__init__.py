@@ -13,6 +13,7 @@ from graphopt.transforms.movement import (
     gathers,
     reshaped_elementwise,
     reshaped_transposes,
+    shape_parts,
     splits,
     transposed_trees,
 )
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     *concat_parts.RULES,
     *expansions.RULES,
     *blocks.RULES,
+    *shape_parts.RULES,
     *transposed_trees.RULES,
 )
 #: Rules that re-associate, for the pass ``canonicalize-algebra``.
