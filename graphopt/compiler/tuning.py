@@ -16,7 +16,7 @@ from graphopt.backends.onnx.atomic import check_output, new_files
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.executors import check_executor, open_executor, shares_files
+from graphopt.compiler.executors import check_executor, open_executor, shares_files, usable_cores
 from graphopt.compiler.fleet_job import FleetJob
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.tuning_choices import Candidate, default_threads
@@ -166,7 +166,7 @@ def tune(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graphopt-tune-")))
         if isinstance(executor, str):
-            executor = stack.enter_context(open_executor(executor, 1))
+            executor = stack.enter_context(open_executor(executor, usable_cores()))  # models are made side by side
         source = os.path.abspath(path)
         job = FleetJob(source, "", TARGET, seed=seed, inputs=given, blocked=tuple(blocked))
         if given is not None and not shares_files(executor):

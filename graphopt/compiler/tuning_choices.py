@@ -20,15 +20,20 @@ _LEVELS: Final = ("O1", "O2", "O3")
 _HOUSEKEEPING: Final = frozenset(
     {
         "canonicalize",
+        "canonicalize-algebra",
         "constants-to-initializers",
         "deduplicate-constants",
         "eliminate-common-subexpressions",
         "eliminate-dead-code",
         "fold-constants",
         "fold-shapes",
+        "hoist-loop-invariants",
         "inline-functions",
         "remove-unused-functions",
         "remove-unused-opsets",
+        "share-shape-values",
+        "simplify-if",
+        "simplify-loop",
     }
 )
 _MOST_PASSES: Final = 8

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from graphopt.compiler.tuning_choices import Candidate
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.compiler.tuning_choices import _HOUSEKEEPING, Candidate
 from graphopt.compiler.tuning_search import Found, Outcome, TuningSearch
 from graphopt.compiler.tuning_trial import TrialResult
 from graphopt.errors import ExecutionError
@@ -100,6 +101,11 @@ def test_passes_that_make_it_slower_are_left_out_together() -> None:
     tried = [record.candidate.name for record in found.trials if record.candidate.choice == "pass"]
     assert ["O2 without fuse-matmul-add", "O2 without fuse-pad", "O2 without fuse-conv-affine"] == tried
     assert "no faster" == outcomes(found)["O2 without fuse-conv-affine"]
+
+
+def test_passes_that_only_tidy_up_are_passes() -> None:
+    """None of them was renamed since."""
+    assert set() == _HOUSEKEEPING - set(builtin_plugins(discover=False).passes)
 
 
 def test_settings_that_help_are_used_together() -> None:
