@@ -21,6 +21,8 @@ Outcome = Literal["faster", "no faster", "slower", "wrong", "failed", "the same 
 
 #: Parts of the time: levels, passes, settings; the rest confirms what was found.
 _LEVELS, _PASSES, _SESSIONS, _CONFIRM = 0.2, 0.25, 0.35, 0.2
+#: Part of the time after which no trial of a kind begins, for trials of slow models take longer than they should.
+_UNTIL: Final = {"level": 0.3, "pass": 0.55, "session": 1 - _CONFIRM, "together": 1 - _CONFIRM}
 _LEAST_SECONDS: Final = 0.05
 _LONGEST_TRIAL: Final = 10.0
 
@@ -172,7 +174,7 @@ class TuningSearch:
         }
         groups = [[candidate] for candidate in todo] if self._laboratory.is_shared else [todo]
         for group in groups:
-            if self._spent >= self._seconds * (1 - _CONFIRM):
+            if self._spent >= self._seconds * _UNTIL[candidates[0].choice]:
                 records |= {item: TrialRecord(item, incumbent.name, "no time") for item in group}
                 continue
             self._progress(f"trying {', '.join(item.name for item in group)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -177,9 +178,12 @@ def test_time_is_kept() -> None:
         def measure(self, pairs, seconds, *, drop):
             return super().measure(pairs, 5.0, drop=drop)
 
-    slow = Slow({"O1": 0.9})
-    found = search(slow, seconds=10.0)
-    assert ["faster", "no faster", "no time"] == list(outcomes(found).values())[:3]
+    slow = Slow({"O1": 0.9}, {"arena=False": 0.5}, rewrites={f"fuse-{number}": 9 - number for number in range(8)})
+    found = search(slow, seconds=100.0)
+    tried = [record.candidate.choice for record in found.trials if record.times is not None]
+    assert {"level": 3, "pass": 8, "session": 5, "confirm": 1} == Counter(tried)
+    found = search(Slow({"O1": 0.9}), seconds=10.0)
+    assert ["faster", "no time", "no time"] == list(outcomes(found).values())[:3]
     assert "O1" == found.best.level
 
 
