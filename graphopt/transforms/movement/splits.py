@@ -74,9 +74,9 @@ class GatherInsteadOfSlice(RewritePattern):
         if start < 0 and (node.opset or 0) < 11:
             return NoMatch("Gather counts from the front before opset 11")
         part = node.output
+        if not 1 <= part.use_count <= _MANY or part.is_graph_output:
+            return NoMatch("%r is given out, or has %d readers", part.name, part.use_count)
         readers = part.users
-        if not readers or part.is_graph_output:
-            return NoMatch("%r is given out", part.name)
         for user in readers:
             if user.op != "Squeeze" or user.graph is not node.graph or not _loses(user, axis, x.rank):
                 return NoMatch("%r is read by %s", part.name, user.op)
@@ -167,7 +167,7 @@ class GatherInsteadOfSplit(RewritePattern):
         if x is None or x.dtype in _TEXT or x.shape is None or not -len(x.shape) <= axis < len(x.shape):
             return NoMatch("the rank is not known")
         axis %= len(x.shape)
-        if x.shape[axis] != len(node.outputs):
+        if x.shape[axis] != len(node.outputs) or sum(part.use_count for part in node.outputs) > _MANY:
             return NoMatch("axis %d of %s is not split into single elements", axis, x.type)
         readers: list[tuple[int, Node]] = []
         for index, part in enumerate(node.outputs):

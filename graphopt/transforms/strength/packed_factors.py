@@ -83,7 +83,9 @@ def weights_of_part(part: Value, factor: float) -> list[Scaled] | NoMatch:
         start = sum(numbers[: part.index])
         mask[start : start + numbers[part.index]] = True
     else:
-        places = {user: _place(user, data, axis, size) for user in data.users[:_MANY]}
+        if data.use_count > _MANY:
+            return NoMatch("%r has %d readers", data.name, data.use_count)
+        places = {user: _place(user, data, axis, size) for user in data.users}
         own = places.get(node)
         if own is None or data.is_graph_output or data.use_count != len(places) or None in places.values():
             return NoMatch("others read %r", data.name)
