@@ -14,9 +14,11 @@ from typing import ClassVar, cast
 import numpy as np
 
 from graphopt.analysis import Integers, ShapeValues
+from graphopt.analysis.shape_inference import Facts, broadcast_shapes, reshaped
 from graphopt.ir import Dim, DType, Node, Value
 from graphopt.passes import RewritePass
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op, rest
+from graphopt.transforms.index_folding import GatherEachElement, GatherEachPosition
 
 __all__ = ["FoldShapes"]
 
@@ -70,7 +72,7 @@ class FoldKnownIntegers(RewritePattern):
 
 
 class FoldReshapeTarget(RewritePattern):
-    """Reshape(x, computed) -> x, or Reshape with a constant target of numbers, 0 (as in the input) and at most one -1."""
+    """Reshape(x) -> x where the shape stays, or with a constant target of numbers, 0 (as in the input) and at most one -1."""
 
     name: ClassVar[str] = "fold-reshape-target"
     roots: ClassVar[tuple[str, ...]] = ("Reshape",)
@@ -86,16 +88,21 @@ class FoldReshapeTarget(RewritePattern):
         """Use what is known of the target."""
         target = node.input_at(1)
         data = node.input_at(0)
-        if target is None or data is None or target.is_constant:
-            return NoMatch("the target is not computed")
+        if target is None or data is None:
+            return NoMatch("the target is an attribute")
         values = _values(rw)
         wanted = values.of(target)
         if wanted is None or wanted.rank != 1:
             return NoMatch("nothing is known of target %r", target.name)
         allow_zero = node.attr("allowzero") == 1
         have = values.shape_of(data)
-        if have is not None and have == wanted.elements and None not in have:
+        if have is not None and have in (
+            wanted.elements,
+            reshaped(have, wanted.elements, Facts(values), allow_zero=allow_zero),
+        ):
             return data
+        if target.is_constant:
+            return NoMatch("the target is constant")
         entries = _reshape_entries(wanted.elements, have, allow_zero=allow_zero)
         if entries is None:
             return NoMatch("target %r holds sizes that 0 and -1 can't express", target.name)
@@ -140,12 +147,16 @@ class FoldExpandTarget(RewritePattern):
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Use what is known of the target."""
         data, target = node.input_at(0), node.input_at(1)
-        if data is None or target is None or target.is_constant:
-            return NoMatch("the target is not computed")
+        if data is None or target is None:
+            return NoMatch("an input is absent")
         values = _values(rw)
         wanted, have = values.of(target), values.shape_of(data)
         if wanted is None or have is None or wanted.rank != 1:
             return NoMatch("nothing is known of target %r or of its input", target.name)
+        if have == broadcast_shapes([have, wanted.elements]):
+            return data
+        if target.is_constant:
+            return NoMatch("the target is constant")
         if len(have) > len(wanted.elements):
             padded: tuple[Dim, ...] = (1,) * (len(have) - len(wanted.elements)) + wanted.elements
         else:
@@ -220,4 +231,11 @@ class FoldShapes(RewritePass):
     """Fold computed shapes, slices and expansions, dynamic sizes included. Exact; needs types; idempotent."""
 
     name: ClassVar[str] = "fold-shapes"
-    rules: ClassVar = (FoldReshapeTarget(), FoldExpandTarget(), FoldSliceBounds(), FoldKnownIntegers())
+    rules: ClassVar = (
+        FoldReshapeTarget(),
+        FoldExpandTarget(),
+        FoldSliceBounds(),
+        FoldKnownIntegers(),
+        GatherEachPosition(),
+        GatherEachElement(),
+    )

@@ -13,7 +13,7 @@ from graphopt.testing import GeneratedModel
 from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.rules import applications_of
-from tests.testing import handmade_attention, handmade_blocks
+from tests.testing import handmade_attention, handmade_blocks, handmade_indices
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
 from tests.transforms.harness import model
 
@@ -94,6 +94,8 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "spell-out-attention": handmade_attention.standard_attention,
     "use-attention": handmade_attention.spelled_standard_attention,
     "use-multi-head-attention": handmade_attention.spelled_attention,
+    "gather-each-element": handmade_indices.each_element,
+    "gather-each-position": handmade_indices.each_position,
     "gather-shuffled-channels": _shuffle,
     "merge-matmul-and-conv": _projection,
     "resolve-concat-from-sequence": concat_from_sequence,

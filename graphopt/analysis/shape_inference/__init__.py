@@ -7,10 +7,12 @@ specification differ, or where anything is in doubt, a size is unknown and gets 
 
 from __future__ import annotations
 
+from graphopt.analysis.shape_inference.broadcasting import broadcast_shapes
 from graphopt.analysis.shape_inference.dim_roles import from_roles
 from graphopt.analysis.shape_inference.facts import Facts, ShapeFunction
 from graphopt.analysis.shape_inference.inference import SymbolicTypes
 from graphopt.analysis.shape_inference.registry import SHAPE_FUNCTIONS
+from graphopt.analysis.shape_inference.reshaping import reshaped
 from graphopt.analysis.shape_inference.walk import NodeRules
 
-__all__ = ["SHAPE_FUNCTIONS", "Facts", "NodeRules", "ShapeFunction", "SymbolicTypes", "from_roles"]
+__all__ = ["SHAPE_FUNCTIONS", "Facts", "NodeRules", "ShapeFunction", "SymbolicTypes", "broadcast_shapes", "from_roles", "reshaped"]
