@@ -2,7 +2,8 @@
 
 A newer version is *free* when each node that was valid means the same without an edit: inputs and outputs are as they were, with optional
 ones added behind; no attribute went, and a new one has a default that keeps the old meaning (or none). That defaults do so, and that a
-change of the text alone changed nothing, was read for opsets 7 to :data:`REVIEWED`; what looks free and is not has an adapter.
+change of the text alone changed nothing, was read for opsets 7 to :data:`REVIEWED`; what looks free and is not has an adapter. (One
+text is followed as ONNX Runtime has it: OneHot of opset 9 counts negative indices from the end, as its later versions say.)
 Source: https://github.com/onnx/onnx/blob/main/docs/Changelog.md
 """
 
