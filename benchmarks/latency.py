@@ -243,6 +243,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         except Exception as err:  # noqa: BLE001  the original does not run: nothing to compare with
             console.print(f"{source.name}: left out, it does not run: {' '.join(str(err).split())[:200]}")
+            continue
+        done = [row for row in rows if row.model == source.stem and row.speed is not None and row.tool != ORIGINAL]
+        console.print(f"{source.stem}: {', '.join(f'{row.tool} {row.speed:.2f}' for row in done)}", soft_wrap=True)
     for count in options.threads:
         console.print(_table(rows, count))
     settings = {"seconds_per_model": options.seconds_per_model, "threads": options.threads, "tolerance": TOLERANCE}

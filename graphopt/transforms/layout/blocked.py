@@ -29,7 +29,7 @@ from graphopt.rewriting import (
     op,
 )
 from graphopt.transforms.layout.affine import as_batch_norm, feeds_conv
-from graphopt.transforms.layout.channels import channel_count, channel_numbers
+from graphopt.transforms.layout.channels import CPU_TARGETS, channel_count, channel_numbers
 
 __all__ = ["KeepBlockedLayout"]
 
@@ -99,7 +99,7 @@ class KeepBlockedLayout(RewritePass):
     rules: ClassVar[tuple[Rule, ...]] = (KeepAffineBlocked(),)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
-        """Apply the rule if the target is ONNX Runtime."""
-        if not ctx.target.name.startswith("onnxruntime"):
+        """Apply the rule if the target is ONNX Runtime on a processor."""
+        if ctx.target.name not in CPU_TARGETS:
             return PassResult(changed=False)
         return super().run(graph, ctx)

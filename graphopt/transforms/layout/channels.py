@@ -12,8 +12,18 @@ from graphopt.rewriting import NoMatch
 from graphopt.transforms.fusion.conv_batch_norm import batch_norm_as_affine, training_reason
 from graphopt.transforms.fusion.linear import Float64, Linear, as_float64
 
-__all__ = ["FLOATS", "channel_count", "channel_numbers", "has_no_padding", "input_channels", "norm_as_affine"]
+__all__ = [
+    "CPU_TARGETS",
+    "FLOATS",
+    "channel_count",
+    "channel_numbers",
+    "has_no_padding",
+    "input_channels",
+    "norm_as_affine",
+]
 
+#: Names of ONNX Runtime on a processor, where convolutions run in the blocked layout.
+CPU_TARGETS: Final = frozenset({"onnxruntime", "onnxruntime-cpu"})
 #: Element types that ONNX Runtime has a kernel of BatchNormalization for.
 FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE})
 

@@ -8,12 +8,13 @@ needs types. Numerics: re-associates (a product of matrices is made beforehand).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from graphopt.ir import Node, Value
+from graphopt.ir import Node, Shape, Value
 from graphopt.passes import RewritePass
 from graphopt.rewriting import Match, NoMatch, Reassociates, Replacement, Rewriter, Rule, any_, const, op, rewrite
 from graphopt.transforms.fusion.linear import Float64, Linear, as_float64, read_linear, round_to
@@ -28,6 +29,10 @@ def is_pointwise(linear: Linear) -> bool:
     node, shape = linear.node, linear.weight.shape or ()
     ones = all(size == 1 for size in shape[2:]) and all(step == 1 for step in node.ints_attr("strides") or ())
     return ones and node.int_attr("group", 1) == 1 and has_no_padding(node, len(shape) - 2)
+
+
+def _count(shape: Shape) -> int:
+    return math.prod(size for size in shape if isinstance(size, int))
 
 
 def _bias(linear: Linear) -> Float64 | None:
@@ -49,20 +54,23 @@ def merge_convolutions(m: Match, rw: Rewriter) -> Replacement:
         return first
     if isinstance(second, NoMatch):
         return second
-    w1, w2 = as_float64(first.weight), as_float64(second.weight)
-    if first.node.int_attr("group", 1) != 1 or second.node.int_attr("group", 1) != 1 or w2.shape[1] != w1.shape[0]:
-        return NoMatch("channels are in groups")
-    if is_pointwise(second):
-        merged, kept = np.tensordot(w2.reshape(w2.shape[:2]), w1, 1), first
-    elif is_pointwise(first):
-        merged, kept = np.moveaxis(np.tensordot(w2, w1.reshape(w1.shape[:2]), (1, 0)), -1, 1), second
-    else:
+    behind = is_pointwise(second)
+    if not behind and not is_pointwise(first):
         return NoMatch("both look at several places")
+    before, after = first.weight.shape or (), second.weight.shape or ()
+    if first.node.int_attr("group", 1) != 1 or second.node.int_attr("group", 1) != 1 or after[1] != before[0]:
+        return NoMatch("channels are in groups")
+    product = (after[0], before[1], *(before if behind else after)[2:])
+    if _count(product) > _count(before) + _count(after):
+        return NoMatch("the product has more elements than its factors")
+    w1, w2 = as_float64(first.weight), as_float64(second.weight)
+    if behind:
+        merged, kept = np.tensordot(w2.reshape(w2.shape[:2]), w1, 1), first
+    else:
+        merged, kept = np.moveaxis(np.tensordot(w2, w1.reshape(w1.shape[:2]), (1, 0)), -1, 1), second
     b1, b2 = _bias(first), _bias(second)
     if b1 is not None and b1.any() and not has_no_padding(second.node, w2.ndim - 2):
         return NoMatch("pads of the second are zeros, not the bias of the first")
-    if merged.size > w1.size + w2.size:
-        return NoMatch("the product has %d elements, its factors %d", merged.size, w1.size + w2.size)
     bias = b2 if b1 is None else w2.sum(tuple(range(2, w2.ndim))) @ b1 + (0 if b2 is None else b2)
     weight = round_to(merged, first.dtype)
     rounded = None if bias is None else round_to(bias, first.dtype)

@@ -17,6 +17,7 @@ import numpy as np
 from graphopt.ir import DType, Graph, Value
 from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import Match, NoMatch, Reassociates, Replacement, Rewriter, Rule, any_, op, rewrite
+from graphopt.transforms.layout.channels import CPU_TARGETS
 
 __all__ = ["DecomposeLrn"]
 
@@ -59,7 +60,7 @@ class DecomposeLrn(RewritePass):
     rules: ClassVar[tuple[Rule, ...]] = (decompose_lrn,)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
-        """Apply the rule if the target is ONNX Runtime."""
-        if not ctx.target.name.startswith("onnxruntime"):
+        """Apply the rule if the target is ONNX Runtime on a processor."""
+        if ctx.target.name not in CPU_TARGETS:
             return PassResult(changed=False)
         return super().run(graph, ctx)
