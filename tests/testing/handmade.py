@@ -88,6 +88,7 @@ def _enlarged(choices: Choices) -> ModelProto:
 HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "convolve-before-concat": _enlarged,
     "depth-to-space-from-reshapes": handmade_blocks.pixel_shuffle,
+    "gather-rearranged-parts": handmade_blocks.rolled,
     "space-to-depth-from-slices": handmade_blocks.strided_slices,
     "join-attention-heads": handmade_attention.split_attention,
     "share-attention-heads": handmade_attention.grouped_attention,

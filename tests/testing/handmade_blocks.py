@@ -8,7 +8,7 @@ from onnx import ModelProto
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["pixel_shuffle", "strided_slices"]
+__all__ = ["pixel_shuffle", "rolled", "strided_slices"]
 
 
 def pixel_shuffle(choices: Choices) -> ModelProto:
@@ -66,4 +66,27 @@ def strided_slices(choices: Choices) -> ModelProto:
         f"float[{choices.of(('n', '2'))},{channels},{height},{width}] x",
         opset=choices.of((11, 13, 21)),
         initializers=used,
+    )
+
+
+def rolled(choices: Choices) -> ModelProto:
+    """Two or three parts of an axis in another order, by Split or Slice."""
+    size, cut = choices.of((4, 5)), choices.of((1, 2, 3))
+    constants = {
+        "sizes": np.array([cut, size - cut]),
+        "zero": np.array([0]),
+        "cut": np.array([cut]),
+        "axis": np.array([1]),
+    }
+    constants["end"] = np.array([choices.of((size, (1 << 63) - 1))])
+    if choices.chance(0.5):
+        body = "a, b = Split<axis = 1>(h, sizes)"
+    else:
+        body = "a = Slice(h, zero, cut, axis) b = Slice(h, cut, end, axis)"
+    joined = choices.of(("b, a", "b, a", "a, b", "b, a, b")) if "Split" in body else "b, a"
+    return model(
+        f"h = Neg(x) {body} c = Concat<axis = 1>({joined}) y = Neg(c)",
+        f"float[{choices.of(('n', '2'))},{size},{choices.of(('16', '2,8'))}] x",
+        opset=choices.of((13, 17, 21)),
+        initializers={name: array for name, array in constants.items() if f"{name}," in body or f"{name})" in body},
     )

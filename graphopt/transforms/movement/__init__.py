@@ -11,6 +11,7 @@ from graphopt.transforms.movement import (
     concat_parts,
     expansions,
     gathers,
+    rearranged,
     reshaped_elementwise,
     reshaped_transposes,
     shape_parts,
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     *expansions.RULES,
     *blocks.RULES,
     *shape_parts.RULES,
+    *rearranged.RULES,
     *transposed_trees.RULES,
 )
 #: Rules that re-associate, for the pass ``canonicalize-algebra``.
