@@ -20,6 +20,7 @@ from graphopt.cli.options import (
     UsageError,
     parse_sizes,
     read_session,
+    refuse_settings_elsewhere,
 )
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, backends_for
@@ -88,6 +89,8 @@ def bench(
             if not models
             else "--coefficients and --force are for --fit; add it, or leave them out"
         )
+    if session is not None:
+        refuse_settings_elsewhere(*backends)
     environment = Environment(builtin_plugins(no_plugin or ()))
     if fit_costs:
         for name, given in {

@@ -24,6 +24,7 @@ from graphopt.cli.options import (
     UsageError,
     parse_sizes,
     read_session,
+    refuse_settings_elsewhere,
 )
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
@@ -84,6 +85,7 @@ def run(
         raise UsageError("--options is for ONNX Runtime, and --runtime reference does without; leave one of them out")
     options = RunOptions(optimize=optimize, low_memory=True)
     if session is not None:
+        refuse_settings_elsewhere(backend or DEFAULT_BACKEND)
         options = RunOptions(optimize=True, session=read_session(session))
     environment = Environment(builtin_plugins(no_plugin or ()))
     with progress(f"running {model}", wanted=not (quiet or as_json)):

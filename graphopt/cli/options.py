@@ -31,6 +31,7 @@ __all__ = [
     "check_rtol",
     "parse_sizes",
     "read_session",
+    "refuse_settings_elsewhere",
 ]
 
 
@@ -153,3 +154,14 @@ def read_session(path: Path | None) -> SessionSettings:
         PipelineError: if it can't be read.
     """
     return SessionSettings() if path is None else read_pipeline_file(path).session
+
+
+def refuse_settings_elsewhere(*backends: str) -> None:
+    """See that settings of ONNX Runtime are not given to something else, which would pass over them.
+
+    Raises:
+        UsageError: naming the first backend that is not ONNX Runtime.
+    """
+    for name in backends:
+        if not name.startswith("onnx"):
+            raise UsageError(f"--options sets ONNX Runtime, and --backend {name} does without; leave one of them out")

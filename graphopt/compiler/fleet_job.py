@@ -7,14 +7,20 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from graphopt.builtin_plugin import builtin_plugins
+from graphopt.builtin_plugin import BUILTIN, builtin_plugins
 from graphopt.compiler.fleet_manifest import digest_of_file
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import Optimized, OptimizeReport
+from graphopt.passes import installed_versions
+from graphopt.plugin_manager import PluginManager
 from graphopt.report.optimize_view import pass_totals
 
-__all__ = ["FleetJob", "JobResult", "run_job"]
+__all__ = ["FleetJob", "JobResult", "run_job", "versions_of"]
+
+#: What decides what a result is. The system does not.
+_PACKAGES: Final = ("graphopt", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class JobResult:
         sent: content of each file, where they are to be written elsewhere.
         seconds: how long it took.
         passes: what each pass that changed something counted.
+        versions: of what it was made with.
     """
 
     summary: dict[str, object]
@@ -73,6 +80,16 @@ class JobResult:
     sent: dict[str, bytes] = field(default_factory=dict)
     seconds: float = 0.0
     passes: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def versions_of(plugins: PluginManager) -> dict[str, str]:
+    """Versions that decide what a result is: of graphopt, of what it works with, of plugins."""
+    found = installed_versions(_PACKAGES)
+    packages = {str(row["name"]): str(row["package"]) for row in plugins.describe("plugins")}
+    return {name: found[name] for name in _PACKAGES if name in found} | {
+        f"plugin {name}": package for name, package in packages.items() if name != BUILTIN
+    }
 
 
 def run_job(job: FleetJob) -> JobResult:
@@ -82,6 +99,7 @@ def run_job(job: FleetJob) -> JobResult:
         GraphoptError: as :func:`graphopt.optimize` and :meth:`Optimized.save` do.
     """
     start = time.perf_counter()
+    plugins = builtin_plugins(job.blocked)
     with tempfile.TemporaryDirectory(prefix="graphopt-job-") as folder:
         inputs = job.inputs
         if job.inputs_data is not None:
@@ -96,11 +114,11 @@ def run_job(job: FleetJob) -> JobResult:
             inputs=inputs,
             seed=job.seed,
             disabled=job.disabled,
-            plugins=builtin_plugins(job.blocked),
+            plugins=plugins,
         )
         files, sent = _saved(job, result, Path(folder))
     did = {record.name: sum(record.stats.values()) for record in pass_totals(result.report.passes) if record.changed}
-    return JobResult(_summary(result.report), files, sent, time.perf_counter() - start, did)
+    return JobResult(_summary(result.report), files, sent, time.perf_counter() - start, did, versions_of(plugins))
 
 
 def _saved(job: FleetJob, result: Optimized, folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.fleet_job import versions_of
 from graphopt.compiler.fleet_manifest import MANIFEST, Manifest, ManifestEntry, digest_of_model
 from graphopt.errors import ModelError, OutputError
-from graphopt.passes import installed_versions
 
-__all__ = ["FleetPlan", "PlannedModel", "find_models", "plan_fleet", "versions_of"]
+__all__ = ["FleetPlan", "PlannedModel", "find_models", "plan_fleet"]
 
 _SUFFIX: Final = ".onnx"
-#: What decides what a result is. The system does not.
-_PACKAGES: Final = ("graphopt", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +50,15 @@ class FleetPlan:
     manifest: Manifest
 
 
-def find_models(paths: Iterable[Path], *, suffix: str = _SUFFIX) -> list[tuple[Path, str]]:
+def find_models(
+    paths: Iterable[Path], *, suffix: str = _SUFFIX, apart_from: Path | None = None
+) -> list[tuple[Path, str]]:
     """Models with the names of their results: of a file its own, of a folder those of all models in it, relative to the folder.
 
     Args:
         paths: files and folders.
         suffix: what names of results end in.
+        apart_from: a folder inside of one that is not searched, for results are there.
 
     Raises:
         ModelError: if a folder has no model in it, or nothing is there.
@@ -69,20 +70,16 @@ def find_models(paths: Iterable[Path], *, suffix: str = _SUFFIX) -> list[tuple[P
                 raise ModelError(f"{str(path)!r} cannot be read: no such file or folder; check the path")
             found.append((path, path.with_suffix(suffix).name))
             continue
-        inside = sorted(item for item in path.rglob(f"*{_SUFFIX}") if item.is_file())
+        results = None if apart_from is None or path.resolve() == apart_from.resolve() else apart_from.resolve()
+        inside = sorted(
+            item
+            for item in path.rglob(f"*{_SUFFIX}")
+            if item.is_file() and (results is None or not item.resolve().is_relative_to(results))
+        )
         if not inside:
             raise ModelError(f"folder {str(path)!r} has no {_SUFFIX} file in it; name models, or a folder with some")
         found += [(item, item.relative_to(path).with_suffix(suffix).as_posix()) for item in inside]
     return found
-
-
-def versions_of(environment: Environment) -> dict[str, str]:
-    """Versions that decide what a result is: of graphopt, of what it works with, of plugins."""
-    found = installed_versions(_PACKAGES)
-    plugins = {str(row["name"]): str(row["package"]) for row in environment.plugins.describe("plugins")}
-    return {name: found[name] for name in _PACKAGES if name in found} | {
-        f"plugin {name}": package for name, package in plugins.items() if name != "builtin"
-    }
 
 
 def plan_fleet(
@@ -108,14 +105,14 @@ def plan_fleet(
         ModelError: if there is no such model.
         OutputError: if names clash, a result would replace its original, or a file that is there, and may not.
     """
-    found = find_models(paths, suffix=suffix)
+    found = find_models(paths, suffix=suffix, apart_from=folder)
     if folder is None:
         return FleetPlan(None, tuple(PlannedModel(source, str(source)) for source, _ in found), Manifest())
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{str(folder)!r} is a file; several models need a folder, choose another path")
     _refuse_clashes(found, folder)
     manifest = Manifest.read(folder)
-    versions = versions_of(environment)
+    versions = versions_of(environment.plugins)
     models = [_planned(source, name, folder, manifest, environment, settings, versions) for source, name in found]
     if not force:
         _refuse_replacing(models, folder, manifest)

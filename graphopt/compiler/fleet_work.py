@@ -134,6 +134,10 @@ class FleetWork:
         for path in paths:
             if path.exists() and not self._job.force:
                 raise OutputError(f"{str(path)!r} exists already; allow it to be replaced (--force)")
+        if model.wanted is not None and result.versions != model.wanted.versions:
+            raise OutputError(
+                f"it was made by {_spelled(result.versions)}, here are {_spelled(model.wanted.versions)}; install the same there"
+            )
         if model.wanted is not None:
             self._plan.manifest.models[model.name] = replace(model.wanted, files=result.files, summary=result.summary)
             self._plan.manifest.write(folder)
@@ -148,6 +152,10 @@ class FleetWork:
     def _tell(self, model: FleetModel) -> FleetModel:
         self._told(model)
         return model
+
+
+def _spelled(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown versions"
 
 
 def _bytes_of(model: PlannedModel) -> bytes:

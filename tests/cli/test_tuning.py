@@ -19,6 +19,7 @@ from graphopt.runtime.paired import PairedTimes
 
 runner = CliRunner(env={"COLUMNS": "200"})
 MODEL = str(digits_model())
+TOML = "tuned.toml"
 
 
 @pytest.fixture
@@ -85,10 +86,13 @@ def test_the_file_can_state_what_is_left_out(tmp_path: Path) -> None:
         (("bench", MODEL, "--options", "/none.toml"), "'/none.toml' can't be read"),
         (("run", MODEL, "--options", MODEL), "pipeline file"),
         (("run", MODEL, "--options", "/none.toml", "--runtime", "reference"), "--options is for ONNX Runtime"),
+        (("bench", MODEL, "--options", TOML, "--backend", "onnxruntime,openvino"), "--options sets ONNX Runtime"),
+        (("run", MODEL, "--options", TOML, "--backend", "openvino"), "--options sets ONNX Runtime"),
     ],
 )
-def test_mistakes_are_one_line(arguments: tuple[str, ...], expected: str) -> None:
-    shown = runner.invoke(app, list(arguments))
+def test_mistakes_are_one_line(arguments: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    (tmp_path / TOML).write_text("[session]\nthreads = 1\n")
+    shown = runner.invoke(app, [str(tmp_path / TOML) if item == TOML else item for item in arguments])
     assert (2, "") == (shown.exit_code, shown.stdout)
     assert 1 == shown.stderr.count("\n")
     assert expected in shown.stderr

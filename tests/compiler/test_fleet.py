@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_what_has_changed_is_made_again(
     elif change == "result":
         (out / "one.onnx").write_bytes(b"mine")
     elif change == "versions":
-        monkeypatch.setattr("graphopt.compiler.fleet_plan.installed_versions", lambda packages: {"graphopt": "9.9"})
+        monkeypatch.setattr("graphopt.compiler.fleet_job.installed_versions", lambda packages: {"graphopt": "9.9"})
     elif change == "weights":
         (models / "one.bin").write_bytes(np.zeros(300, np.float32).tobytes())
     else:
@@ -199,6 +200,26 @@ def test_a_file_that_appears_meanwhile_is_kept(models: Path, tmp_path: Path, mon
     assert ["failed"] == ends(report)
     assert "exists already" in report.models[0].reason
     assert b"precious" == (out / "one.onnx").read_bytes()
+
+
+def test_results_inside_of_the_folder_are_no_models(models: Path) -> None:
+    out = models / "out"
+    assert ["done", "done"] == ends(optimized(models, output=out))
+    report = optimized(models, output=out)
+    assert ["inner/two.onnx", "one.onnx"] == [model.name for model in report.models]
+
+
+def test_results_of_other_versions_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of a cluster may have others."""
+
+    def elsewhere(job: FleetJob) -> JobResult:
+        return replace(run_job(job), versions={"graphopt": "9.9"})
+
+    monkeypatch.setattr(fleet_work, "run_job", elsewhere)
+    report = optimized(models / "one.onnx", output=tmp_path / "out")
+    assert ["failed"] == ends(report)
+    assert "made by graphopt 9.9, here are graphopt" in report.models[0].reason
+    assert not (tmp_path / "out" / "one.onnx").exists()
 
 
 def test_inputs_come_from_one_file_or_from_a_folder(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
