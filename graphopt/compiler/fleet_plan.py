@@ -70,11 +70,12 @@ def find_models(
                 raise ModelError(f"{str(path)!r} cannot be read: no such file or folder; check the path")
             found.append((path, path.with_suffix(suffix).name))
             continue
-        results = None if apart_from is None or path.resolve() == apart_from.resolve() else apart_from.resolve()
+        here, results = path.resolve(), None if apart_from is None else apart_from.resolve()
+        results = results if results is not None and here in results.parents else None
         inside = sorted(
             item
             for item in path.rglob(f"*{_SUFFIX}")
-            if item.is_file() and (results is None or not item.resolve().is_relative_to(results))
+            if item.is_file() and (results is None or results not in item.resolve().parents)
         )
         if not inside:
             raise ModelError(f"folder {str(path)!r} has no {_SUFFIX} file in it; name models, or a folder with some")
