@@ -98,6 +98,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "gather-each-element": handmade_indices.each_element,
     "gather-each-position": handmade_indices.each_position,
     "gather-shuffled-channels": _shuffle,
+    "look-up-one-hot": handmade_blocks.one_hot,
     "merge-matmul-and-conv": _projection,
     "resolve-concat-from-sequence": concat_from_sequence,
     "resolve-optional": optional,

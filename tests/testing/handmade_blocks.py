@@ -8,7 +8,7 @@ from onnx import ModelProto
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["pixel_shuffle", "rolled", "strided_slices"]
+__all__ = ["one_hot", "pixel_shuffle", "rolled", "strided_slices"]
 
 
 def pixel_shuffle(choices: Choices) -> ModelProto:
@@ -89,4 +89,21 @@ def rolled(choices: Choices) -> ModelProto:
         f"float[{choices.of(('n', '2'))},{size},{choices.of(('16', '2,8'))}] x",
         opset=choices.of((13, 17, 21)),
         initializers={name: array for name, array in constants.items() if f"{name}," in body or f"{name})" in body},
+    )
+
+
+def one_hot(choices: Choices) -> ModelProto:
+    """What ArgMax finds, as a one-hot tensor that is multiplied with weights."""
+    depth, columns = choices.of((3, 4)), choices.of((1, 5))
+    how = choices.of(("keepdims = 0", "keepdims = 1", "axis = -1, keepdims = 0"))
+    weights = np.random.default_rng(choices.integer(0, 1 << 30)).normal(size=(depth, columns)).astype(np.float32)
+    return model(
+        f"i = {choices.of(('ArgMax', 'ArgMin'))}<{how}>(x) o = OneHot<axis = -1>(i, depth, values) m = MatMul(o, w) y = Neg(m)",
+        f"float[{choices.of((2, 3))},{choices.of((2, 3))}] x",
+        opset=choices.of((11, 13, 21)),
+        initializers={
+            "depth": np.array(choices.of((depth, [depth]))),
+            "values": np.array([0, 1], np.float32),
+            "w": weights,
+        },
     )
