@@ -164,6 +164,14 @@ def _multi_head_attention(node: Node, shape_of: ShapeOf) -> Dim:
     return _plus(_times(2, scores, _plus(q[2], v[2])), _times(5, scores, node.int_attr("num_heads")))
 
 
+def _fused_matrix_product(node: Node, shape_of: ShapeOf) -> Dim:
+    """``com.microsoft::FusedMatMul``, whose left factor may be transposed."""
+    left = _input(node, 0, shape_of)
+    if left is None or len(left) < 2:
+        return _matrix_product()(node, shape_of)
+    return _times(2, _output(node, shape_of), left[-2 if node.int_attr("transA", 0) else -1])
+
+
 def _pool(node: Node, shape_of: ShapeOf) -> Dim:
     return _times(_output(node, shape_of), *(node.ints_attr("kernel_shape") or (None,)))
 
@@ -248,7 +256,7 @@ _FORMULAS: dict[str, Formula] = {
     "QLinearMatMul": _matrix_product(3),
     "Resize": _resize,
     f"{_MICROSOFT}FusedConv": _fused_convolution,
-    f"{_MICROSOFT}FusedMatMul": _matrix_product(),
+    f"{_MICROSOFT}FusedMatMul": _fused_matrix_product,
     f"{_MICROSOFT}MatMulNBits": _packed_matrix_product,
     f"{_MICROSOFT}MultiHeadAttention": _multi_head_attention,
     "graphopt::ConvActivation": _fused_convolution,

@@ -39,7 +39,7 @@ _MOST_BYTES: Final = 1 << 30
 _MOST_NODES: Final = 20_000
 _MOST_CULPRITS: Final = 3
 #: What saves that part of all operations may cost kernels.
-_WORTH: Final = 0.05
+_WORTH: Final = 0.1
 #: Number for each dynamic size, where operations are compared.
 _SIZE: Final = 512
 _SECONDS: Final = 300.0

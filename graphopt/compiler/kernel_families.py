@@ -29,16 +29,23 @@ class KernelFamily:
         fused: operators that are such kernels, or beginnings of their names with a ``*``.
         plain: operators that they replace.
         layout: whether more plain ones are a loss by themselves.
+        every: whether each of the plain operators must be more for a loss, not their sum.
     """
 
     name: str
     fused: tuple[str, ...]
     plain: tuple[str, ...]
     layout: bool = False
+    every: bool = False
 
     def count(self, counts: Mapping[str, int]) -> tuple[int, int]:
         """Fused kernels and plain operators of this family."""
         return _matching(counts, self.fused), _matching(counts, self.plain)
+
+    def has_more_plain(self, before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+        """Whether more of the operators are left that its kernels replace."""
+        rises = [after.get(name, 0) - before.get(name, 0) for name in self.plain]
+        return min(rises) > 0 if self.every else sum(rises) > 0
 
 
 def _matching(counts: Mapping[str, int], names: tuple[str, ...]) -> int:
@@ -94,8 +101,9 @@ FAMILIES: Final = (
         layout=True,
     ),
     KernelFamily(
-        "product", ("Gemm", *_of_microsoft("FusedMatMul FusedGemm TransposeMatMul GemmFastGelu")), ("Add", "Transpose")
+        "product with addend", ("Gemm", *_of_microsoft("FusedGemm GemmFastGelu")), ("MatMul", "Add"), every=True
     ),
+    KernelFamily("product with transposition", _of_microsoft("FusedMatMul TransposeMatMul"), ("Transpose",)),
     KernelFamily(
         "quantized",
         (
@@ -144,9 +152,11 @@ class Fusibility:
         """
         found = []
         for family in FAMILIES:
-            fused_before, plain_before = family.count(self.before)
-            fused_after, plain_after = family.count(self.after)
-            if plain_after <= plain_before:
+            (fused_before, plain_before), (fused_after, plain_after) = (
+                family.count(self.before),
+                family.count(self.after),
+            )
+            if not family.has_more_plain(self.before, self.after):
                 continue
             if fused_after < fused_before:
                 kernels = "kernel" if fused_after == 1 else "kernels"

@@ -36,6 +36,9 @@ IN, OUT = "com.microsoft.nchwc::ReorderInput", "com.microsoft.nchwc::ReorderOutp
             {"com.microsoft::QLinearConv": 2, "QuantizeLinear": 1},
             ["quantized: 2 fused kernels instead of 3"],
         ),
+        ({"Gemm": 2, "Add": 1}, {"MatMul": 2, "Add": 1, "com.microsoft::BiasGelu": 2}, []),
+        ({"Gemm": 2}, {"MatMul": 2, "Add": 2}, ["product with addend: 0 fused kernels instead of 2"]),
+        ({"com.microsoft::FusedMatMul": 1}, {"MatMul": 1, "Add": 1}, []),
         ({}, {}, []),
     ],
 )
