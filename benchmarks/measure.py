@@ -35,6 +35,7 @@ PACKAGES = (
     "onnxsim",
     "onnxoptimizer",
     "onnx-graphsurgeon",
+    "sympy",
     "numpy",
     "protobuf",
 )

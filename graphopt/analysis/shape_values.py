@@ -25,6 +25,8 @@ __all__ = ["Integers", "ShapeValues"]
 _INTEGER = frozenset(
     {DType.INT64, DType.INT32, DType.BOOL, DType.UINT8, DType.INT8, DType.INT16, DType.UINT16, DType.UINT32}
 )
+#: Narrower types that an axis fits in: none is taken to be longer than 2^31 - 1.
+_HOLDS_SIZES = frozenset({DType.INT32, DType.UINT32})
 _MAX_DEPTH = 64
 
 
@@ -43,11 +45,12 @@ def _symbol(value: Value, axis: int) -> SymbolicDim:
 class ShapeValues:
     """Answers what is known of integer tensors and of sizes."""
 
-    __slots__ = ("_dims", "_epoch", "_known")
+    __slots__ = ("_dims", "_epoch", "_known", "_sizes")
 
     def __init__(self) -> None:
         self._known: dict[Value, tuple[Integers | None, int]] = {}
         self._dims: dict[Value, tuple[Type | None, tuple[Dim, ...]]] = {}
+        self._sizes: set[Dim] = set()
         self._epoch = 0
 
     def at(self, epoch: int) -> ShapeValues:
@@ -121,10 +124,20 @@ class ShapeValues:
         if node.op in ("Shape", "Size"):
             source = node.inputs[0]
             dims = None if source is None else self.shape_of(source)
-            return None if dims is None else evaluate(node, value.index, [Integers((len(dims),), dims)])
+            if dims is None:
+                return None
+            self._sizes.update(dims)
+            return evaluate(node, value.index, [Integers((len(dims),), dims)])
         if node.op == "Cast" and (value.dtype is None or value.dtype not in _INTEGER):
             return None
         inputs: Sequence[Integers | None] = [
             None if item is None else self._evaluate(item, depth + 1) for item in node.inputs
         ]
-        return evaluate(node, value.index, inputs)
+        found = evaluate(node, value.index, inputs)
+        if (
+            node.op == "Cast" and value.dtype in _HOLDS_SIZES and inputs[0] is not None
+        ):  # whatever the expression, it is a size
+            kept = [None] * len(inputs[0].elements) if found is None else found.elements
+            pairs = zip(inputs[0].elements, kept, strict=True)
+            return Integers(inputs[0].shape, tuple(item if item in self._sizes else fits for item, fits in pairs))
+        return found

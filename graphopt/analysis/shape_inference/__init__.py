@@ -15,4 +15,13 @@ from graphopt.analysis.shape_inference.registry import SHAPE_FUNCTIONS
 from graphopt.analysis.shape_inference.reshaping import reshaped
 from graphopt.analysis.shape_inference.walk import NodeRules
 
-__all__ = ["SHAPE_FUNCTIONS", "Facts", "NodeRules", "ShapeFunction", "SymbolicTypes", "broadcast_shapes", "from_roles", "reshaped"]
+__all__ = [
+    "SHAPE_FUNCTIONS",
+    "Facts",
+    "NodeRules",
+    "ShapeFunction",
+    "SymbolicTypes",
+    "broadcast_shapes",
+    "from_roles",
+    "reshaped",
+]

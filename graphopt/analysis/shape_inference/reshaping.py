@@ -82,7 +82,11 @@ def _is_certain(entry: SymbolicDim, present: Dim, axis: int, target: Shape, have
         return True  # there is nothing to copy: a zero there is an error
     if present is not None and (present == entry or _vanishes_with(present, entry)):
         return True
-    others = [other for place, other in enumerate(target) if place != axis]
+    others = [
+        (have[place] if have is not None and place < len(have) else None) if other == 0 else other
+        for place, other in enumerate(target)
+        if place != axis
+    ]
     if all(_stays(other, entry.symbols()) for other in others):
         return True
     return facts.is_positive(entry)
