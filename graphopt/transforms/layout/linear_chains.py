@@ -19,6 +19,7 @@ from graphopt.passes import RewritePass
 from graphopt.rewriting import Match, NoMatch, Reassociates, Replacement, Rewriter, Rule, any_, const, op, rewrite
 from graphopt.transforms.fusion.linear import Float64, Linear, as_float64, read_linear, round_to
 from graphopt.transforms.layout.channels import has_no_padding
+from graphopt.transforms.layout.flattened import fold_batch_norm_into_flattened_product
 from graphopt.transforms.operands import constant_ints
 
 __all__ = ["MergeLinear", "is_pointwise"]
@@ -152,7 +153,11 @@ def _reshaped(reshape: Node, target: Value, middle: int, channels: int) -> list[
 
 @dataclass(frozen=True)
 class MergeLinear(RewritePass):
-    """Make one Conv of two, or one MatMul of MatMul and Conv, where that costs less. Re-associates; needs types; idempotent."""
+    """Make one linear operator of two in a row, where that costs less. Re-associates; needs types; idempotent."""
 
     name: ClassVar[str] = "merge-linear"
-    rules: ClassVar[tuple[Rule, ...]] = (merge_convolutions, merge_matmul_and_conv)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        merge_convolutions,
+        merge_matmul_and_conv,
+        fold_batch_norm_into_flattened_product,
+    )
