@@ -97,7 +97,8 @@ def optimize(
         check_output(place, force=force)  # before the work, not after it
     plugins = builtin_plugins(no_plugin or ())
     file = None if pipeline is None else read_pipeline(pipeline)
-    chosen = choose_pipeline(plugins, level, passes, file, whole=False)
+    chosen = choose_pipeline(plugins, level, passes, file, whole=False, rules=True)
+    disabled = (*(disable or ()), *(file.disable if file is not None else ()))
     sizes, opset = stated_requests(file, set_dim, input_shape, opset)
     explainer = None if explain is None else Explainer(explain, _rules(plugins))
     if remarks not in (None, *_REMARKS):
@@ -131,7 +132,7 @@ def optimize(
             guard=guard,
             inputs=inputs,
             seed=seed,
-            disabled=disable or (),
+            disabled=disabled,
             external_data=external_data,
             force=force,
             executor=executor or "processes",
@@ -159,7 +160,7 @@ def optimize(
             guard=guard,
             inputs=inputs,
             seed=seed,
-            disabled=disable or (),
+            disabled=disabled,
             instrumentations=watchers,
             progress=tell,
             bisect_limit=opt_bisect_limit,

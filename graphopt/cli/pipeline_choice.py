@@ -21,7 +21,13 @@ _T = TypeVar("_T")
 
 
 def choose_pipeline(
-    plugins: PluginManager, level: str | None, passes: str | None, file: PipelineFile | None, *, whole: bool = True
+    plugins: PluginManager,
+    level: str | None,
+    passes: str | None,
+    file: PipelineFile | None,
+    *,
+    whole: bool = True,
+    rules: bool = False,
 ) -> Pipeline | str | None:
     """What to run instead of a level, ``None`` for that.
 
@@ -31,6 +37,7 @@ def choose_pipeline(
         passes: pipeline text.
         file: pipeline file.
         whole: whether passes for the sizes and the opset that a file states are part of it.
+        rules: whether the caller leaves out the rules that a file disables.
 
     Raises:
         UsageError: if options contradict each other.
@@ -42,7 +49,7 @@ def choose_pipeline(
         raise UsageError(f"{' and '.join(stated)} each say what to run; state one of them")
     if file is None:
         return passes
-    built = file.build(plugins.passes, LEVEL if level is None else level)
+    built = file.build(plugins.passes, LEVEL if level is None else level, rules=rules)
     return with_requests(built, *stated_requests(file), Target()) if whole else built
 
 

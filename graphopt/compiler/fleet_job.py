@@ -71,7 +71,7 @@ class JobResult:
         files: digest of each file that was written, by name.
         sent: content of each file, where they are to be written elsewhere.
         seconds: how long it took.
-        passes: what each pass that changed something counted.
+        passes: by pass that changed something, what it counted by rule.
         versions: of what it was made with.
     """
 
@@ -79,7 +79,7 @@ class JobResult:
     files: dict[str, str] = field(default_factory=dict)
     sent: dict[str, bytes] = field(default_factory=dict)
     seconds: float = 0.0
-    passes: dict[str, int] = field(default_factory=dict)
+    passes: dict[str, dict[str, int]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -117,7 +117,7 @@ def run_job(job: FleetJob) -> JobResult:
             plugins=plugins,
         )
         files, sent = _saved(job, result, Path(folder))
-    did = {record.name: sum(record.stats.values()) for record in pass_totals(result.report.passes) if record.changed}
+    did = {record.name: dict(record.stats) for record in pass_totals(result.report.passes) if record.changed}
     return JobResult(_summary(result.report), files, sent, time.perf_counter() - start, did, versions_of(plugins))
 
 

@@ -42,7 +42,7 @@ class Tuned:
     Attributes:
         source: the model.
         level: how to optimize it; ``"O0"`` when no level made it faster.
-        disabled: passes to leave out.
+        disabled: passes and rules to leave out.
         settings: how ONNX Runtime is to run it.
         baseline: the settings that the original ran with.
         times: of the original and of what was found, in the trial that confirmed it; ``None`` when nothing was faster.
@@ -125,7 +125,7 @@ def tune(
 ) -> Tuned:
     """Find the fastest way to run a model in ONNX Runtime on this machine that gives the right numbers.
 
-    Tried are the levels, the best one without single passes, and settings of ONNX Runtime: each against the best so far, in turns in one
+    Tried are the levels, the best one without single fusions, and settings of ONNX Runtime: each against the best so far, in turns in one
     child process, and dropped as soon as it is clearly slower. What is found in the end is measured once more against the original with
     its defaults, and kept only if it is faster.
 

@@ -1,17 +1,17 @@
-"""What ``tune`` tries: levels, a level without one pass, settings of ONNX Runtime."""
+"""What ``tune`` tries: levels, a level without one fusion, settings of ONNX Runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from graphopt.compiler.executors import usable_cores
 from graphopt.passes import SessionSettings
 
-__all__ = ["ORIGINAL", "Candidate", "Choice", "default_threads", "levels", "sessions", "without_passes"]
+__all__ = ["ORIGINAL", "Candidate", "Choice", "default_threads", "fusions", "levels", "sessions", "without_fusions"]
 
-Choice = Literal["original", "level", "pass", "session", "together", "confirm"]
+Choice = Literal["original", "level", "fusion", "session", "together", "confirm"]
 
 #: Level of the model as it was.
 ORIGINAL: Final = "O0"
@@ -36,7 +36,7 @@ _HOUSEKEEPING: Final = frozenset(
         "simplify-loop",
     }
 )
-_MOST_PASSES: Final = 8
+_MOST_FUSIONS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Candidate:
         name: what is different, for people.
         choice: what kind of difference that is.
         level: how the model is made.
-        disabled: passes that are left out.
+        disabled: passes and rules that are left out.
         settings: of ONNX Runtime.
         change: what of the settings is different.
     """
@@ -88,17 +88,38 @@ def levels(incumbent: Candidate) -> list[Candidate]:
     return [replace(incumbent, name=level, choice="level", level=level) for level in _LEVELS]
 
 
-def without_passes(incumbent: Candidate, did: Mapping[str, int]) -> list[Candidate]:
-    """The model without one of the passes that did something, those that did most first.
+def fusions(did: Mapping[str, Mapping[str, int]], rules: Container[str]) -> dict[str, int]:
+    """What can be left out by itself: of a pass several rules of which were applied each of these, else the pass; with how often.
+
+    Args:
+        did: by pass that changed something, what it counted.
+        rules: names of rules; passes count other things too.
+
+    Example:
+        >>> did = {"fuse-pad": {"fuse-pad-conv": 3, "fuse-pad-pool": 1}, "fold-constants": {"folded": 9}}
+        >>> fusions(did, {"fuse-pad-conv", "fuse-pad-pool"})
+        {'fuse-pad-conv': 3, 'fuse-pad-pool': 1}
+    """
+    found: dict[str, int] = {}
+    for name, counts in did.items():
+        if name in _HOUSEKEEPING:
+            continue
+        own = {rule: count for rule, count in counts.items() if count and rule in rules}
+        found |= own if len(own) > 1 else {name: sum(counts.values())}
+    return found
+
+
+def without_fusions(incumbent: Candidate, did: Mapping[str, int]) -> list[Candidate]:
+    """The model without one of its fusions, those that were applied most first.
 
     Args:
         incumbent: the model with all of them.
-        did: rewrites by pass.
+        did: rewrites by pass or rule.
     """
-    names = sorted((name for name in did if name not in _HOUSEKEEPING), key=lambda name: -did[name])
+    names = sorted(did, key=lambda name: -did[name])
     return [
-        replace(incumbent, name=f"{incumbent.level} without {name}", choice="pass", disabled=(name,))
-        for name in names[:_MOST_PASSES]
+        replace(incumbent, name=f"{incumbent.level} without {name}", choice="fusion", disabled=(name,))
+        for name in names[:_MOST_FUSIONS]
     ]
 
 

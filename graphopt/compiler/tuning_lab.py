@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import ChildExecutor, shares_files
 from graphopt.compiler.feeding import feeds_of_model
 from graphopt.compiler.fleet_job import FleetJob, JobResult, run_job
-from graphopt.compiler.tuning_choices import ORIGINAL, Candidate
+from graphopt.compiler.tuning_choices import ORIGINAL, Candidate, fusions
 from graphopt.compiler.tuning_search import Outcome
 from graphopt.compiler.tuning_trial import Arm, Trial, TrialResult, run_trial, run_trial_apart
 from graphopt.errors import ExecutionError, VerificationError
@@ -33,13 +34,13 @@ class _Made:
     Attributes:
         model: path, or the model itself where work is done on other machines.
         digest: of the file.
-        passes: what passes did.
+        passes: what passes did, by rule.
         alone: whether it is all in one file, and was made here.
     """
 
     model: str | bytes
     digest: str
-    passes: Mapping[str, int]
+    passes: Mapping[str, Mapping[str, int]]
     alone: bool = False
 
 
@@ -90,8 +91,12 @@ class TuningLab:
         return self._here
 
     def rewrites(self, candidate: Candidate) -> Mapping[str, int]:
-        """What passes did to make the model of a candidate."""
-        return self._made[candidate.model].passes
+        """What can be left out of the model of a candidate, with how often it was applied."""
+        return fusions(self._made[candidate.model].passes, self._rules)
+
+    @functools.cached_property
+    def _rules(self) -> frozenset[str]:
+        return frozenset(str(row["name"]) for row in self._environment.plugins.describe("rules"))
 
     def file_of(self, candidate: Candidate) -> bytes | None:
         """The model that was made for a candidate; ``None`` for the original, and one with weights in files beside it."""
@@ -114,12 +119,16 @@ class TuningLab:
 
     def _job_of(self, model: _Model) -> FleetJob:
         level, disabled = model
-        chosen = self._environment.pipeline(None, level, disabled=disabled).to_text()
+        passes = self._environment.plugins.passes
+        chosen = self._environment.pipeline(
+            None, level, disabled=[item for item in disabled if item in passes]
+        ).to_text()
+        rules = tuple(item for item in disabled if item not in passes)
         name = f"{next(self._numbers)}.onnx"
         source = self._made[ORIGINAL, ()].model
         if isinstance(source, bytes):
-            return replace(self._job, pipeline=chosen, data=source, name=name)
-        return replace(self._job, pipeline=chosen, output=str(self._folder / name))
+            return replace(self._job, pipeline=chosen, disabled=rules, data=source, name=name)
+        return replace(self._job, pipeline=chosen, disabled=rules, output=str(self._folder / name))
 
     def _enter(self, model: _Model, future: Future[JobResult], names: Mapping[_Model, str]) -> None:
         try:

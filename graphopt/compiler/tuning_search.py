@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
-from graphopt.compiler.tuning_choices import Candidate, levels, sessions, without_passes
+from graphopt.compiler.tuning_choices import Candidate, levels, sessions, without_fusions
 from graphopt.compiler.tuning_trial import TrialResult
 from graphopt.runtime.paired import PairedTimes
 
@@ -19,10 +19,10 @@ __all__ = ["Found", "Laboratory", "TrialRecord", "TuningSearch"]
 
 Outcome = Literal["faster", "no faster", "slower", "wrong", "failed", "the same model", "no time"]
 
-#: Parts of the time: levels, passes, settings; the rest confirms what was found.
-_LEVELS, _PASSES, _SESSIONS, _CONFIRM = 0.2, 0.25, 0.35, 0.2
+#: Parts of the time: levels, fusions, settings; the rest confirms what was found.
+_LEVELS, _FUSIONS, _SESSIONS, _CONFIRM = 0.2, 0.25, 0.35, 0.2
 #: Part of the time after which no trial of a kind begins, for trials of slow models take longer than they should.
-_UNTIL: Final = {"level": 0.3, "pass": 0.55, "session": 1 - _CONFIRM, "together": 1 - _CONFIRM}
+_UNTIL: Final = {"level": 0.3, "fusion": 0.55, "session": 1 - _CONFIRM, "together": 1 - _CONFIRM}
 _LEAST_SECONDS: Final = 0.05
 _LONGEST_TRIAL: Final = 10.0
 
@@ -72,7 +72,7 @@ class Laboratory(Protocol):
         """Make the models of candidates; those that can't be measured, or need not be, and why."""
 
     def rewrites(self, candidate: Candidate) -> Mapping[str, int]:
-        """Rewrites by pass in the model of a candidate."""
+        """Rewrites in the model of a candidate, by what can be left out: a pass or a rule."""
 
     def measure(
         self, pairs: Sequence[tuple[Candidate, Candidate]], seconds: float, *, drop: bool
@@ -132,15 +132,15 @@ class TuningSearch:
         return faster[0] if faster else incumbent
 
     def _without(self, incumbent: Candidate) -> Candidate:
-        """The model without passes that make it slower; without all of them if that is faster still."""
-        candidates = without_passes(incumbent, self._laboratory.rewrites(incumbent))
-        faster = self._stage(incumbent, candidates, _PASSES)
+        """The model without fusions that make it slower; without all of them if that is faster still."""
+        candidates = without_fusions(incumbent, self._laboratory.rewrites(incumbent))
+        faster = self._stage(incumbent, candidates, _FUSIONS)
         if len(faster) < 2:
             return faster[0] if faster else incumbent
         names = tuple(name for candidate in faster for name in candidate.disabled)
         name = f"{incumbent.level} without {', '.join(names)}"
         together = replace(incumbent, name=name, choice="together", disabled=names)
-        return self._best(faster[0], [together], _PASSES / len(candidates))
+        return self._best(faster[0], [together], _FUSIONS / len(candidates))
 
     def _settings(self, incumbent: Candidate) -> Candidate:
         """The settings that are faster, together if that is faster still."""

@@ -80,7 +80,7 @@ class PipelineFile:
         level: name of a pipeline.
         pipeline: pipeline text.
         passes: members of a pipeline, each as text.
-        disable: passes to leave out.
+        disable: passes and rules to leave out.
         options: values by pass and option.
         target: name of a backend.
         opset: what the model is raised to.
@@ -114,12 +114,13 @@ class PipelineFile:
         """The file with inputs, ``None`` when none is stated."""
         return None if self.inputs.file is None else self.path.parent / self.inputs.file
 
-    def build(self, registry: PassRegistry, default: str = "") -> Pipeline:
+    def build(self, registry: PassRegistry, default: str = "", *, rules: bool = False) -> Pipeline:
         """The pipeline with its options, without what it leaves out.
 
         Args:
             registry: the passes that there are.
             default: pipeline text to use when the file states none.
+            rules: whether the caller leaves out the rules among ``disable``: a name that is no pass is an error otherwise.
 
         Raises:
             PipelineError: as :func:`parse_pipeline` and :meth:`Pipeline.with_options`, with the path.
@@ -128,7 +129,7 @@ class PipelineFile:
         pipeline = parse_pipeline(text, registry, what=f"pipeline file {str(self.path)!r}, pipeline")
         try:
             for name in self.disable:
-                if name not in registry:
+                if name not in registry and not rules:
                     raise PipelineError(f"disable: {registry.unknown(name)}")
             return pipeline.with_options(self.options).without(*self.disable)
         except PipelineError as err:

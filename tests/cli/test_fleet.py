@@ -72,7 +72,7 @@ def test_exit_code_tells_the_worst(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("MODELS", "--explain", "drop-dropout"), "--explain is for one model"),
+        (("MODELS", "--explain", "eliminate-dropout"), "--explain is for one model"),
         (("MODELS", "--verify-each"), "--verify-each is for one model"),
         (("MODELS", "--opt-bisect-limit", "0"), "--opt-bisect-limit is for one model"),
         (

@@ -69,6 +69,15 @@ def test_the_file_can_state_what_is_left_out(tmp_path: Path) -> None:
     toml.write_text('level = "O2"\ndisable = ["fuse-matmul-add"]\n[session]\nthreads = 1\n')
     shown = runner.invoke(app, ["optimize", MODEL, "--pipeline", str(toml), "--no-check", "--json"])
     assert "fuse-matmul-add" not in json.loads(shown.stdout)["pipeline"]
+    toml.write_text('level = "O1"\ndisable = ["eliminate-dropout"]\n')
+    shown = runner.invoke(app, ["optimize", MODEL, "--pipeline", str(toml), "--no-check", "--json"])
+    assert 1 == json.loads(shown.stdout)["ops_after"]["Dropout"]
+    shown = runner.invoke(app, ["reduce", MODEL, "--pipeline", str(toml), "-o", str(tmp_path / "small.onnx")])
+    assert 2 == shown.exit_code
+    assert "disable: unknown pass 'eliminate-dropout'" in shown.stderr
+    toml.write_text('level = "O1"\ndisable = ["eliminate-droput"]\n')
+    shown = runner.invoke(app, ["optimize", MODEL, "--pipeline", str(toml), "--no-check"])
+    assert "there is no pass or rule 'eliminate-droput' to leave out; did you mean" in shown.stderr
 
 
 @pytest.mark.parametrize(

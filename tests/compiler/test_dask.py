@@ -78,7 +78,7 @@ def test_what_another_machine_sent_replaces_nothing(address: str, tmp_path: Path
 def test_a_model_is_tuned_on_a_worker(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models and inputs travel with the trials; the worker measures in a child process of its own."""
     monkeypatch.setattr("graphopt.compiler.tuning_choices._LEVELS", ("O1", "O2"))
-    monkeypatch.setattr("graphopt.compiler.tuning_choices._MOST_PASSES", 1)
+    monkeypatch.setattr("graphopt.compiler.tuning_choices._MOST_FUSIONS", 1)
     monkeypatch.setattr("graphopt.compiler.tuning_search.sessions", lambda incumbent, threads: [])
     tuned = tune(digits_model(), seconds=0.1, threads=[1], executor=address)
     tried = {record.candidate.name: record.outcome for record in tuned.trials}

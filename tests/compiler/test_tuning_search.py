@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.compiler.tuning_choices import _HOUSEKEEPING, Candidate
+from graphopt.compiler.tuning_choices import _HOUSEKEEPING, Candidate, fusions
 from graphopt.compiler.tuning_search import Found, Outcome, TuningSearch
 from graphopt.compiler.tuning_trial import TrialResult
 from graphopt.errors import ExecutionError
@@ -94,14 +94,27 @@ def test_the_fastest_level_is_kept_and_confirmed() -> None:
 
 
 def test_passes_that_make_it_slower_are_left_out_together() -> None:
-    """Only passes that did something are tried, and none that only tidies up."""
-    rewrites = {"fuse-pad": 3, "fuse-matmul-add": 9, "fold-constants": 50, "fuse-conv-affine": 1}
+    rewrites = {"fuse-pad": 3, "fuse-matmul-add": 9, "fuse-conv-affine": 1}
     made = Made({"O2": 0.9}, {"fuse-pad": 0.9, "fuse-matmul-add": 0.8}, rewrites)
     found = search(made)
     assert ("fuse-matmul-add", "fuse-pad") == found.best.disabled
-    tried = [record.candidate.name for record in found.trials if record.candidate.choice == "pass"]
+    tried = [record.candidate.name for record in found.trials if record.candidate.choice == "fusion"]
     assert ["O2 without fuse-matmul-add", "O2 without fuse-pad", "O2 without fuse-conv-affine"] == tried
     assert "no faster" == outcomes(found)["O2 without fuse-conv-affine"]
+
+
+def test_fusions_are_rules_where_a_pass_has_several() -> None:
+    """Passes that only tidy up are none; a count that is not of a rule is left to its pass."""
+    did = {
+        "fuse-pad": {"fuse-pad-conv": 3, "fuse-pad-pool": 2, "other": 5},
+        "fuse-matmul-add": {"fuse-matmul-add": 9},
+        "unroll-loops": {"unrolled": 1},
+        "fold-constants": {"folded": 50},
+        "fuse-conv-affine": {"fold-scale-before-conv": 4, "fold-scale-behind-conv": 0},
+    }
+    rules = {"fuse-pad-conv", "fuse-pad-pool", "fuse-matmul-add", "fold-scale-before-conv", "fold-scale-behind-conv"}
+    expected = {"fuse-pad-conv": 3, "fuse-pad-pool": 2, "fuse-matmul-add": 9, "unroll-loops": 1, "fuse-conv-affine": 4}
+    assert expected == fusions(did, rules)
 
 
 def test_passes_that_only_tidy_up_are_passes() -> None:
@@ -181,7 +194,7 @@ def test_time_is_kept() -> None:
     slow = Slow({"O1": 0.9}, {"arena=False": 0.5}, rewrites={f"fuse-{number}": 9 - number for number in range(8)})
     found = search(slow, seconds=100.0)
     tried = [record.candidate.choice for record in found.trials if record.times is not None]
-    assert {"level": 3, "pass": 8, "session": 5, "confirm": 1} == Counter(tried)
+    assert {"level": 3, "fusion": 8, "session": 5, "confirm": 1} == Counter(tried)
     found = search(Slow({"O1": 0.9}), seconds=10.0)
     assert ["faster", "no time", "no time"] == list(outcomes(found).values())[:3]
     assert "O1" == found.best.level
