@@ -32,6 +32,8 @@ Array = npt.NDArray[Any]
 LEVELS = ("graphopt O1", "graphopt O2", "graphopt O3")
 TOLERANCE, GROWTH = 1e-3, 1.01
 TWIN = "original again"
+#: Peers whose results are models for any runtime.
+SIMPLIFIERS = ("onnxslim", "onnxsim", "onnxscript", "onnxoptimizer")
 
 
 @dataclass(slots=True)
@@ -161,6 +163,32 @@ def _summary(rows: Sequence[Row]) -> Table:
     return table
 
 
+def _beside_peers(rows: Sequence[Row]) -> Table:
+    """Nodes and seconds at O2 beside the peer that leaves the fewest nodes, and beside the quickest one."""
+    table = Table(
+        "model",
+        "nodes",
+        "O2",
+        "fewest of a peer",
+        "",
+        "O2 s",
+        "quickest peer, s",
+        "",
+        title="graphopt O2 beside its peers",
+    )
+    for model in dict.fromkeys(row.model for row in rows):
+        found = {row.tool: row for row in rows if row.model == model and row.is_right()}
+        ours, peers = found.get("graphopt O2"), [found[name] for name in SIMPLIFIERS if name in found]
+        if ours is None or not peers:
+            continue
+        few, quick = min(peers, key=lambda row: row.nodes), min(peers, key=lambda row: row.seconds)
+        nodes = (str(found["original"].nodes), str(ours.nodes), f"{few.nodes} {few.tool}")
+        more = f"{ours.nodes - few.nodes} more" if ours.nodes > few.nodes else ""
+        slower = f"{ours.seconds / quick.seconds:.1f} times" if ours.seconds > quick.seconds else ""
+        table.add_row(model, *nodes, more, f"{ours.seconds:.2f}", f"{quick.seconds:.2f} {quick.tool}", slower)
+    return table
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a table per model and a summary, store the record; return 1 when a checked tool went wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description=__doc__)
@@ -183,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(_table(measured))
         rows += measured
     console.print(_summary(rows))
+    console.print(_beside_peers(rows))
     settings = {"seconds": options.seconds, "limit_s": options.limit, "threads": 2, "tolerance": TOLERANCE}
     path = save_record("zoo", [asdict(row) for row in rows], settings=settings, path=options.json)
     console.print(f"record: {path}")
