@@ -20,9 +20,9 @@ __all__ = ["Found", "Laboratory", "TrialRecord", "TuningSearch"]
 Outcome = Literal["faster", "no faster", "slower", "wrong", "failed", "the same model", "no time"]
 
 #: Parts of the time: levels, fusions, settings; the rest confirms what was found.
-_LEVELS, _FUSIONS, _SESSIONS, _CONFIRM = 0.2, 0.25, 0.35, 0.2
+_LEVELS, _FUSIONS, _SESSIONS, _CONFIRM = 0.3, 0.2, 0.3, 0.2
 #: Part of the time after which no trial of a kind begins, for trials of slow models take longer than they should.
-_UNTIL: Final = {"level": 0.3, "fusion": 0.55, "session": 1 - _CONFIRM, "together": 1 - _CONFIRM}
+_UNTIL: Final = {"level": 0.4, "fusion": 0.6, "session": 1 - _CONFIRM, "together": 1 - _CONFIRM}
 _LEAST_SECONDS: Final = 0.05
 _LONGEST_TRIAL: Final = 10.0
 
@@ -213,5 +213,7 @@ def _record(candidate: Candidate, incumbent: Candidate, result: TrialResult | Ex
         return TrialRecord(candidate, incumbent.name, "failed", reason=reason)
     if result.times is None:
         return TrialRecord(candidate, incumbent.name, "wrong", reason=result.wrong)
-    outcome: Outcome = "slower" if result.times.dropped else "faster" if result.times.is_faster else "no faster"
-    return TrialRecord(candidate, incumbent.name, outcome, result.times)
+    times = result.times
+    faster = times.is_faster if candidate.choice == "confirm" else times.seems_faster
+    outcome: Outcome = "slower" if times.dropped else "faster" if faster else "no faster"
+    return TrialRecord(candidate, incumbent.name, outcome, times)

@@ -158,6 +158,7 @@ def test_what_is_not_confirmed_is_not_kept() -> None:
     for confirms, level, settings in (
         ([1.0, 0.9], "O2", SessionSettings(threads=2)),
         ([1.0, 1.3], "O0", SessionSettings(threads=2)),
+        ([0.995, 0.995], "O0", SessionSettings(threads=2)),
     ):
         made = Made({"O2": 0.9}, {"arena=False": 0.9})
         made.confirms = list(confirms)

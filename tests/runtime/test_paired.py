@@ -80,6 +80,14 @@ def test_faster_is_what_chance_does_not_explain(first, second, faster) -> None:
     assert faster == PairedTimes(first, second).is_faster
 
 
+def test_what_seems_faster_is_looked_at_again() -> None:
+    """Nine rounds of eleven."""
+    times = PairedTimes((1.0,) * 11, (0.8,) * 9 + (1.2,) * 2)
+    assert (False, True) == (times.is_faster, times.seems_faster)
+    times = PairedTimes((1.0,) * 11, (0.8,) * 8 + (1.2,) * 3)
+    assert not times.seems_faster
+
+
 def test_chance_of_many_rounds() -> None:
     """The normal distribution stands in for large numbers."""
     assert pytest.approx(sign_test(450, 999), rel=0.2) == sign_test(450, 1000)
