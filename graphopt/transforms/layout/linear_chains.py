@@ -2,15 +2,15 @@
 
 ``Conv(Conv(x, w1, b1), w2, b2) -> Conv(x, w2 . w1, w2 . b1 + b2)`` where one of the two has windows of one element and the first has no
 bias that pads of the second would miss; ``Conv(Reshape(Transpose(MatMul(x, w1) + b1)), w2, b2) -> Reshape(Transpose(MatMul(x, w1 . w2')
-+ (b1 . w2' + b2)))`` for a second window of one element. Only where the new weights have no more elements than both had. Touches weights;
-needs types. Numerics: re-associates (a product of matrices is made beforehand).
++ (b1 . w2' + b2)))`` for a second window of one element, unless what follows stays in the layout of the convolution. Only where the new
+weights have no more elements than both had. Touches weights; needs types. Numerics: re-associates (a product of matrices is made before).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -23,6 +23,12 @@ from graphopt.transforms.layout.flattened import fold_batch_norm_into_flattened_
 from graphopt.transforms.operands import constant_ints
 
 __all__ = ["MergeLinear", "is_pointwise"]
+
+#: What runtimes compute in the convolution before it, or in the blocked layout that it gives.
+_BLOCKED: Final = frozenset(
+    "Add Sum Mul Relu Clip Sigmoid HardSigmoid HardSwish LeakyRelu Tanh Resize Upsample Concat Conv BatchNormalization MaxPool "
+    "AveragePool GlobalMaxPool GlobalAveragePool".split()
+)
 
 
 def is_pointwise(linear: Linear) -> bool:
@@ -110,6 +116,8 @@ def merge_matmul_and_conv(m: Match, rw: Rewriter) -> Replacement:
         return conv
     if not is_pointwise(conv):
         return NoMatch("the convolution looks at several places")
+    if any(user.op in _BLOCKED for user in m.root.output.users):
+        return NoMatch("what is behind the convolution stays in its layout")
     w1, b1, w2 = as_float64(m["w1"]), as_float64(m["b1"]), as_float64(conv.weight)
     if m["w1"].dtype != conv.dtype or m["b1"].dtype != conv.dtype or w1.ndim != 2 or m["x"].rank != 3:
         return NoMatch("weights of %s and %s do not fit", m["w1"].type, conv.weight.type)

@@ -80,5 +80,7 @@ def test_projections_that_stay():
         model(grouped, "float[2,6,4] x", initializers=constants([2, 8, 2, 3], v=normal(5, 4, 1, 1)[:4], e=normal(4))),
         STEP,
     )
+    followed = BODY.replace("y = Conv", "o = Conv") + " y = Relu(o)"  # a kernel does both
+    assert_untouched(model(followed, "float[2,6,4] x", initializers=constants([2, 8, 2, 3])), STEP)
     wide = constants([2, 8, 2, 3], k=normal(6, 8))  # what is added differs from place to place
     assert_untouched(model(BODY, "float[2,6,4] x", initializers=wide), STEP)
