@@ -26,8 +26,27 @@ __all__ = ["MergeLinear", "is_pointwise"]
 
 #: What runtimes compute in the convolution before it, or in the blocked layout that it gives.
 _BLOCKED: Final = frozenset(
-    "Add Sum Mul Relu Clip Sigmoid HardSigmoid HardSwish LeakyRelu Tanh Resize Upsample Concat Conv BatchNormalization MaxPool "
-    "AveragePool GlobalMaxPool GlobalAveragePool".split()
+    [
+        "Add",
+        "Sum",
+        "Mul",
+        "Relu",
+        "Clip",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Tanh",
+        "Resize",
+        "Upsample",
+        "Concat",
+        "Conv",
+        "BatchNormalization",
+        "MaxPool",
+        "AveragePool",
+        "GlobalMaxPool",
+        "GlobalAveragePool",
+    ]
 )
 
 
