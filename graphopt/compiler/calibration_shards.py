@@ -14,7 +14,9 @@ from typing import Final
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.calibrating import calibrate, merge_calibrations
+from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import open_executor, shares_files, usable_cores
+from graphopt.compiler.fleet_manifest import bytes_to_send
 from graphopt.errors import CalibrationError, ModelError
 from graphopt.passes import CalibrationTable
 from graphopt.runtime.base import Feeds
@@ -79,7 +81,7 @@ def calibrate_shards(
         if isinstance(executor, str):
             executor = stack.enter_context(open_executor(executor, count))
         here = shares_files(executor)
-        source = path if here else Path(path).read_bytes()
+        source = path if here else bytes_to_send(Path(path), Environment(plugins))
         waiting: deque[Future[CalibrationTable]] = deque()
         most = _AHEAD * (count if here else _WORKERS)
         shards = _shards(feeds, shard)

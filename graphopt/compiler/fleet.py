@@ -117,7 +117,7 @@ def optimize_fleet(
         begun(plan)
     report = FleetReport([], "" if output is None else os.fspath(output), job.pipeline, target)
     found: dict[PlannedModel, FleetModel] = {}
-    fleet = FleetWork(plan, job, inputs, told or (lambda model: None))
+    fleet = FleetWork(plan, environment, job, inputs, told or (lambda model: None))
     for model in plan.models:
         if model.done:
             found[model] = fleet.skip(model)

@@ -12,10 +12,10 @@ import msgspec
 
 from graphopt.backends.onnx.atomic import new_files
 from graphopt.compiler.environment import Environment
-from graphopt.errors import GraphoptError, OutputError
+from graphopt.errors import ExecutionError, GraphoptError, OutputError
 from graphopt.ir.storage import BytesInFile, StoredData
 
-__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "digest_of_file", "digest_of_model"]
+__all__ = ["MANIFEST", "Manifest", "ManifestEntry", "bytes_to_send", "digest_of_file", "digest_of_model"]
 
 #: Name of the file in the folder.
 MANIFEST: Final = "graphopt-manifest.json"
@@ -105,6 +105,19 @@ class Manifest:
         return bool(entry.files) and all(
             (place / file).is_file() and digest_of_file(place / file) == digest for file, digest in entry.files.items()
         )
+
+
+def bytes_to_send(path: Path, environment: Environment) -> bytes:
+    """A model for another machine.
+
+    Raises:
+        ExecutionError: if its weights are in files of their own.
+    """
+    if digest_of_model(path, environment) != digest_of_file(path):
+        raise ExecutionError(
+            f"{str(path)!r} has weights in files beside it, which are not sent to other machines; use --executor processes"
+        )
+    return path.read_bytes()
 
 
 def digest_of_file(path: Path) -> str:

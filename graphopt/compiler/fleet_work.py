@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphopt.backends.onnx.atomic import new_files
+from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import shares_files
 from graphopt.compiler.fleet_job import FleetJob, JobResult, run_job
-from graphopt.compiler.fleet_manifest import digest_of_file
+from graphopt.compiler.fleet_manifest import bytes_to_send
 from graphopt.compiler.fleet_plan import FleetPlan, PlannedModel
 from graphopt.compiler.fleet_report import FleetModel, Status
 from graphopt.errors import GraphoptError, OutputError, VerificationError
@@ -28,13 +29,22 @@ class FleetWork:
 
     Args:
         plan: what is to be done.
+        environment: plugins.
         job: what all jobs have in common.
         inputs: an ``.npz`` file for all models, or a folder with some of them.
         told: told of each model as it ends.
     """
 
-    def __init__(self, plan: FleetPlan, job: FleetJob, inputs: str | os.PathLike[str] | None, told: Told) -> None:
+    def __init__(
+        self,
+        plan: FleetPlan,
+        environment: Environment,
+        job: FleetJob,
+        inputs: str | os.PathLike[str] | None,
+        told: Told,
+    ) -> None:
         self._plan = plan
+        self._environment = environment
         self._job = job
         self._inputs = None if inputs is None else Path(inputs)
         self._told = told
@@ -96,7 +106,10 @@ class FleetWork:
             return replace(job, output=output, inputs=None if inputs is None else os.path.abspath(inputs))
         name = "" if folder is None else Path(model.name).name
         return replace(
-            job, data=_bytes_of(model), name=name, inputs_data=None if inputs is None else inputs.read_bytes()
+            job,
+            data=bytes_to_send(model.source, self._environment),
+            name=name,
+            inputs_data=None if inputs is None else inputs.read_bytes(),
         )
 
     def _inputs_of(self, model: PlannedModel) -> Path | None:
@@ -156,16 +169,3 @@ class FleetWork:
 
 def _spelled(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown versions"
-
-
-def _bytes_of(model: PlannedModel) -> bytes:
-    """A model for another machine.
-
-    Raises:
-        OutputError: if its weights are in files of their own.
-    """
-    if model.wanted is not None and model.wanted.digest != digest_of_file(model.source):
-        raise OutputError(
-            f"{str(model.source)!r} has weights in files beside it, which are not sent to other machines; use --executor processes"
-        )
-    return model.source.read_bytes()

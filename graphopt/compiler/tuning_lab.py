@@ -15,6 +15,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import ChildExecutor, shares_files
 from graphopt.compiler.feeding import feeds_of_model
 from graphopt.compiler.fleet_job import FleetJob, JobResult, run_job
+from graphopt.compiler.fleet_manifest import bytes_to_send
 from graphopt.compiler.tuning_choices import ORIGINAL, Candidate, fusions
 from graphopt.compiler.tuning_search import Outcome
 from graphopt.compiler.tuning_trial import Arm, Trial, TrialResult, run_trial, run_trial_apart
@@ -80,7 +81,7 @@ class TuningLab:
         self._feeds = feeds
         self._job = job
         self._here = shares_files(executor)
-        model = original if self._here else Path(original).read_bytes()
+        model = original if self._here else bytes_to_send(Path(original), environment)
         self._made: dict[_Model, _Made] = {(ORIGINAL, ()): _Made(model, "", {})}
         self._refused: dict[_Model, tuple[Outcome, str]] = {}
         self._numbers = itertools.count()

@@ -18,6 +18,7 @@ from graphopt.compiler.fleet import optimize_fleet
 from graphopt.compiler.fleet_plan import FleetPlan
 from graphopt.compiler.tuning import tune
 from graphopt.data import digits_model, digits_test
+from graphopt.errors import ExecutionError
 
 distributed = pytest.importorskip("distributed")
 
@@ -28,7 +29,7 @@ HEAD = '<ir_version: 10, opset_import: ["": 17]>'
 def address() -> Iterator[str]:
     """A scheduler with one worker, in a process of its own."""
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as cluster:
         yield cluster.scheduler_address.replace("tcp://", "dask://")
 
@@ -56,6 +57,10 @@ def test_a_fleet_is_sent_there_and_back(address: str, tmp_path: Path) -> None:
     assert "weights in files beside it" in report.models[1].reason
     assert ["Abs"] == [node.op_type for node in onnx.load(out / "one.onnx").graph.node]
     assert "1 set of inputs" in str(report.models[2].summary["check"])
+    with pytest.raises(ExecutionError, match="weights in files beside it"):
+        tune(models / "far.onnx", executor=address)
+    with pytest.raises(ExecutionError, match="weights in files beside it"):
+        calibrate_shards(models / "far.onnx", [{"x": np.ones(300, np.float32)}], executor=address)
     again = optimize_fleet([models / "one.onnx"], out, executor=address, inputs=models)
     assert ["skipped"] == [model.status for model in again.models]
 
