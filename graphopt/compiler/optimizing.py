@@ -14,7 +14,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.owners import name_plugin
 from graphopt.compiler.remarks import Remarks
 from graphopt.compiler.request import CheckRequest
-from graphopt.compiler.requested import check_requests, check_sizes, is_refusal, with_requests
+from graphopt.compiler.requested import check_requests, check_sizes, is_refusal, unmet_preference, with_requests
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
 from graphopt.errors import VerificationError
 from graphopt.ir import Model, Node
@@ -174,7 +174,9 @@ def optimize(
         model = first.model
     report.ops_after = count_ops(model)
     report.bytes_after = model.constant_bytes
-    return Optimized(model, report, environment.backend(target))
+    backend = environment.backend(target)
+    report.notes += unmet_preference(chosen, model, backend.target)
+    return Optimized(model, report, backend)
 
 
 def _both(explain: Explain | None, remarks: Remarks) -> Explain:

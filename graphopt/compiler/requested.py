@@ -12,7 +12,15 @@ from graphopt.passes import Pass, Pipeline
 from graphopt.target import Target
 from graphopt.transforms.input_sizes import InputSizes, Size, resolve
 
-__all__ = ["REQUEST_PASSES", "check_requests", "check_sizes", "is_refusal", "stated_sizes", "with_requests"]
+__all__ = [
+    "REQUEST_PASSES",
+    "check_requests",
+    "check_sizes",
+    "is_refusal",
+    "stated_sizes",
+    "unmet_preference",
+    "with_requests",
+]
 
 #: Passes that do what a caller asks for: what they refuse is no failure to look into.
 REQUEST_PASSES: Final = frozenset({"set-input-shapes", "raise-opset"})
@@ -115,6 +123,17 @@ def check_sizes(pipeline: Pipeline, model: Model) -> None:
     sizes = stated_sizes(pipeline)
     if sizes:
         resolve(sizes, model)
+
+
+def unmet_preference(pipeline: Pipeline, model: Model, target: Target) -> list[str]:
+    """A note on a model that could not be raised to the opset that its target prefers; none where it was, or nobody tried."""
+    opset, wanted = model.opset_imports.get(""), target.preferred_opset
+    tried = any(item.name == "raise-opset" and not getattr(item, "strict", True) for item in pipeline.passes())
+    if not tried or opset is None or wanted is None or opset >= wanted:
+        return []
+    return [
+        f"the model stays at opset {opset}, target {target.name!r} prefers {wanted}; --opset {wanted} says which node is in the way"
+    ]
 
 
 def is_refusal(error: Exception) -> bool:

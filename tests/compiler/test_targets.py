@@ -80,6 +80,7 @@ def test_a_target_of_a_plugin_is_served_by_a_backend_that_is_there(tmp_path):
     result = optimize(digits_model(), target="chip", plugins=found)
     assert "chip" == result.report.target
     assert 20 == opset(result.proto), "what the target prefers"
+    assert [] == result.report.notes
     assert result.report.verdict is not None
     assert "ok" == result.report.verdict.status
     [path] = result.save(tmp_path / "made.onnx")
@@ -94,6 +95,9 @@ def test_what_a_target_prefers_is_no_must():
     masked = model("n, y = Dropout (x)", "float[n,3] x", "float[n,3] y", opset=7)
     result = optimize(masked, target="chip", pipeline="canonicalize", plugins=plugins(chip=CHIP), check=False)
     assert 7 == opset(result.proto)
+    assert [
+        "the model stays at opset 7, target 'chip' prefers 20; --opset 20 says which node is in the way"
+    ] == result.report.notes
 
 
 def test_passes_ask_for_kernels():

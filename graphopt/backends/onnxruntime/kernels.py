@@ -44,8 +44,9 @@ class InstalledKernels:
         self.provider = provider
 
     def has(self, op: str, dtype: str | None, opset: int | None) -> bool:
-        """Whether there is a kernel."""
-        return installed_kernels(self.provider).has(op, dtype, opset)
+        """Whether there is a kernel; of a build that does not tell, operators of the default domain are taken to have one."""
+        table = installed_kernels(self.provider)
+        return table.has(op, dtype, opset) if table.ranges else "::" not in op
 
     def operators(self) -> frozenset[str]:
         """Operators that have one."""
@@ -59,7 +60,7 @@ def installed_kernels(provider: str) -> KernelTable:
     rows = None if place is None else _load(place)
     if rows is None:
         rows = read_kernels()
-        if place is not None:
+        if place is not None and rows:
             _store(place, rows)
     table = rows.get(provider, {})
     return KernelTable(
@@ -76,16 +77,21 @@ def read_kernels() -> _Rows:
     """Kernels by provider and operator, from ONNX Runtime's registry: first and last opset, and types of the first input.
 
     Source: ``KernelRegistry::VerifyKernelDef``: a kernel serves a version of an operator that it starts with, or that lies in its range
-    where that has an end.
+    where that has an end. Nothing where the build of ONNX Runtime was made without its registry.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # loading the library reports nothing
-    from onnxruntime.capi import onnxruntime_pybind11_state as state  # here: it takes long to import
+    try:
+        from onnxruntime.capi import onnxruntime_pybind11_state as state  # here: it takes long to import
 
+        schemas, registered = state.get_all_operator_schema(), state.get_all_opkernel_def()
+    except (ImportError, AttributeError) as err:
+        logger.info("ONNX Runtime does not say which kernels it has: %s", err)
+        return {}
     versions: dict[tuple[str, str], dict[int, Any]] = {}
-    for schema in state.get_all_operator_schema():
+    for schema in schemas:
         versions.setdefault((schema.domain, schema.name), {})[schema.since_version] = schema
     found: _Rows = {}
-    for kernel in state.get_all_opkernel_def():
+    for kernel in registered:
         domain = "" if kernel.domain == "ai.onnx" else kernel.domain
         op = f"{domain}::{kernel.op_name}" if domain else kernel.op_name
         schemas = versions.get((domain, kernel.op_name), {})

@@ -135,6 +135,15 @@ def test_a_folder_that_takes_no_file_is_done_without(tmp_path: Path, monkeypatch
     installed_kernels.cache_clear()
 
 
+def test_a_build_without_its_registry_is_taken_to_have_standard_kernels(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    monkeypatch.delattr(state, "get_all_opkernel_def")
+    assert CPU.has_kernel("Relu", DType.FLOAT, opset=14)
+    assert not CPU.has_kernel("com.microsoft::BiasGelu", DType.FLOAT)
+    assert not list(cache.glob("*")), "nothing is kept"
+
+
 def test_another_installation_has_another_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = kernels._cache_file()
