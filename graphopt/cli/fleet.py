@@ -12,38 +12,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from graphopt.cli.options import UsageError
 from graphopt.cli.terminal import show, write_json
 from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
 from graphopt.compiler.fleet_plan import FleetPlan
 from graphopt.passes import Pipeline
 from graphopt.report.fleet_view import fleet_dict, fleet_view
 
-__all__ = ["is_fleet", "optimize_models", "refuse_options_of_one"]
+__all__ = ["optimize_models"]
 
 _WRONG, _FAILED = 1, 2
-
-
-def is_fleet(models: Sequence[Path], output: str | None) -> bool:
-    """Whether several models are meant: by their number, a folder among them, or a folder for the result."""
-    return (
-        len(models) > 1
-        or any(model.is_dir() for model in models)
-        or (output is not None and (output.endswith(("/", "\\")) or Path(output).is_dir()))
-    )
-
-
-def refuse_options_of_one(given: Mapping[str, object]) -> None:
-    """See that no option is given that shows the inside of one model.
-
-    Raises:
-        UsageError: naming the first one.
-    """
-    for name, value in given.items():
-        if value is not None and value is not False:
-            raise UsageError(
-                f"{name} is for one model; leave it out, or name a single model and the file of its result"
-            )
 
 
 def optimize_models(

@@ -8,16 +8,13 @@ from typing import Annotated
 
 import typer
 
-from graphopt.analysis.cost_report import estimate_model
 from graphopt.analysis.op_flops import bound_shape
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.options import AsJson, CoefficientsFile, ModelPath, NoPlugin, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler import Environment
-from graphopt.compiler.cost_fitting import known_cost_model
 from graphopt.errors import GraphoptError
-from graphopt.ir import Model, SymbolicDim, TensorType, Type, clone_model, symbols_of
-from graphopt.report.cost_view import cost_dict, cost_view
+from graphopt.ir import Model, SymbolicDim, TensorType, Type, clone_model
 from graphopt.report.model_summary import summarize
 from graphopt.report.model_view import summary_view
 
@@ -44,32 +41,24 @@ def inspect(
     bound = parse_sizes(sizes)
     if coefficients is not None and not cost:
         raise UsageError("--coefficients is for --cost; add it, or leave it out")
-    costs, origin = known_cost_model(coefficients) if cost else (None, "")
+    estimating = None
+    if cost:
+        from graphopt.cli.costs import Estimating  # lazily: a summary does without
+
+        estimating = Estimating(coefficients)
     environment = Environment(builtin_plugins(no_plugin or ()))
     with progress(f"reading {model}", wanted=not as_json) as tell:
         lifted = environment.lift(model)
         tell("types")
         infer_types(lifted, bound, environment)
         tell("cost")
-        if costs is not None:
-            nodes = estimate_model(lifted, costs, bound)
-            if as_json:
-                write_json({"source": str(model), "sizes": bound} | cost_dict(nodes, costs, origin))
-            else:
-                show(cost_view(nodes, costs, origin, top=top, unbound=_unbound(lifted, bound)))
-            return
-        summary = summarize(lifted, sizes=bound)
-    if as_json:
+        summary = summarize(lifted, sizes=bound) if estimating is None else None
+    if estimating is not None:
+        estimating.show(lifted, bound, top=top, as_json=as_json)
+    elif as_json:
         write_json(summary)
-    else:
+    elif summary is not None:
         show(summary_view(summary, all_ops=all_ops))
-
-
-def _unbound(model: Model, sizes: Mapping[str, int]) -> list[str]:
-    """Dynamic sizes of the inputs that have no number."""
-    kinds = [value.type for value in model.graph.inputs]
-    shapes = [kind.shape for kind in kinds if isinstance(kind, TensorType) and kind.shape is not None]
-    return sorted(frozenset().union(*map(symbols_of, shapes)) - sizes.keys())
 
 
 def infer_types(model: Model, sizes: Mapping[str, int], environment: Environment) -> None:

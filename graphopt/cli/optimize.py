@@ -11,9 +11,9 @@ from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
 from graphopt.cli.explaining import Explainer
-from graphopt.cli.fleet import is_fleet, optimize_models, refuse_options_of_one
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, OptionalSeed, Quiet, UsageError
 from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline, stated_requests
+from graphopt.cli.several import is_fleet, refuse_options_of_one
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.remarks import Remarks
@@ -117,6 +117,8 @@ def optimize(
     target = target or (file.target if file is not None else None) or asked.TARGET
     check = check and (file is None or file.check.enabled)
     if several:
+        from graphopt.cli.fleet import optimize_models  # lazily: one model does without
+
         if sizes or opset is not None:
             check_requests(sizes.dims, sizes.shapes, opset)
             made = Environment(plugins).pipeline(chosen, asked.LEVEL if level is None else level)
