@@ -10,7 +10,8 @@ from graphopt.errors import GraphoptError, PipelineError
 from graphopt.ir import Model
 from graphopt.passes import Pass, Pipeline
 from graphopt.target import Target
-from graphopt.transforms.input_sizes import InputSizes, Size, resolve
+from graphopt.transforms.input_sizes import InputSizes, Size
+from graphopt.transforms.resolved_sizes import resolve
 
 __all__ = [
     "REQUEST_PASSES",

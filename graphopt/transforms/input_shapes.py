@@ -15,7 +15,8 @@ from graphopt.errors import PipelineError
 from graphopt.ir import Dim, Graph, Model, OptionalType, SequenceType, SymbolicDim, TensorType, Type
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.serde.origins import GraphOrigin
-from graphopt.transforms.input_sizes import InputSizes, Limits, Resolved, Size, resolve
+from graphopt.transforms.input_sizes import InputSizes, Limits, Size
+from graphopt.transforms.resolved_sizes import Resolved, resolve
 
 __all__ = ["SetInputShapes", "set_input_shapes"]
 

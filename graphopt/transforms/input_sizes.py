@@ -1,24 +1,32 @@
-"""What a user states of the sizes of a model's inputs, as text and as data, and what that makes of the model's own dimensions.
+"""What a user states of the sizes of a model's inputs, as text and as data.
 
 ``--set-dim batch=1`` and ``--input-shape x:1,3,224,224`` state numbers, names (``x:batch,3,224,224``) or ranges (``seq=1..512``, which
-keep the dimension dynamic). Statements that contradict each other, or the model, are errors that name both. A dimension that has a name
-is the same wherever the name stands, so a statement about one axis is one about all; one whose name is a sum or product of others follows.
+keep the dimension dynamic). What that means for a model: :mod:`graphopt.transforms.resolved_sizes`.
 """
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from graphopt.errors import PipelineError
-from graphopt.ir import Dim, Model, SymbolicDim, TensorType, Value
-from graphopt.passes import suggestion
 
-__all__ = ["AXIS_NAME", "InputSizes", "Limits", "Resolved", "Size", "parse_dim", "parse_shape", "resolve"]
+__all__ = [
+    "AXIS_NAME",
+    "LARGEST",
+    "InputSizes",
+    "Limits",
+    "Size",
+    "check_number",
+    "is_name",
+    "is_number",
+    "is_range",
+    "parse_dim",
+    "parse_shape",
+    "range_of",
+]
 
 #: A number, the name of a dimension, or a range ``"1..512"``.
 Size = int | str
@@ -28,16 +36,10 @@ Limits = Mapping[str, tuple[int, int | None]]
 #: How an axis without a name is called where sizes are listed.
 AXIS_NAME: Final = "{}.{}"
 #: Sizes that any tensor in memory has.
-_LARGEST: Final = (1 << 31) - 1
+LARGEST: Final = (1 << 31) - 1
 _NUMBER: Final = re.compile(r"[+-]?\d+\Z")
-_RANGE: Final = re.compile(r"([+-]?\d+)?\.\.([+-]?\d+)?\Z")
+_RANGE: Final = re.compile(r"([+-]?\d{1,30})?\.\.([+-]?\d{1,30})?\Z")
 _BAD_NAME: Final = re.compile(r"[\s,=:]|\A[\d.+?-]|\A\Z")
-_OPERATORS: Final[Mapping[type[ast.operator], Callable[[int, int], int]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +58,6 @@ class InputSizes:
         return bool(self.shapes or self.dims)
 
 
-@dataclass(slots=True)
-class Resolved:
-    """What statements mean for one model.
-
-    Attributes:
-        sizes: by dimension of the model that has a name, what it is to be.
-        axes: by input and axis, what an axis without a name is to be.
-        ranks: by input whose rank the model leaves open, its shape.
-        limits: ranges of dimensions that stay dynamic; axes without a name are called ``input.axis``.
-    """
-
-    sizes: dict[str, Dim] = field(default_factory=dict)
-    axes: dict[tuple[str, int], Dim] = field(default_factory=dict)
-    ranks: dict[str, int] = field(default_factory=dict)
-    limits: dict[str, tuple[int, int | None]] = field(default_factory=dict)
-
-
 # -- text -------------------------------------------------------------------------------------------------------------------
 
 
@@ -87,9 +72,9 @@ def parse_dim(text: str) -> tuple[str, Size]:
         (('batch', 1), ('seq', '1..512'))
     """
     name, equals, size = text.rpartition("=")
-    if not equals or not name or not (_NUMBER.match(size.strip()) or _is_range(size.strip())):
+    if not equals or not name or not (_NUMBER.match(size.strip()) or is_range(size.strip())):
         raise PipelineError(
-            f"{text!r} is not understood; expected NAME=SIZE or NAME=FIRST..LAST, such as batch=1 or seq=1..512"
+            f"{text!r:.100} is not understood; expected NAME=SIZE or NAME=FIRST..LAST, such as batch=1 or seq=1..512"
         )
     return name, _size(size)
 
@@ -109,10 +94,10 @@ def parse_shape(text: str) -> tuple[str, tuple[Size, ...]]:
     if (
         not colon
         or not name
-        or not all(_NUMBER.match(item) or _is_range(item) or not _BAD_NAME.search(item) for item in sizes)
+        or not all(_NUMBER.match(item) or is_range(item) or not _BAD_NAME.search(item) for item in sizes)
     ):
         raise PipelineError(
-            f"{text!r} is not understood; expected INPUT:SIZE,SIZE,... of numbers, names and ranges, such as x:batch,3,224,224"
+            f"{text!r:.100} is not understood; expected INPUT:SIZE,SIZE,... of numbers, names and ranges, such as x:batch,3,224,224"
         )
     return name, tuple(map(_size, sizes))
 
@@ -122,233 +107,48 @@ def _size(text: str) -> Size:
     return int(text) if _NUMBER.match(text) and len(text) <= len(str(1 << 63)) + 1 else text
 
 
-def _is_range(size: Size) -> bool:
+def is_number(size: str) -> bool:
+    """Whether a text is a whole number, of however many digits."""
+    return _NUMBER.match(size) is not None
+
+
+def is_name(size: str) -> bool:
+    """Whether a text can be the name of a dimension."""
+    return _BAD_NAME.search(size) is None
+
+
+def is_range(size: Size) -> bool:
+    """Whether a size is a range, which may be open at one end."""
     return isinstance(size, str) and size != ".." and _RANGE.match(size) is not None
 
 
-def _range_of(size: str, where: str) -> tuple[int, int | None]:
+def range_of(size: str, where: str) -> tuple[int, int | None]:
+    """First and last size of a range, ``None`` for no last.
+
+    Args:
+        size: its text.
+        where: names it in errors.
+
+    Raises:
+        PipelineError: if it begins above its end, or at no size.
+    """
     found = _RANGE.match(size)
     assert found is not None, "asked for ranges only"
     low, high = int(found[1] or 0), None if found[2] is None else int(found[2])
     for number in (low, high):
-        _check_number(number, where)
+        check_number(number, where)
     if high is not None and low > high:
         raise PipelineError(f"{where}: range {size!r} begins above its end; expected {high}..{low}")
     return low, high
 
 
-def _check_number(number: int | None, where: str) -> None:
-    if number is not None and not 0 <= number <= _LARGEST:
-        raise PipelineError(
-            f"{where}: size {number} is {'negative' if number < 0 else 'too large'}; expected 0 to {_LARGEST}"
-        )
-
-
-# -- what it means for a model ------------------------------------------------------------------------------------------------
-
-
-def resolve(stated: InputSizes, model: Model) -> Resolved:
-    """What statements mean for a model.
-
-    Args:
-        stated: the statements.
-        model: has the inputs; not changed.
+def check_number(number: int | None, where: str) -> None:
+    """See that a number can be a size.
 
     Raises:
-        PipelineError: if an input or dimension is not there, or a statement contradicts the model or another one.
+        PipelineError: if it is negative or too large.
     """
-    return _Resolver(stated, model).resolve()
-
-
-class _Resolver:
-    def __init__(self, stated: InputSizes, model: Model) -> None:
-        self.stated = stated
-        self.inputs: dict[str, Value] = {value.name: value for value in model.graph.inputs if not value.is_constant}
-        self.names = set(_names(self.inputs.values()))
-        self.found = Resolved()
-        self.renamed: dict[str, str] = {}
-        self.numbers: dict[str, tuple[int, str]] = {}
-        self.ranges: dict[str, tuple[int, int | None, str]] = {}
-
-    def resolve(self) -> Resolved:
-        for name, sizes in self.stated.shapes.items():
-            self._shape(name, tuple(sizes))
-        unnamed = {AXIS_NAME.format(*place): place for place in _unnamed(self.inputs.values())}
-        known = {*self.names, *self.renamed.values()}
-        for name, size in self.stated.dims.items():
-            where = f"dimension {name!r}"
-            if name in unnamed and name not in known:
-                self.found.axes[unnamed[name]] = SymbolicDim(name)
-            elif name not in known:
-                listed = ", ".join(sorted({*known, *unnamed})) or "none, all sizes are fixed"
-                raise PipelineError(
-                    f"no input has a {where}{suggestion(name, known) or ';'} dimensions that can be set: {listed}"
-                )
-            self._state(name, size, where)
-        self._follow()
-        return self._finish()
-
-    def _shape(self, name: str, sizes: tuple[Size, ...]) -> None:
-        value = self.inputs.get(name)
-        if value is None:
-            known = ", ".join(map(repr, self.inputs)) or "none"
-            raise PipelineError(
-                f"the model has no input {name!r}{suggestion(name, self.inputs) or ';'} inputs: {known}"
-            )
-        where = f"input {name!r}"
-        if not isinstance(value.type, TensorType):
-            raise PipelineError(f"{where} is {value.type}, which has no shape of its own; leave it out")
-        declared: Sequence[Dim] | None = value.type.shape
-        if declared is None:
-            self.found.ranks[name] = len(sizes)
-            declared = (None,) * len(sizes)
-        if len(declared) != len(sizes):
-            shown = ",".join(map(str, sizes)) or "no axes"
-            raise PipelineError(
-                f"{where}: shape {shown} has {len(sizes)} axes, expected {len(declared)} as in {value.type}"
-            )
-        for axis, (dim, size) in enumerate(zip(declared, sizes, strict=True)):
-            self._axis(value, axis, dim, size)
-
-    def _axis(self, value: Value, axis: int, dim: Dim, size: Size) -> None:
-        where = f"axis {axis} of input {value.name!r}"
-        if isinstance(dim, int):
-            self._fixed(where, dim, size, value)
-            return
-        name = dim.name if isinstance(dim, SymbolicDim) else None
-        if name is None:
-            name = AXIS_NAME.format(value.name, axis)
-            self.found.axes[value.name, axis] = SymbolicDim(name)
-        self._state(name, size, where)
-
-    def _fixed(self, where: str, dim: int, size: Size, value: Value) -> None:
-        """See that a statement says what the model does."""
-        if isinstance(size, int):
-            _check_number(size, where)
-            if size == dim:
-                return
-        elif _is_range(size):
-            low, high = _range_of(size, where)
-            if low <= dim and (high is None or dim <= high):
-                return
+    if number is not None and not 0 <= number <= LARGEST:
         raise PipelineError(
-            f"{where} is {size}, expected {dim}: the model fixes it in {value.type}; state {dim}, or leave it out"
+            f"{where}: size {number} is {'negative' if number < 0 else 'too large'}; expected 0 to {LARGEST}"
         )
-
-    def _state(self, name: str, size: Size, where: str) -> None:
-        """A named dimension, or an axis under its made-up name, is of a size."""
-        if isinstance(size, int):
-            _check_number(size, where)
-            self._number(name, size, where)
-        elif _is_range(size):
-            low, high = _range_of(size, where)
-            if low == high:
-                self._number(name, low, where)
-            else:
-                self._limit(name, low, high, where)
-        elif _NUMBER.match(size):  # too many digits for a number
-            raise PipelineError(f"{where}: size {size:.40} is too large; expected 0 to {_LARGEST}")
-        elif _BAD_NAME.search(size):
-            raise PipelineError(
-                f"{where}: {size!r:.80} is no name for a dimension, nor a number or range; choose another one"
-            )
-        elif size != name:
-            other = self.renamed.setdefault(name, size)
-            if other != size:
-                raise PipelineError(f"{where} is called {size!r}, and {other!r} in another statement; state one name")
-
-    def _number(self, name: str, size: int, where: str) -> None:
-        known, said = self.numbers.setdefault(name, (size, where))
-        if known != size:
-            raise PipelineError(
-                f"{where} is {size}, but {said} says {known}, and both are dimension {name!r}; state one size"
-            )
-
-    def _limit(self, name: str, low: int, high: int | None, where: str) -> None:
-        known = self.ranges.get(name)
-        if known is not None:
-            low = max(low, known[0])
-            high = known[1] if high is None else high if known[1] is None else min(high, known[1])
-            if high is not None and low > high:
-                raise PipelineError(
-                    f"{where} has no size that {known[2]} allows, and both are dimension {name!r}; state one range"
-                )
-        self.ranges[name] = (low, high, where)
-
-    def _follow(self) -> None:
-        """What is said of a new name is said of those that got it; expressions over numbers are numbers."""
-        for name, new in self.renamed.items():
-            if new in self.renamed and self.renamed[new] != new:
-                raise PipelineError(
-                    f"dimension {name!r} is called {new!r}, which is called {self.renamed[new]!r}; state the last name"
-                )
-        classes = {name: self.renamed.get(name, name) for name in (*self.names, *self.renamed)}
-        for name in [item for item in self.numbers if classes.get(item, item) != item]:
-            self._number(classes[name], *self.numbers[name])
-        for name in [item for item in self.ranges if classes.get(item, item) != item]:
-            self._limit(classes[name], *self.ranges[name])
-        for name, new in classes.items():
-            if new in self.numbers:
-                self.numbers.setdefault(name, self.numbers[new])
-        for name in self.names:
-            size = _evaluate(name, {item: number for item, (number, _) in self.numbers.items()})
-            if size is not None:
-                where = f"dimension {name!r}, from what is stated of the others,"
-                _check_number(size, where)
-                self._number(name, size, where)
-
-    def _finish(self) -> Resolved:
-        found = self.found
-        for name, (number, where) in self.numbers.items():
-            found.sizes[name] = number
-            low, high, said = self.ranges.get(name) or (0, None, "")
-            if number < low or (high is not None and number > high):
-                raise PipelineError(
-                    f"{where} is {number}, outside of {low}..{'' if high is None else high} that {said} says; state one of them"
-                )
-        for name, new in self.renamed.items():
-            found.sizes.setdefault(name, SymbolicDim(new))
-        found.limits = {
-            name: (low, high)
-            for name, (low, high, _) in self.ranges.items()
-            if name not in self.numbers and name not in self.renamed
-        }
-        for place, dim in found.axes.items():
-            made_up = dim.name if isinstance(dim, SymbolicDim) else None
-            found.axes[place] = None if made_up is None else found.sizes.pop(made_up, None)
-        return found
-
-
-def _names(values: Iterable[Value]) -> Iterator[str]:
-    """Names of dimensions of inputs."""
-    for value in values:
-        for dim in value.type.shape or () if isinstance(value.type, TensorType) else ():
-            if isinstance(dim, SymbolicDim) and dim.name is not None:
-                yield dim.name
-
-
-def _unnamed(values: Iterable[Value]) -> Iterator[tuple[str, int]]:
-    """Inputs and axes whose dimensions have no name."""
-    for value in values:
-        for axis, dim in enumerate(value.type.shape or () if isinstance(value.type, TensorType) else ()):
-            if dim is None or (isinstance(dim, SymbolicDim) and dim.name is None):
-                yield value.name, axis
-
-
-def _evaluate(text: str, sizes: Mapping[str, int]) -> int | None:
-    """The number that a name stands for that is an expression over dimensions of known size, ``None`` for any other name."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        return None if isinstance(tree, ast.Name) else _value(tree, sizes)
-    except (SyntaxError, ValueError, KeyError, ZeroDivisionError, RecursionError):
-        return None
-
-
-def _value(tree: ast.expr, sizes: Mapping[str, int]) -> int:
-    if isinstance(tree, ast.Name):
-        return sizes[tree.id]
-    if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
-        return _OPERATORS[type(tree.op)](_value(tree.left, sizes), _value(tree.right, sizes))
-    if isinstance(tree, ast.Constant) and type(tree.value) is int:
-        return tree.value
-    raise ValueError("not an expression over sizes")
