@@ -77,15 +77,15 @@ def fit_cost_model(
     nodes: list[Measured] = []
     with ExitStack() as stack:
         measure = timer or _in_child(stack.enter_context(Worker()))
-        for probe in probes():
-            progress(probe.name)
-            nodes += _entered("", measure(probe.model, probe.feeds, threads, _PROBE_SECONDS))
         for path, feeds in models.items():
             progress(path)
             own = _entered(names[path], measure(os.path.abspath(path), feeds(), threads, seconds))
             if not own:
                 raise ExecutionError(f"no node of {path!r} could be measured; leave it out")
             nodes += own
+        for probe in probes():
+            progress(probe.name)
+            nodes += _entered("", measure(probe.model, probe.feeds, threads, _PROBE_SECONDS))
     quality = held_out_quality(nodes, list(names.values()))
     return CostModel(BACKEND, threads, fit_classes(nodes), _machine(), quality)
 

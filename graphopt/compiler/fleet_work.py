@@ -61,6 +61,7 @@ class FleetWork:
         if folder is None:
             yield
             return
+        is_new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             drafts = tempfile.TemporaryDirectory(dir=folder, prefix=".graphopt-", ignore_cleanup_errors=True)
@@ -68,9 +69,13 @@ class FleetWork:
             raise OutputError(
                 f"folder {str(folder)!r} can't be written: {err.strerror or err}; choose another one"
             ) from err
-        with drafts as name:
-            self._drafts = os.path.abspath(name)
-            yield
+        try:
+            with drafts as name:
+                self._drafts = os.path.abspath(name)
+                yield
+        finally:
+            if is_new and not any(folder.iterdir()):  # nothing came of it
+                folder.rmdir()
 
     def skip(self, model: PlannedModel) -> FleetModel:
         """A model that is there already."""

@@ -153,7 +153,8 @@ def tune(
     if not seconds > 0:
         raise ExecutionError(f"the time to measure is {seconds:g} s, expected more than 0")
     if not os.path.isfile(path):
-        raise ModelError(f"{path!r} cannot be read: no such file; check the path")
+        what = "it is a folder, expected a model file" if os.path.isdir(path) else "no such file"
+        raise ModelError(f"{path!r} cannot be read: {what}; check the path")
     if isinstance(executor, str):
         check_executor(executor)
     given = absolute(inputs)

@@ -222,6 +222,13 @@ def test_results_of_other_versions_are_refused(models: Path, tmp_path: Path, mon
     assert not (tmp_path / "out" / "one.onnx").exists()
 
 
+def test_a_folder_to_which_nothing_came_goes_again(models: Path, tmp_path: Path) -> None:
+    (models / "one.onnx").write_bytes(b"no model")
+    report = optimized(models / "one.onnx", output=tmp_path / "out")
+    assert ["failed"] == ends(report)
+    assert [models] == list(tmp_path.iterdir())
+
+
 def test_inputs_come_from_one_file_or_from_a_folder(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, str | None] = {}
 
