@@ -10,6 +10,7 @@ from tests.transforms.harness import model
 
 __all__ = [
     "grouped_attention",
+    "rotary_embedding",
     "spelled_attention",
     "spelled_standard_attention",
     "split_attention",
@@ -171,4 +172,38 @@ def standard_attention(choices: Choices) -> ModelProto:
         f"y = Attention<{heads}scale = {choices.of((0.25, 0.5))}>(q, k, v{', m' if masked else ''})",
         inputs,
         opset=choices.of((23, 24)),
+    )
+
+
+def rotary_embedding(choices: Choices) -> ModelProto:
+    """Halves of heads turned by tables that are computed, heads split for it or not."""
+    batch, rows = choices.of(("b", 2)), choices.of(("s", 3))
+    split = choices.chance(0.5)
+    halves = (
+        "lower, upper = Split<axis = -1>(x4, two)"
+        if choices.chance(0.5)
+        else "lower = Slice(x4, zero, half, last) upper = Slice(x4, half, end, last)"
+    )
+    turned = choices.of(("Mul(turned, sin)", "Mul(sin, turned)"))
+    body = (
+        ("xr = Reshape(x, split) x4 = Transpose<perm = [0, 2, 1, 3]>(xr) " if split else "x4 = Neg(x) ")
+        + "tables = Concat<axis = -1>(f, f) c = Cos(tables) s3 = Sin(tables) cos = Unsqueeze(c, one) sin = Unsqueeze(s3, one) "
+        + f"{halves} low = Neg(upper) turned = Concat<axis = -1>(low, lower) p = Mul(x4, cos) q = {turned} "
+        + ("y = Add(p, q)" if choices.chance(0.5) else "y = Add(q, p)")
+    )
+    constants = {
+        "split": _SPLIT,
+        "one": np.array([1]),
+        "zero": np.array([0]),
+        "half": np.array([SIZE // 2]),
+        "end": np.array([choices.of((SIZE, 1 << 40))]),
+        "last": np.array([choices.of((3, -1))]),
+        "two": np.array([SIZE // 2, SIZE // 2]),
+    }
+    shape = f"{batch},{rows},{WIDTH}" if split else f"{batch},{HEADS},{rows},{SIZE}"
+    return model(
+        body,
+        f"float[{shape}] x, float[1,{rows},{SIZE // 2}] f",
+        opset=choices.of((13, 17, 21)),
+        initializers={name: value for name, value in constants.items() if name in body},
     )
