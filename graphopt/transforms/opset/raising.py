@@ -93,6 +93,7 @@ class _Plan:
         self.owners, self.to = owners, to
         self.edits: list[tuple[Node, Edit]] = []
         self._model, self._target = model, target
+        self._known: dict[tuple[object, ...], tuple[tuple[int, ...], RefusedError | None]] = {}
         newest = newest_raisable(target.max_opset)
         if to > newest:
             raise UnsupportedOpError(
@@ -137,36 +138,49 @@ class _Plan:
                     self.edits.append((node, edit))
 
     def _edit_of(self, change: Change) -> Edit | None:
+        """What a node needs, ``None`` for nothing."""
+        node = change.node
+        kinds = tuple(None if value is None else value.dtype for value in node.inputs)
+        key = (node.op_type, change.old, kinds)
+        if key not in self._known:
+            self._known[key] = self._look_up(change)
+        versions, reason = self._known[key]
+        if reason is not None:
+            raise RefusedError(str(reason), reason.newest)
+        entry = ADAPTERS.get(node.op_type) if versions else None
+        return None if entry is None else entry.adapt(change)
+
+    def _look_up(self, change: Change) -> tuple[tuple[int, ...], RefusedError | None]:
+        """The versions of an operator that lie between, and why no node of it with these element types can be raised."""
         op_type, old, new = change.node.op_type, change.old, change.new
         versions = crossed(op_type, old, new)
         if not versions:
-            return None
+            return (), None
         if find_schema("", op_type, old) is None:
-            raise change.refuse(versions[0], f"opset {old} has no operator {op_type}")
+            return versions, change.refuse(versions[0], f"opset {old} has no operator {op_type}")
         entry = ADAPTERS.get(op_type)
         for version in versions:
             if (entry is None or version not in entry.versions) and not is_free(op_type, version):
-                raise change.refuse(version, f"no adapter knows its version of opset {version}")
-        edit = None if entry is None else entry.adapt(change)
+                return versions, change.refuse(version, f"no adapter knows its version of opset {version}")
         schema = find_schema("", op_type, new)
         if schema is not None and not schema.deprecated:
-            self._check_target(change, versions)
-        return edit
+            reason = self._target_reason(change, versions[-1])
+            if reason:
+                return versions, change.refuse(versions[-1], reason)
+        return versions, None
 
-    def _check_target(self, change: Change, versions: tuple[int, ...]) -> None:
-        """See that the newest version takes the element types, and that the target still has a kernel if it had one."""
-        node, op, target = change.node, change.node.op, self._target
+    def _target_reason(self, change: Change, newest: int) -> str:
+        """Why the newest version does not do: for its types, or as the target has a kernel for the old one only. ``""`` if it does."""
+        node, target = change.node, self._target
         lost = refused_type(node, change.new)
         if lost:
-            raise change.refuse(versions[-1], f"its newest version no longer takes {lost}")
+            return f"its newest version no longer takes {lost}"
         if target.kernels is None:
-            return
+            return ""
         data = node.input_at(0)
         dtype = None if data is None else data.dtype
-        if target.has_kernel(op, dtype, opset=change.old) and not target.has_kernel(op, dtype, opset=change.new):
-            raise change.refuse(
-                versions[-1], f"target {target.name!r} has no kernel for its version of opset {versions[-1]}"
-            )
+        had, has = (target.has_kernel(node.op, dtype, opset=opset) for opset in (change.old, change.new))
+        return f"target {target.name!r} has no kernel for its version of opset {newest}" if had and not has else ""
 
     def carry_out(self, rewriter: Rewriter) -> None:
         """Import the opset, and make the edits."""
