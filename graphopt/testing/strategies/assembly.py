@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
 from graphopt.errors import ExecutionError
 from graphopt.ir import Array
@@ -212,7 +212,7 @@ def _feeds(scope: Scope, inputs: Sequence[_Input], overridable: Sequence[_Input]
     """The inputs that the graph grew on, then others, of other sizes where the declarations leave them open."""
     choices, wild = scope.choices, scope.world.wild
     feeds: list[dict[str, Array]] = [{item.name: item.array for item in inputs}]
-    nothing = any(part in node.op_type for node in scope.nodes for part in _NOT_OF_NOTHING)
+    nothing = any(part in node.op_type for node in _with_branches(scope.nodes) for part in _NOT_OF_NOTHING)
     symbols = sorted({dim for item in inputs for dim in item.dims if isinstance(dim, str)})
     for _ in range(_FEEDS):
         sizes = {name: max(int(nothing), choices.of(_SIZES)) for name in symbols}
@@ -222,6 +222,13 @@ def _feeds(scope: Scope, inputs: Sequence[_Input], overridable: Sequence[_Input]
                 drawn[item.name] = item.drawn(choices, {}, wild=wild, low=int(nothing))
         feeds.append(drawn)
     return feeds
+
+
+def _with_branches(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for item in node.attribute:
+            yield from _with_branches(item.g.node)
 
 
 def accepted_feeds(model: ModelProto, feeds: Sequence[dict[str, Array]]) -> list[dict[str, Array]] | None:
