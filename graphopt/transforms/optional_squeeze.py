@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from graphopt.analysis import fails_with_rank
+from graphopt.analysis import ShapeValues, fails_with_rank
 from graphopt.ir import Constant, Graph, Node, Value, constant_of_node
 
 __all__ = ["always_squeezes"]
@@ -31,10 +31,7 @@ def always_squeezes(node: Node) -> bool:
     axis = None if source is None else _squeezed_axis(squeezing, source)
     if source is None or source.rank is None or axis is None:
         return False
-    measured = _axis_compared_with_one(condition, source)
-    if measured is None or measured % source.rank != axis % source.rank:
-        return False
-    return fails_with_rank(node.output, source.rank)
+    return _tells_size_one(condition, source, axis) and fails_with_rank(node.output, source.rank)
 
 
 def _passed(graph: Graph) -> Value | None:
@@ -61,29 +58,19 @@ def _squeezed_axis(graph: Graph, source: Value) -> int | None:
     return axes[0]
 
 
-def _axis_compared_with_one(condition: Value, source: Value) -> int | None:
-    """The axis ``k`` if a value is ``size of axis k of the source == 1``."""
+def _tells_size_one(condition: Value, source: Value, axis: int) -> bool:
+    """Whether a value says that an axis of the source has size 1, by whatever way it learned the size."""
     node = condition.producer
     if node is None or node.op != "Equal":
-        return None
-    size, one = node.inputs
-    if _integers(one) != (1,):
+        return False
+    values = ShapeValues()
+    size, one = (values.of(value) if value is not None else None for value in node.inputs)
+    if one is None or one.numbers != (1,):
         size, one = one, size
-    if _integers(one) != (1,) or size is None:
-        return None
-    while size.producer is not None and size.producer.op in ("Squeeze", "Unsqueeze", "Identity", "Cast"):
-        inner = size.producer.input_at(0)
-        if inner is None:
-            return None
-        size = inner
-    gather = size.producer
-    if gather is None or gather.op != "Gather" or gather.attr("axis", 0) not in (0, None):
-        return None
-    shape, places = gather.inputs[0], _integers(gather.inputs[1])
-    measure = None if shape is None else shape.producer
-    if measure is None or measure.op != "Shape" or measure.attributes or measure.input_at(0) is not source:
-        return None
-    return places[0] if places is not None and len(places) == 1 else None
+    sizes = values.shape_of(source)
+    if one is None or one.numbers != (1,) or size is None or len(size.elements) != 1 or sizes is None:
+        return False
+    return size.elements[0] is not None and size.elements[0] == sizes[axis]
 
 
 def _integers(value: Value | None) -> tuple[int, ...] | None:
