@@ -74,7 +74,7 @@ def _profiles(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         moving = " | ".join(f"{row[form]['moving']:.0%}" for form in FORMS)
         left = row["O3"]["milliseconds"] / row["original"]["milliseconds"]
-        lines.append(f"| `{row['model']}` | {_kinds(row['original'])} | {moving} | {left:.0%} of the time |")
+        lines.append(f"| `{row['model']}` | {_kinds(row['original'])} | {moving} | {left:.0%} |")
     return "\n".join(lines)
 
 
