@@ -11,9 +11,8 @@ from typing import ClassVar
 from graphopt.rewriting import Rule
 from graphopt.transforms.fusion.activations.bounds import FuseClip
 from graphopt.transforms.fusion.activations.casts import DropCastsAroundActivation
+from graphopt.transforms.fusion.activations.elus import FuseElu, FuseSelu
 from graphopt.transforms.fusion.activations.exponentials import (
-    FuseElu,
-    FuseSelu,
     FuseSoftplus,
     FuseSoftsign,
     FuseStableSoftplus,
