@@ -68,7 +68,7 @@ def _kinds(form: Mapping[str, Any]) -> str:
 
 def _profiles(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        "| model | where its time goes | moves data: as it is | at O2 | at O3 | kernels at O3 |",
+        "| model | where its time goes | moves data: as it is | at O2 | at O3 | time in kernels at O3 |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
