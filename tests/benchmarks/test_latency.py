@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -47,7 +48,7 @@ def test_plot_has_a_dot_for_each_speed() -> None:
     drawn = ET.fromstring(plot(rows))
     texts = [element.text for element in drawn.iter() if element.tag.endswith("text")]
     assert "<m>" in texts
-    titles = [element.text for element in drawn.iter() if element.tag.endswith("title")]
+    titles = [str(element.text) for element in drawn.iter() if element.tag.endswith("title")]
     assert ["<m>, graphopt O2: 1.50", "<m>, other: 0.90"] == sorted(titles)
 
 
@@ -56,7 +57,8 @@ def test_a_run_writes_record_and_plot(tmp_path: Path, capsys: pytest.CaptureFixt
     source = tmp_path / "models" / "m.onnx"
     source.parent.mkdir()
     onnx.save(models.chain(9), source)
-    np.savez(tmp_path / "m.npz", **draw_inputs(source))
+    arrays: dict[str, Any] = dict(draw_inputs(source))
+    np.savez(tmp_path / "m.npz", **arrays)
     arguments = [str(source.parent), "--inputs", str(tmp_path), "--tools", "onnxruntime", "--threads", "1"]
     assert 0 == main([*arguments, "--seconds-per-model", "0.1", "--json", str(tmp_path / "out.json")])
     assert "geometric mean" in capsys.readouterr().out
