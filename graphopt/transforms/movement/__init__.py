@@ -11,10 +11,12 @@ from graphopt.transforms.movement import (
     concat_parts,
     expansions,
     gathers,
+    joined_transposes,
     rearranged,
     reshaped_elementwise,
     reshaped_transposes,
     shape_parts,
+    single_elements,
     splits,
     transposed_trees,
 )
@@ -24,6 +26,7 @@ __all__ = ["ALGEBRA_RULES", "RULES"]
 RULES: tuple[Rule, ...] = (
     *reshaped_transposes.RULES,
     *reshaped_elementwise.RULES,
+    *single_elements.RULES,
     *splits.RULES,
     *gathers.RULES,
     *concat_parts.RULES,
@@ -32,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     *shape_parts.RULES,
     *rearranged.RULES,
     *transposed_trees.RULES,
+    *joined_transposes.RULES,
 )
 #: Rules that re-associate, for the pass ``canonicalize-algebra``.
 ALGEBRA_RULES: tuple[Rule, ...] = (*transposed_trees.ALGEBRA_RULES,)
