@@ -95,6 +95,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "spell-out-attention": handmade_attention.standard_attention,
     "use-attention": handmade_attention.spelled_standard_attention,
     "use-multi-head-attention": handmade_attention.spelled_attention,
+    "split-packed-factors": handmade_attention.packed_attention,
     "use-rotary-embedding": handmade_attention.rotary_embedding,
     "gather-each-element": handmade_indices.each_element,
     "gather-each-position": handmade_indices.each_position,

@@ -10,6 +10,7 @@ from tests.transforms.harness import model
 
 __all__ = [
     "grouped_attention",
+    "packed_attention",
     "rotary_embedding",
     "spelled_attention",
     "spelled_standard_attention",
@@ -206,4 +207,23 @@ def rotary_embedding(choices: Choices) -> ModelProto:
         f"float[{shape}] x, float[1,{rows},{SIZE // 2}] f",
         opset=choices.of((13, 17, 21)),
         initializers={name: value for name, value in constants.items() if name in body},
+    )
+
+
+def packed_attention(choices: Choices) -> ModelProto:
+    """Attention on parts of one product, whose heads are split and moved together."""
+    batch, rows = choices.of(("b", 2)), choices.of(("s", 3))
+    order = choices.of(((0, 1, 2), (1, 0, 2)))
+    return model(
+        "r = Reshape(x, packed) t = Transpose<perm = [2, 0, 3, 1, 4]>(r) q = Gather<axis = 0>(t, i0) k = Gather<axis = 0>(t, i1) "
+        "v = Gather<axis = 0>(t, i2) kt = Transpose<perm = [0, 1, 3, 2]>(k) s = MatMul(q, kt) z = Mul(s, c) p = Softmax<axis = -1>(z) "
+        "o = MatMul(p, v) oh = Transpose<perm = [0, 2, 1, 3]>(o) y = Reshape(oh, join)",
+        f"float[{batch},{rows},{3 * WIDTH}] x",
+        opset=choices.of((13, 17, 21)),
+        initializers={
+            "packed": np.array([0, 0, 3, HEADS, SIZE]),
+            "join": _JOIN,
+            "c": np.float32(0.5),
+            **{f"i{place}": np.array(index) for place, index in enumerate(order)},
+        },
     )

@@ -6,10 +6,10 @@ back on the way; a guard against NaN (``Where(IsNaN(p), 0, p)``) may follow the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from graphopt.ir import Node, Value
+from graphopt.ir import Node, Shape, Value
 from graphopt.rewriting import NoMatch
 from graphopt.transforms.broadcasting import same_dim
 from graphopt.transforms.fusion.attention.layouts import is_reshape, scalar, scaled
@@ -30,12 +30,16 @@ class Mask:
         rank: of the scores that it meets.
         filler: the number that stands where scores do not stay, ``None`` for a sum.
         keep: whether scores stay where the truth values are true.
+        scores: the shape of these scores.
+        reshaped: whether they have another shape than the product of query and key.
     """
 
     value: Value
     rank: int
     filler: float | None = None
     keep: bool = True
+    scores: Shape | None = None
+    reshaped: bool = False
 
 
 class _Inner(Protocol):
@@ -170,6 +174,7 @@ class _Chain:
             return self.follow(multiple[0], steps - 1)
         source = node.inputs[0] if node.inputs else None
         if is_reshape(node) and source is not None and _keeps_ends(source, value):
+            self.masks = [replace(mask, reshaped=True) for mask in self.masks]
             return self.follow(source, steps - 1)
         if node.op not in ("Add", "Where") or self.scale != 1.0:
             return NoMatch("%s between the softmax and the scores", node.op)
@@ -178,13 +183,15 @@ class _Chain:
             inside = node.inputs[place]
             if inside is None or inside.rank != value.rank:
                 continue
-            depth, scale = len(self.masks), self.scale
-            self.masks.append(mask)
+            scale = self.scale
+            before = list(self.masks)
+            self.masks.append(replace(mask, scores=inside.shape))
             found = self.follow(inside, steps - 1)
             if isinstance(found, Node):
                 return found
             reason, self.scale = found, scale
-            del self.masks[depth:], self.nodes[mark + 1 :]
+            self.masks = before
+            del self.nodes[mark + 1 :]
         return reason
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from graphopt.rewriting import Rule
 from graphopt.transforms.fusion.attention.multi_head import UseMultiHeadAttention
+from graphopt.transforms.fusion.attention.packed import SplitPackedFactors
 from graphopt.transforms.fusion.attention.rotary import UseRotaryEmbedding
 from graphopt.transforms.fusion.attention.standard import JoinAttentionHeads, ShareAttentionHeads, UseAttention
 from graphopt.transforms.fusion.kernel_pass import KernelPass
@@ -27,4 +28,9 @@ class FuseMicrosoftAttention(KernelPass):
     """Make ONNX Runtime's own operators of attention, for targets that have them. Re-associates; needs types; idempotent."""
 
     name: ClassVar[str] = "fuse-microsoft-attention"
-    rules: ClassVar[tuple[Rule, ...]] = (UseRotaryEmbedding(), UseMultiHeadAttention(), JoinAttentionHeads())
+    rules: ClassVar[tuple[Rule, ...]] = (
+        SplitPackedFactors(),
+        UseRotaryEmbedding(),
+        UseMultiHeadAttention(),
+        JoinAttentionHeads(),
+    )

@@ -10,7 +10,7 @@ from graphopt.ir import Dim, Shape, Value
 from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.fusion.attention.core import Mask
 from graphopt.transforms.fusion.attention.layouts import Factor, Layout
-from graphopt.transforms.fusion.attention.shapes import size_vector, unsqueeze
+from graphopt.transforms.fusion.attention.shapes import size_vector, squeeze_first, unsqueeze
 
 __all__ = ["BiasPlan", "plan_bias"]
 
@@ -41,7 +41,9 @@ class BiasPlan:
         for mask, _shape in self.masks:
             value = _additive(mask, rw)
             rank = mask.value.rank or 0
-            if rank < 4:
+            if rank == 5:
+                value = squeeze_first(rw, value)
+            elif rank < 4:
                 value = unsqueeze(rw, value, (1,) if rank == 3 == mask.rank else tuple(range(4 - rank)))
             total = value if total is None else rw.new("Add", total, value)
         if total is None or not (self.rows or self.columns):
@@ -79,6 +81,12 @@ def plan_bias(masks: list[Mask], query: Factor, key: Factor, heads: int, *, join
         shape = mask.value.shape
         if shape is None or len(shape) > mask.rank:
             return NoMatch("mask %s has no known shape", mask.value.type)
+        if mask.reshaped and mask.rank > 3 and (mask.scores is None or mask.scores[mask.rank - 3] != heads):
+            return NoMatch("the scores that mask %s meets do not have heads beside rows", mask.value.type)
+        if mask.rank > 4:
+            if len(shape) != 5 or shape[0] != 1 or not query.has_size("B", shape[1]):
+                return NoMatch("mask %s divides the batch", mask.value.type)
+            shape = shape[1:]
         if len(shape) == 3 and mask.rank == 3:
             if heads != 1 and shape[0] != 1:
                 return NoMatch("mask %s has batch and heads in one axis", mask.value.type)

@@ -80,7 +80,7 @@ def make_plan(product: Node, joined: Joined | None) -> Plan | NoMatch:
     heads, factors = query.number("N"), (query, key, value)
     flat = rank == 3 and not (heads and all(item.number("N") == heads and item.sizes.get("B") for item in factors))
     if flat:
-        if any(mask.rank == 4 for mask in core.masks):
+        if any(mask.rank > 3 for mask in core.masks):
             return NoMatch("batch and heads are in one axis of the factors, but not of the mask")
         heads = 1
         for factor in factors:

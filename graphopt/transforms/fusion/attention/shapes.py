@@ -8,7 +8,7 @@ from graphopt.ir import Value
 from graphopt.rewriting import Rewriter
 from graphopt.transforms.fusion.attention.layouts import Factor, Layout, Seen
 
-__all__ = ["head_major", "join_heads", "size_vector", "split_heads", "transpose", "unsqueeze"]
+__all__ = ["head_major", "join_heads", "size_vector", "split_heads", "squeeze_first", "transpose", "unsqueeze"]
 
 _AXES_ARE_INPUTS = 13
 _SHAPE_HAS_RANGE = 15
@@ -21,6 +21,15 @@ def unsqueeze(rw: Rewriter, value: Value, axes: tuple[int, ...]) -> Value:
     if (rw.graph.opset() or 0) >= _AXES_ARE_INPUTS:
         return rw.new("Unsqueeze", value, np.array(axes, np.int64))
     return rw.new("Unsqueeze", value, axes=axes)
+
+
+def squeeze_first(rw: Rewriter, value: Value) -> Value:
+    """The first axis, of size 1, taken out."""
+    if value.is_constant and value.const is not None:
+        return rw.constant(value.const.numpy()[0])
+    if (rw.graph.opset() or 0) >= _AXES_ARE_INPUTS:
+        return rw.new("Squeeze", value, np.zeros(1, np.int64))
+    return rw.new("Squeeze", value, axes=(0,))
 
 
 def size_vector(rw: Rewriter, value: Value, axis: int) -> Value:

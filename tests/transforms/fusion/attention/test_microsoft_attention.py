@@ -179,3 +179,56 @@ def test_empty_tensors_keep_their_shapes():
 
 def test_targets_without_the_operator_do_not_get_it():
     assert {} == transform(made(), FuseMicrosoftAttention()).applied
+
+
+PACKED = (
+    "r = Reshape(x, packed) t = Transpose<perm = [2, 0, 3, 1, 4]>(r) q = Gather<axis = 0>(t, i0) k = Gather<axis = 0>(t, i1) "
+    "v = Gather<axis = 0>(t, i2) kt = Transpose<perm = [0, 1, 3, 2]>(k) s = MatMul(q, kt) p = Softmax<axis = -1>(s) o = MatMul(p, v) "
+    "oh = Transpose<perm = [0, 2, 1, 3]>(o) y = Reshape(oh, join)"
+)
+PARTS = {"packed": np.array([0, 0, 3, 2, 4]), **{f"i{place}": np.array(place) for place in range(3)}}
+
+
+def test_parts_of_one_product_are_taken_apart_first():
+    proto = made(PACKED, "float[b,s,24] x", **PARTS)
+    near(proto, FuseMicrosoftAttention(), ["Split", MHA], {"split-packed-factors": 1, RULE: 1}, sizes=SIZES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("k = Gather<axis = 0>(t, i1)", "k = Gather<axis = 0>(t, i0)"),
+        ("v = Gather<axis = 0>(t, i2)", "g = Gather<axis = 0>(t, i2) v = Neg(g)"),
+        ("perm = [2, 0, 3, 1, 4]", "perm = [2, 0, 1, 3, 4]"),
+    ],
+)
+def test_other_parts_stay_together(old, new):
+    proto = made(PACKED.replace(old, new), "float[b,2,24] x", **PARTS)
+    assert "split-packed-factors" not in transform(proto, FuseMicrosoftAttention(), target=ORT).applied
+
+
+WINDOWS = (
+    f"{FACTORS}{SCORES}z5 = Reshape(s, five) w5 = Add(z5, m) w = Reshape(w5, four) p = Softmax<axis = -1>(w) {JOIN}"
+)
+
+
+def windows(five, mask):
+    batch = "float[6,3,8] q, float[6,5,8] k, float[6,5,8] v"
+    return made(WINDOWS, f"{batch}, float[{mask}] m", five=np.array(five), four=np.array([6, 2, 3, 5]))
+
+
+def test_a_mask_of_windows():
+    near(windows([1, 6, 2, 3, 5], "1,6,1,3,5"), FuseMicrosoftAttention(), ["Squeeze", MHA], {RULE: 1})
+
+
+@pytest.mark.parametrize(
+    ("five", "mask"),
+    [
+        ([2, 3, 2, 3, 5], "1,3,1,3,5"),
+        ([1, 3, 4, 3, 5], "1,3,1,3,5"),
+        ([1, 2, 6, 3, 5], "1,1,6,3,5"),
+        ([1, 4, 3, 3, 5], "4,1,3,5"),
+    ],
+)
+def test_masks_that_divide_batch_or_heads_otherwise_stay(five, mask):
+    untouched(windows(five, mask), FuseMicrosoftAttention())
