@@ -3,14 +3,14 @@
 ``Conv(x + c, w, b) -> Conv(x, w, b + sum(w * c))`` and ``Conv(BatchNormalization(x), w, b) -> Conv(x, w * k, b + sum(w * t))`` where
 nothing is padded: pads are zeros after the addition, so that the border would see another number. A factor alone commutes with pads:
 ``fuse-conv-affine`` folds that. Where there are pads, ``Add(Mul(x, k), t) -> BatchNormalization(x, k, t, mean=0, var=1)`` before a
-convolution is one node of the two, which runtimes with a blocked layout for convolutions keep in it. Touches weights. Numerics:
+convolution or pooling is one node of the two, which runtimes with a blocked layout for convolutions keep in it. Touches weights. Numerics:
 re-associates. Sources: Ioffe and Szegedy, Batch Normalization, 2015, section 3.1; the affine blocks of PP-LCNetV3.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -42,7 +42,9 @@ from graphopt.transforms.layout.channels import (
     norm_as_affine,
 )
 
-__all__ = ["FuseAffineConv", "as_batch_norm", "feeds_conv"]
+__all__ = ["FuseAffineConv", "as_batch_norm", "feeds_layout"]
+
+_WITH_LAYOUT: Final = frozenset({"Conv", "AveragePool", "MaxPool", "GlobalAveragePool"})
 
 
 def _unpadded(m: Match, *, scaled: bool) -> Linear | NoMatch:
@@ -118,9 +120,9 @@ def _rebuild(linear: Linear, x: Value, rw: Rewriter) -> Value:
     return made
 
 
-def feeds_conv(value: Value) -> bool:
-    """Whether a convolution reads a value as its data."""
-    return any(node.op == "Conv" and index == 0 for node, index in value.uses)
+def feeds_layout(value: Value) -> bool:
+    """Whether a convolution or pooling, which have a layout of their own, reads a value as its data."""
+    return any(node.op in _WITH_LAYOUT and index == 0 for node, index in value.uses)
 
 
 def as_batch_norm(x: Value, factor: Float64, term: Float64, root: Node, rw: Rewriter) -> Replacement:
@@ -147,7 +149,7 @@ def as_batch_norm(x: Value, factor: Float64, term: Float64, root: Node, rw: Rewr
 
 
 class FuseScaleAndShift(RewritePattern):
-    """Conv(Add(Mul(x, k), t)) -> Conv(BatchNormalization(x, k, t, 0, 1))."""
+    """Conv(Add(Mul(x, k), t)) -> Conv(BatchNormalization(x, k, t, 0, 1)), and so before pooling."""
 
     name: ClassVar[str] = "fuse-scale-and-shift"
     roots: ClassVar[tuple[str, ...]] = ("Add", "Sub")
@@ -159,8 +161,8 @@ class FuseScaleAndShift(RewritePattern):
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Make one node of the two, if a convolution reads them."""
-        if (node.opset or 0) < 7 or not feeds_conv(node.output):
-            return NoMatch("no convolution reads %r", node.output.name)
+        if (node.opset or 0) < 7 or not feeds_layout(node.output):
+            return NoMatch("no convolution or pooling reads %r", node.output.name)
         scaled, term = _split(node)
         scale = None if scaled is None else scaled.producer
         if scale is None or scaled is None or term is None or scale.op != "Mul" or scale.graph is not node.graph:

@@ -3,7 +3,7 @@
 An addition or multiplication by a constant between two convolutions has no kernel for that layout: ONNX Runtime reorders before and after
 it. A BatchNormalization that only adds and scales has one (a convolution of single elements), so ``Add(x, c) -> BatchNormalization(x, 1, c,
 mean=0, var=1)`` there, and so for Sub, Mul and Div. float32; only where ``x`` comes from a convolution or an activation of one and goes
-into one. Touches weights. Needs types. Numerics: re-associates.
+into one, or into pooling. Touches weights. Needs types. Numerics: re-associates.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from graphopt.rewriting import (
     const,
     op,
 )
-from graphopt.transforms.layout.affine import as_batch_norm, feeds_conv
+from graphopt.transforms.layout.affine import as_batch_norm, feeds_layout
 from graphopt.transforms.layout.channels import CPU_TARGETS, channel_count, channel_numbers
 
 __all__ = ["KeepBlockedLayout"]
@@ -68,8 +68,8 @@ class KeepAffineBlocked(RewritePattern):
         places = [index for index, value in enumerate(operands) if not value.is_constant]
         if len(operands) != 2 or len(places) != 1 or (node.op in ("Sub", "Div") and places != [0]):
             return NoMatch("nothing constant stands beside a value")
-        if (node.opset or 0) < 7 or not feeds_conv(node.output):
-            return NoMatch("no convolution reads it")
+        if (node.opset or 0) < 7 or not feeds_layout(node.output):
+            return NoMatch("no convolution or pooling reads it")
         x, constant = operands[places[0]], operands[1 - places[0]]
         channels = channel_count(x)
         if x.dtype is not DType.FLOAT or channels is None or (x.rank or 0) != 4 or not _from_conv(x):

@@ -46,6 +46,15 @@ def test_factor_and_shift_become_a_normalization_before_pads_and_go_into_the_wei
     assert_close(run(plain, feeds), run(outcome.after, feeds), 1e-5)
 
 
+@pytest.mark.parametrize(
+    "pool", ["GlobalAveragePool(t)", "AveragePool<kernel_shape=[2, 2]>(t)", "MaxPool<kernel_shape=[2, 2]>(t)"]
+)
+def test_factor_and_shift_become_a_normalization_before_pooling(pool):
+    constants = {"k": normal(1), "c": normal(1, seed=1)}
+    proto = model(f"s = Mul(x, k) t = Add(s, c) y = {pool}", "float[N,4,5,6] x", initializers=constants)
+    assert_near(proto, STEP, ["BatchNormalization", pool.split("(")[0].split("<")[0]], {"fuse-scale-and-shift": 1})
+
+
 def test_normalization_takes_in_what_is_before_it():
     constants = {name: np.abs(normal(4, seed=seed)) for seed, name in enumerate(("s", "b", "m", "v"))}
     for before in ("Mul(x, c)", "Add(x, c)"):
