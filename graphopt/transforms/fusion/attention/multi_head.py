@@ -4,9 +4,9 @@
 were split; where a factor has no such form, keys and values are taken as ``[B, N, L, H]`` and the query is moved.
 
 What ONNX Runtime's kernel for processors wants (found by trying it): float32; a mask of rank 4 whose first two axes may be 1, the others
-not; keys and values in the same form. A row whose scores are all -inf gives NaN in both. A guard against NaN is dropped if the mask is
-absent or its numbers are finite, and moves behind the operator otherwise: the same for all operands that are finite.
-Numerics: re-associates. Source: ONNX Runtime's docs/ContribOperators.md.
+not; keys and values in the same form, and of one size if they are ``[B, N, L, H]``. A row whose scores are all -inf gives NaN in both. A
+guard against NaN is dropped if the mask is absent or its numbers are finite, and moves behind the operator otherwise: the same for all
+operands that are finite. Numerics: re-associates. Source: ONNX Runtime's docs/ContribOperators.md.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class UseMultiHeadAttention(RewritePattern):
 def _emit(plan: Plan, rw: Rewriter) -> Value:
     """The operator, BSD."""
     query = join_heads(rw, plan.query, plan.heads, plan.size)
-    arrange = join_heads if _has_rows(plan.key) and _has_rows(plan.value) else head_major
+    apart = plan.size == plan.value_size and not (_has_rows(plan.key) and _has_rows(plan.value))
+    arrange = head_major if apart else join_heads
     key = arrange(rw, plan.key, plan.heads, plan.size)
     value = arrange(rw, plan.value, plan.heads, plan.value_size)
     inputs: list[Value | None] = [query.value, key.value, value.value, None, None, plan.bias.emit(rw)]

@@ -232,3 +232,11 @@ def test_a_mask_of_windows():
 )
 def test_masks_that_divide_batch_or_heads_otherwise_stay(five, mask):
     untouched(windows(five, mask), FuseMicrosoftAttention())
+
+
+def test_values_of_another_size_are_joined():
+    body = f"qr = Reshape(q, split) qh = Transpose<perm = [0, 2, 1, 3]>(qr) kt = Transpose<perm = [0, 1, 3, 2]>(k) {SCORES}"
+    body += "p = Softmax<axis = -1>(s) o = MatMul(p, v) oh = Transpose<perm = [0, 2, 1, 3]>(o) y = Reshape(oh, wide)"
+    proto = made(body, "float[b,s,8] q, float[b,2,l,4] k, float[b,2,l,3] v", wide=np.array([0, 0, 6]))
+    ops = ["Transpose", "Reshape", "Transpose", "Reshape", MHA]
+    near(proto, FuseMicrosoftAttention(), ops, {RULE: 1}, sizes=SIZES)
