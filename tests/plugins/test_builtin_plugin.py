@@ -27,6 +27,7 @@ def defined_passes():
                     isinstance(item, type)
                     and issubclass(item, Pass)
                     and not inspect.isabstract(item)
+                    and hasattr(item, "name")  # what others are only made of has none
                     and item.__module__ == module.name
                 ):
                     found[item.name] = item
