@@ -3,7 +3,7 @@
 Reshape, Flatten, Squeeze and Unsqueeze hand on the same numbers in the same order, so a chain of them is its last shape: one Reshape of the
 first input, if that shape can be stated. A stated shape has numbers, ``0`` where the axis has the size that the input has there, and
 ``-1`` where everything else is a number that is not zero (``-1`` has no answer for empty tensors). Squeeze and Unsqueeze among each other
-need no shapes. Exact. Source: https://onnx.ai/onnx/operators/onnx__Reshape.html
+need no shapes. A computed target becomes a stated one where the shape is known. Exact. Source: https://onnx.ai/onnx/operators/onnx__Reshape.html
 """
 
 from __future__ import annotations
@@ -58,6 +58,28 @@ def _states(reshape: Node, have: Shape) -> bool:
         return False
     literal_zero = reshape.attr("allowzero", 0) == 1
     return all(entry in (-1, dim) or (entry == 0 and not literal_zero) for entry, dim in zip(target, have, strict=True))
+
+
+class StateReshapeTarget(RewritePattern):
+    """Reshape(x, computed) -> Reshape(x, constant), where the shape of the result is known and can be stated."""
+
+    name: ClassVar[str] = "state-reshape-target"
+    roots: ClassVar[tuple[str, ...]] = ("Reshape",)
+    reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (op.Reshape(op.Relu(any_("x")), op.Shape(any_("x"))),)
+
+    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
+        """Whatever ``allowzero`` is: sizes of the input are copied, none is stated as zero."""
+        x, target = node.input_at(0), node.input_at(1)
+        if x is None or target is None or target.is_constant:
+            return NoMatch("the target is not computed")
+        wanted = node.output.shape
+        if wanted is None or None in wanted or node.output.is_graph_output:
+            return NoMatch("the shape of the result is not known, or only promised to callers")
+        entries = target_entries(wanted, x.shape)
+        if entries is None:
+            return NoMatch("shape %s can't be stated for %s", node.output.type, x.type)
+        return rw.new("Reshape", x, np.array(entries, np.int64), name=node.name)
 
 
 class MergeReshapes(RewritePattern):
@@ -149,4 +171,4 @@ def _with_axes(op: str, x: Value, axes: tuple[int, ...], like: Node, rw: Rewrite
     return rw.new(op, x, np.array(axes, np.int64))
 
 
-RULES = (EliminateReshape(), MergeReshapes())
+RULES = (EliminateReshape(), StateReshapeTarget(), MergeReshapes())

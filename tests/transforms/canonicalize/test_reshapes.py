@@ -271,3 +271,28 @@ def test_an_empty_list_of_axes_to_squeeze_stays(body, ops):
     assert ops == outcome.ops
     feeds = feeds_for(proto)
     assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
+
+
+@pytest.mark.parametrize("allowzero", [0, 1])
+def test_a_computed_target_is_stated_where_the_shape_is_known(allowzero):
+    body = f"s = Shape(z) a = Reshape<allowzero={allowzero}>(x, s) y = Exp(a)"
+    proto = model(body, "float[N,2,6] x, float[N,3,4] z")
+    outcome = assert_exact(proto, STEP, ["Reshape", "Exp"], {"state-reshape-target": 1}, sizes={"N": 3})
+    (target,) = outcome.after.graph.initializer
+    assert [0, 3, 4] == np.frombuffer(target.raw_data, np.int64).tolist()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ("float[N,2,6] x, float[N,M,K] z", "float[*] y"),  # two that are not those of the input
+        ("float[N,2,6] x, float[*] z", "float[*] y"),
+    ],
+)
+def test_a_computed_target_of_a_shape_that_can_not_be_stated_stays(inputs, outputs):
+    proto = model("s = Shape(z) a = Reshape<allowzero=1>(x, s) y = Exp(a)", inputs, outputs)
+    assert "state-reshape-target" not in transform(proto, STEP).applied
+
+
+def test_a_shape_that_is_promised_to_callers_is_not_stated():
+    assert_untouched(model("s = Shape(z) y = Reshape(x, s)", "float[N,2,6] x, float[N,3,4] z", "float[N,3,4] y"), STEP)
