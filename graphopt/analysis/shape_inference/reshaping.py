@@ -1,8 +1,8 @@
 """Operators that only give a tensor another shape: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Expand, Tile, and blocks of space.
 
 A Reshape entry that is 0 copies the input's size, so an entry that is computed says its own size only where it can't be zero, or where
-the input's size is zero with it, or where a zero there leaves no valid shape. The last is taken to hold if the sizes of two different
-names are not zero at once.
+the input's size is zero with it, or where the input is empty with it and no other entry makes an empty shape. The last is taken to hold
+if the sizes of two different names are not zero at once.
 """
 
 from __future__ import annotations
@@ -87,8 +87,9 @@ def _is_certain(entry: SymbolicDim, present: Dim, axis: int, target: Shape, have
         for place, other in enumerate(target)
         if place != axis
     ]
-    if all(_stays(other, entry.symbols()) for other in others):
-        return True
+    total = None if have is None else dim_product(have)
+    if total is not None and _vanishes_with(total, entry) and all(_stays(other, entry.symbols()) for other in others):
+        return True  # there is no element then, and nothing but a zero here could make a shape of none
     return facts.is_positive(entry)
 
 

@@ -64,6 +64,9 @@ def test_a_computed_size_that_may_be_zero_is_the_size_only_where_nothing_else_ca
     assert types_in(
         size + "t = Concat<axis=0>(s, m) y = Reshape(x, t)", "float[3,n] x", initializers="int64[1] m = {3}"
     ) == ("float[n, 3]")
+    even = "t = Div(s, two) u = Mul(t, two) v = Concat<axis=0>(m, u) y = Reshape(x, v)"
+    constants = "int64[1] m = {3}, int64[1] two = {2}"
+    assert types_in(size + even, "float[3,n] x", initializers=constants) == "float[3, n]", "0 copies n, which may be 1"
     shape = "s = Shape<start=0, end=2>(x) t = Concat<axis=0>(s, m) y = Reshape(x, t)"
     assert types_in(shape, SEQ, initializers="int64[1] m = {-1}") == "float[b, s, 64]"
 
