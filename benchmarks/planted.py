@@ -450,7 +450,7 @@ def planted() -> list[Planted]:
         Planted("swapped-pads", _swapped_pads, partial(cnn, 5), _AMONG, "fold-pad-swapped"),
         Planted("unknown-operator", _unknown_operator, partial(cnn, 10), _BEFORE, "use-missing-operator", "invalid-model"),
         Planted("merge-blindly", _merge_blindly, partial(net, 20), _BEFORE, "merge-blindly", "invalid-model"),
-        Planted("off-by-one", _off_by_one, partial(cnn, 25), _AFTER, "off-by-one", numbered=False),
+        Planted("off-by-one", _off_by_one, partial(cnn, 25), _BEFORE, "off-by-one", numbered=False),
         Planted("narrow-weights", _narrow_weights, partial(net, 4), _AFTER, "narrow-weights"),
         Planted("silent-change", _silent_change, partial(net, 7), _AMONG, "silent-change", numbered=False),
         Planted("read-too-early", _read_too_early, partial(net, 9), _AFTER, "read-too-early", "invalid-model"),

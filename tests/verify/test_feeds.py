@@ -192,7 +192,7 @@ def test_nameless_sizes_are_independent():
 
 @pytest.mark.slow
 def test_inputs_are_found_for_nearly_all_models_of_the_suite():
-    """Of the 1,446 cases that ONNX Runtime runs on given inputs, made-up inputs do for all but a few."""
+    """Of the cases that ONNX Runtime runs on given inputs, made-up inputs do for all but 2 %."""
     names, missed = set(ort_correct_names()), []
     for case in load_cases():
         if case.name not in names:
@@ -200,7 +200,7 @@ def test_inputs_are_found_for_nearly_all_models_of_the_suite():
         with OrtRunner(case.model, threads=1) as runner:
             if not find_samples(runner, model_hints(lift_model(case.model)), count=1, seconds=2).samples:
                 missed.append(case.name)
-    assert len(missed) <= 20, missed
+    assert len(missed) <= 0.02 * len(names), missed
 
 
 def test_inputs_that_no_memory_holds_are_not_generated():
