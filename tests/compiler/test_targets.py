@@ -33,7 +33,7 @@ def plugins(**targets: object) -> PluginManager:
 
 
 def opset(proto: ModelProto) -> int:
-    return next(item.version for item in proto.opset_import if not item.domain)
+    return int(next(item.version for item in proto.opset_import if not item.domain))
 
 
 CHIP = Target("chip", backend="onnx", max_opset=21, preferred_opset=20, doc="A chip.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from onnx import ModelProto
 
+from graphopt.ir import Array
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
@@ -82,7 +85,7 @@ def _spelled(choices: Choices, opset: int, *, dynamic: bool, masked: bool) -> Mo
             else "y = Neg(o)"
         )
     )
-    constants = {
+    constants: dict[str, Array | np.generic] = {
         "split": _SPLIT,
         "join": _JOIN,
         "c": np.float32(0.5),
@@ -95,7 +98,7 @@ def _spelled(choices: Choices, opset: int, *, dynamic: bool, masked: bool) -> Mo
     return _model(text, inputs, opset, constants)
 
 
-def _model(text: str, inputs: str, opset: int, constants: dict[str, np.ndarray | np.generic]) -> ModelProto:
+def _model(text: str, inputs: str, opset: int, constants: Mapping[str, Array | np.generic]) -> ModelProto:
     """A model without its identities and unused constants."""
     nodes = [part.strip() + ")" for part in text.replace("\n", " ").split(")") if part.strip()]
     names: dict[str, str] = {}

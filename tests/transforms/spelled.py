@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import ml_dtypes
 import numpy as np
@@ -24,7 +25,7 @@ def spelled(
     opset: int = 21,
     inputs: str = "",
     outputs: str = "",
-    initializers: dict[str, Array | np.generic] | None = None,
+    initializers: Mapping[str, Array | np.generic] | None = None,
     imports: str = "",
     numbers: tuple[int, ...] = (),
 ) -> ModelProto:

@@ -243,4 +243,5 @@ def test_the_pass_has_a_text_of_its_own():
     made = Pipeline.from_text(text, passes)
     assert text == made.to_text()
     [item] = made.passes()
+    assert isinstance(item, SetInputShapes)
     assert InputSizes({"input:0": ("batch", 3, "1..9")}, {"batch": 1, "my dim": "2.."}) == item.sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -93,6 +94,7 @@ def test_cuda_is_what_is_installed_or_documented():
     assert CUDA.has_kernel("com.microsoft::GroupQueryAttention", DType.FLOAT16)
     assert not CUDA.has_kernel("com.microsoft::GroupQueryAttention", DType.FLOAT)
     assert CUDA.has_kernel("LayerNormalization", DType.FLOAT16, opset=17)
+    assert CUDA.kernels is not None
     assert "com.microsoft::SkipLayerNormalization" in CUDA.kernels.operators()
 
 
@@ -151,7 +153,7 @@ def test_another_installation_has_another_file(monkeypatch: pytest.MonkeyPatch, 
     library.write_bytes(b"another one")
     monkeypatch.setattr(kernels, "_libraries", lambda places: [library])
     assert first != kernels._cache_file()
-    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert kernels._cache_file() is None
 
 

@@ -158,7 +158,7 @@ def test_channels_whose_variance_has_no_root_give_nan_as_before(bad, bias):
     feeds = {"x": np.arange(15, dtype=np.float32).reshape(1, 3, 5)}
     (before,), (after,) = run(proto, feeds), run(outcome.after, feeds)
     assert [False, True, False, False] == np.isnan(after).all(axis=(0, 2)).tolist()
-    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(after.astype(np.float64), before.astype(np.float64), rtol=1e-5, atol=1e-5)
 
 
 def test_what_overflows_stays():

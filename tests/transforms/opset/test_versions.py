@@ -22,8 +22,8 @@ LOOK_FREE = {
 
 def versions():
     """Operators of the default domain with the versions that a model may be raised over."""
-    assert RaiseOpset, "its module registers the adapters"
-    found = {}
+    assert RaiseOpset.name, "its module registers the adapters"
+    found: dict[str, set[int]] = {}
     for schema in onnx.defs.get_all_schemas_with_history():
         if not schema.domain and OLDEST < schema.since_version <= REVIEWED:
             found.setdefault(schema.name, set()).add(schema.since_version)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphopt.ir import Array
 from graphopt.transforms.strength import ReduceStrength
 from tests.transforms.harness import assert_near, assert_untouched, model
 
 STEP = ReduceStrength()
 RULE = {"move-factor-into-weights": 1}
 RNG = np.random.default_rng(4)
-GIVEN = {
+GIVEN: dict[str, Array] = {
     "w": RNG.normal(size=(4, 12)).astype(np.float32),
     "t": RNG.normal(size=12).astype(np.float32),
     "c": np.array(0.25, np.float32),

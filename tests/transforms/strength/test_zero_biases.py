@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphopt.ir import Array
 from graphopt.transforms.strength import ReduceStrength
 from tests.transforms.harness import assert_near, assert_untouched, model
 
 STEP = ReduceStrength()
 RULE = {"drop-zero-bias": 1}
-GIVEN = {
+GIVEN: dict[str, Array] = {
     "w": np.random.default_rng(6).normal(size=(3, 2, 3)).astype(np.float32),
     "zeros": np.zeros(3, np.float32),
     "zero": np.zeros((), np.float32),

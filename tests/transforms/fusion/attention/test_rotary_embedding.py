@@ -39,7 +39,9 @@ def test_heads_that_were_split_for_it_stay_together():
     proto = made(body, f"float[b,s,8] v, {F}", split=np.array([0, 0, 2, 4]))
     outcome = near(proto, FuseMicrosoftAttention(), [*PREPARED, OP, "Reshape", "Transpose"], RULE, sizes=SIZES)
     (node,) = (node for node in outcome.ir.graph.nodes if node.op == OP)
-    assert ("v", 2) == (node.inputs[0].name, node.int_attr("num_heads"))
+    source = node.inputs[0]
+    assert source is not None
+    assert ("v", 2) == (source.name, node.int_attr("num_heads"))
 
 
 def test_constant_tables():

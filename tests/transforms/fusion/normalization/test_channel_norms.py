@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graphopt.ir import Array
 from graphopt.target import KernelTable, Target
 from graphopt.transforms.fusion.normalization import FuseNormalization
 from tests.transforms.harness import assert_close, assert_untouched, run, transform
@@ -21,7 +22,7 @@ W = {
     "w": np.array([1.5, -0.5, 2, 0.25], np.float32).reshape(4, 1, 1),
     "b": np.array([0.5, 1, -1, 0], np.float32).reshape(1, 4, 1, 1),
 }
-GROUPS = {
+GROUPS: dict[str, Array] = {
     "to": np.array([0, 2, -1], np.int64),
     "ones": np.ones(2, np.float32),
     "zeros": np.zeros(2, np.float32),
@@ -91,7 +92,11 @@ def test_before_opset_21_scales_were_those_of_groups(opset):
 
 
 def test_groups_across_the_batch_stay():
-    other = {"to": np.array([1, 4, -1], np.int64), "ones": np.ones(4, np.float32), "zeros": np.zeros(4, np.float32)}
+    other: dict[str, Array] = {
+        "to": np.array([1, 4, -1], np.int64),
+        "ones": np.ones(4, np.float32),
+        "zeros": np.zeros(4, np.float32),
+    }
     assert_untouched(spelled(f"{GROUPED} y = Identity(n)", SHAPE, initializers={**other, **BACK}), STEP)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
+from graphopt.ir import Array
 from graphopt.transforms.fusion.normalization import FuseNormalization
 from tests.transforms.harness import Outcome, assert_close, assert_untouched, run, transform
 from tests.transforms.spelled import spelled
@@ -198,7 +199,7 @@ def test_float16_that_is_computed_in_float32(core, op):
     core = re.sub(r"\bx\b", "wide", core).replace("n =", "o =")
     core = core.replace("#0.001", "eps").replace("#1", "one").replace("#2", "two")
     body = f"wide = Cast <to: int = 1> (x) {core} n = Cast <to: int = 10> (o) y = Mul(n, w)"
-    known = {**WIDE, "axes": AXES, "w": HALF["w"]}
+    known: dict[str, Array | np.generic] = {**WIDE, "axes": AXES, "w": HALF["w"]}
     known = {name: array for name, array in known.items() if re.search(rf"\b{name}\b", body)}
     outcome = near(spelled(body, SHAPE, dtype="float16", opset=23, initializers=known), [op], rtol=2e-3)
     assert 1 == outcome.applied["drop-casts-around-normalization"]
@@ -211,5 +212,5 @@ def test_float16_whose_difference_is_cast():
         "v = ReduceMean <keepdims: int = 1> (q, axes) e = Add(v, eps) s = Sqrt(e) o = Div(f, s) n = Cast <to: int = 10> (o) "
         "t = Mul(n, w) y = Add(t, b)"
     )
-    known = {"axes": AXES, "two": np.float32(2), "eps": np.float32(0.001), **HALF}
+    known: dict[str, Array | np.generic] = {"axes": AXES, "two": np.float32(2), "eps": np.float32(0.001), **HALF}
     near(spelled(body, SHAPE, dtype="float16", initializers=known), ["LayerNormalization"], rtol=4e-3)

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from graphopt.ir import Array
 from graphopt.target import Target
 from graphopt.transforms.fusion.transformer import FuseSkipNorms, FuseTransformerOps, KeepLayerNorm
 from tests.transforms.fusion.for_ort import ORT, near, untouched
@@ -17,7 +18,7 @@ BIAS = {"h": np.linspace(2, 3, 4, dtype=np.float32)}
 TWO = "float[b,s,4] x, float[b,s,4] u"
 SKIP = "com.microsoft::SkipLayerNormalization"
 FUSED = "com.microsoft::FusedMatMul"
-C = {"c": np.float32(0.5)}
+C: dict[str, Array | np.generic] = {"c": np.float32(0.5)}
 
 
 @pytest.mark.parametrize("body", ["a = Add(x, e) y = Gelu(a)", "a = Add(e, x) y = Gelu(a)"])
@@ -76,7 +77,10 @@ def test_transpositions_and_numbers_enter_products(body, rules, attributes):
     ],
 )
 def test_other_products_stay(body, inputs):
-    constants = {**(C if "c)" in body else {}), **({"w": np.eye(2, dtype=np.float32)} if "w)" in body else {})}
+    constants: dict[str, Array | np.generic] = {
+        **(C if "c)" in body else {}),
+        **({"w": np.eye(2, dtype=np.float32)} if "w)" in body else {}),
+    }
     untouched(model(body, inputs, initializers=constants), FuseTransformerOps())
 
 
@@ -161,7 +165,10 @@ def kernels(proto, tmp_path):
 
 @pytest.mark.parametrize(("body", "opset"), [(NORM, 17), (SPELT, 14)])
 def test_residual_sums_keep_the_fast_normalization(body, opset, tmp_path):
-    constants = {**ROW, **({"i": np.float32(1e-5), "two": np.float32(2)} if "two" in body else {})}
+    constants: dict[str, Array | np.generic] = {
+        **ROW,
+        **({"i": np.float32(1e-5), "two": np.float32(2)} if "two" in body else {}),
+    }
     proto = model(body, TWO.replace("b,s", "2,3"), opset=opset, initializers=constants)
     outcome = transform(proto, KeepLayerNorm(), target=ORT)
     assert {"keep-residual-sum": 1} == outcome.applied
