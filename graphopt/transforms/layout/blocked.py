@@ -28,6 +28,7 @@ from graphopt.rewriting import (
     const,
     op,
 )
+from graphopt.transforms.fusion.activations.gelu import ends_gelu
 from graphopt.transforms.layout.affine import as_batch_norm, feeds_layout
 from graphopt.transforms.layout.channels import CPU_TARGETS, channel_count, channel_numbers
 
@@ -74,6 +75,8 @@ class KeepAffineBlocked(RewritePattern):
         channels = channel_count(x)
         if x.dtype is not DType.FLOAT or channels is None or (x.rank or 0) != 4 or not _from_conv(x):
             return NoMatch("%s does not come from a convolution", x.type)
+        if node.op in ("Mul", "Div") and ends_gelu(node):
+            return NoMatch("it is the last product of a Gelu, which runtimes look for")
         numbers = channel_numbers(constant, x, channels)
         if isinstance(numbers, NoMatch):
             return numbers

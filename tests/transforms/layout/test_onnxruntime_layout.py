@@ -40,6 +40,12 @@ def test_other_targets_keep_lrn_and_sums():
     assert_untouched(between("t = Add(h, k)"), KeepBlockedLayout())
 
 
+#: Its last product scales by a half; ONNX Runtime looks for it.
+GELU = """
+    root = Constant<value_float = 1.4142135> () one = Constant<value_float = 1.0> () half = Constant<value_float = 0.5> ()
+    a = Div(h, root) b = Erf(a) d = Add(b, one) e = Mul(h, d) t = Mul(e, half)"""
+
+
 def between(middle, k=None, x="float[N,4,5,6]"):
     constants = {"k": normal(4, 1, 1) if k is None else k, "v": normal(4, 4, 1, 1), "w": normal(4, 4, 3, 3)}
     return model(
@@ -71,6 +77,7 @@ def test_arithmetic_between_convolutions_stays_in_the_layout(middle, k):
         between("t = Add(h, k)", normal(6)),  # along the last axis
         between("t = Add(h, x)"),  # nothing constant
         between("t = Add(x, k)"),  # not from a convolution
+        between(GELU),
         model(
             "c = Conv(x, v) y = Add(c, k)", "float[2,4,5,6] x", initializers={"v": normal(4, 4, 1, 1), "k": normal(1)}
         ),

@@ -25,7 +25,7 @@ from graphopt.transforms.expressions import (
 from graphopt.transforms.fusion.activations.gates import gated, linear_in
 from graphopt.transforms.fusion.activations.unary_rule import Activation, RecognizeActivation
 
-__all__ = ["ERF_CONTEXTS", "TANH_CONTEXTS", "FuseGelu", "FuseTanhGelu", "erf_gelu", "tanh_gelu"]
+__all__ = ["ERF_CONTEXTS", "TANH_CONTEXTS", "FuseGelu", "FuseTanhGelu", "erf_gelu", "ends_gelu", "tanh_gelu"]
 
 _ERF: Final = frozenset({"Erf"})
 _TANH: Final = frozenset({"Tanh"})
@@ -103,6 +103,11 @@ def tanh_gelu(node: Node) -> Value | NoMatch:
             if is_close(linear, _SLOPE, dtype) and is_close(cubic, _SLOPE * _CUBIC, dtype):
                 return x
     return NoMatch("no x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2")
+
+
+def ends_gelu(node: Node) -> bool:
+    """Whether a node is the last product of a spelt-out Gelu, which runtimes look for: it should stay one."""
+    return not isinstance(erf_gelu(node), NoMatch) or not isinstance(tanh_gelu(node), NoMatch)
 
 
 def _polynomials(value: Value, x: Value) -> Iterator[tuple[float, float]]:
