@@ -25,7 +25,7 @@ from graphopt.transforms.expressions import (
 from graphopt.transforms.fusion.activations.gates import gated, linear_in
 from graphopt.transforms.fusion.activations.unary_rule import Activation, RecognizeActivation
 
-__all__ = ["ERF_CONTEXTS", "TANH_CONTEXTS", "FuseGelu", "FuseTanhGelu", "erf_gelu", "ends_gelu", "tanh_gelu"]
+__all__ = ["ERF_CONTEXTS", "TANH_CONTEXTS", "FuseGelu", "FuseTanhGelu", "ends_gelu", "erf_gelu", "tanh_gelu"]
 
 _ERF: Final = frozenset({"Erf"})
 _TANH: Final = frozenset({"Tanh"})
