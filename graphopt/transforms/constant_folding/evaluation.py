@@ -56,7 +56,8 @@ class Evaluation:
             is_known = all(a is not None or value is None for a, value in zip(inputs, node.inputs, strict=True))
             if not is_known and not _divides_integers(node):
                 continue
-            found = run_kernel(node, inputs, self._max_bytes) if is_known else None
+            floats = self._executor is not None
+            found = run_kernel(node, inputs, self._max_bytes, floats=floats) if is_known else None
             if found is None and (self._executor is None or _divides_integers(node)):
                 self.refused.add(node)
             elif found is not None:

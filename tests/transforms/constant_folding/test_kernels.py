@@ -44,12 +44,19 @@ def _onnx_type(array: Array) -> int:
 
 
 def check(
-    op: str, inputs: Sequence[Array | None], *, opset: int = 17, outputs: int = 1, must: bool = False, **attributes: Any
+    op: str,
+    inputs: Sequence[Array | None],
+    *,
+    opset: int = 17,
+    outputs: int = 1,
+    must: bool = False,
+    floats: bool = False,
+    **attributes: Any,
 ) -> Sequence[Array] | None:
     """Compare a kernel with ONNX Runtime; its results, ``None`` when it refuses."""
     proto = one_node(op, inputs, opset, outputs, attributes)
     node = next(iter(lift_model(proto).graph.nodes))
-    found = run_kernel(node, list(inputs), LIMIT)
+    found = run_kernel(node, list(inputs), LIMIT, floats=floats)
     assert not must or found is not None
     if found is not None:
         feeds = {f"i{index}": item for index, item in enumerate(inputs) if item is not None}
@@ -346,3 +353,58 @@ def test_expand_and_where(dtype, shape, front, seed, data):
 def test_constant_of_shape(value, shape):
     attributes = {} if value is None else {"value": numpy_helper.from_array(value)}
     check("ConstantOfShape", [np.array(shape, np.int64)], must=True, **attributes)
+
+
+# -- floats -----------------------------------------------------------------------------------------------------------------
+
+SPECIAL = (0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 3.4e38, 1e300, 5e-324, 16777217.0)
+
+
+def floats(dtype: type[np.generic], size: int) -> st.SearchStrategy[Array]:
+    numbers = st.sampled_from(SPECIAL) | st.floats()
+    with np.errstate(all="ignore"):
+        return st.lists(numbers, min_size=size, max_size=size).map(
+            lambda items: np.array(items, np.float64).astype(dtype)
+        )
+
+
+@FAST
+@given(op=st.sampled_from(["Add", "Sub", "Mul", "Div"]), data=st.data())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+def test_float_arithmetic_is_rounded_alike(dtype: type[np.generic], op: str, data: st.DataObject) -> None:
+    check(op, [data.draw(floats(dtype, 24)), data.draw(floats(dtype, 24))], floats=True, must=True)
+
+
+@FAST
+@given(op=st.sampled_from(["Abs", "Ceil", "Floor", "Neg", "Sqrt"]), data=st.data())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+def test_float_functions_are_rounded_alike(dtype: type[np.generic], op: str, data: st.DataObject) -> None:
+    check(op, [data.draw(floats(dtype, 24))], floats=True, must=True)
+
+
+@FAST
+@given(data=st.data())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("to", [1, 6, 7, 11])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+def test_float_casts_agree_or_are_refused(to: int, dtype: type[np.generic], data: st.DataObject) -> None:
+    check("Cast", [data.draw(floats(dtype, 6))], floats=True, to=to)
+    check("Cast", [np.array([0.5, -2.75, 123456.0], dtype)], floats=True, must=True, to=to)
+
+
+@pytest.mark.parametrize(
+    ("base", "exponent", "exact"),
+    [(16, -0.5, True), (64, 0.5, True), (3, 4, True), (2, -3, True), (2.5, 2, True), (8, 0.5, False), (3, -1, False), (0, 2, False),
+     (-2, 2, False), (2, 0.25, False), (np.inf, 2, False), (2, np.nan, False), (1e30, 2, False)],
+)  # fmt: skip
+def test_powers_that_need_no_rounding(base: float, exponent: float, exact: bool) -> None:
+    found = check("Pow", [np.array([base], np.float32), np.array(exponent, np.float32)], floats=True)
+    assert exact == (found is not None)
+
+
+def test_floats_are_left_alone_unless_asked_for() -> None:
+    assert check("Sqrt", [np.array([4.0], np.float32)]) is None
+    assert check("Add", [np.array([4.0], np.float32)] * 2) is None
+    assert check("Sqrt", [np.array([4.0], np.float16)], floats=True) is None
