@@ -387,7 +387,7 @@ def test_float_functions_are_rounded_alike(dtype: type[np.generic], op: str, dat
 @FAST
 @given(data=st.data())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("to", [1, 6, 7, 11])
+@pytest.mark.parametrize("to", [1, 6, 7, 9, 11])
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 def test_float_casts_agree_or_are_refused(to: int, dtype: type[np.generic], data: st.DataObject) -> None:
     check("Cast", [data.draw(floats(dtype, 6))], floats=True, to=to)
