@@ -51,7 +51,7 @@ def _unary(function: Callable[[Array], Array]) -> Kernel:
 
 
 def _cast(node: Node, inputs: Inputs, limit: int) -> Results:
-    """To the other float type and to truth values; to integers where each number is one of theirs after truncation, what else is undefined."""
+    """To the other float type and to truth values; to integers where each number is one of theirs, cut, for all else is undefined."""
     x, to = inputs[0], node.attr("to")
     if x is None or x.dtype not in _TYPES or not isinstance(to, int):
         return None
