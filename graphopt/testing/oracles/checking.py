@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import InvalidArgument, Unsatisfiable
 from hypothesis.strategies import one_of
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["CheckReport", "check_pass"]
 
 _KNOWN: Final = {**LAWS, **FURTHER_LAWS}
+#: Models that are drawn one after the other before a search begins anew.
+_BATCH: Final = 10
 _LEAST: Final = 5
 _SPARSE: Final = 4
 #: Seconds that a failure is shrunk for; what Hypothesis still finds after that is seldom worth the wait.
@@ -150,7 +152,7 @@ def check_pass(
             report.note(case, found)
 
         try:
-            _draw(strategy, count, hold)
+            _draw(strategy, count, hold, batch=count if models is not None else _BATCH)
         except (InvalidArgument, Unsatisfiable) as err:
             if models is not None or where == "models":
                 raise
@@ -160,28 +162,38 @@ def check_pass(
 
 
 def _draw(
-    strategy: SearchStrategy[ModelLike] | SearchStrategy[GeneratedModel], count: int, hold: Callable[[ModelLike], None]
+    strategy: SearchStrategy[ModelLike] | SearchStrategy[GeneratedModel],
+    count: int,
+    hold: Callable[[ModelLike], None],
+    *,
+    batch: int,
 ) -> None:
-    """Draw models under the settings of the profile; one failure, shrunk for a while."""
+    """Draw models under the settings of the profile, batch by batch; one failure, shrunk for a while.
+
+    Hypothesis mostly varies what it has drawn before. A new batch begins anew, with a seed of its own where runs are to be alike.
+    """
     smallest: _Smallest = _Smallest()
 
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
     def laws(model: ModelLike) -> None:
         with smallest.noting():
             hold(model)
 
-    try:
-        laws()
-    except _Enough:
-        assert smallest.failure is not None, "it is what was enough"
-        raise smallest.failure from None
+    for number, start in enumerate(range(0, count, batch)):
+        run = given(strategy)(laws)
+        if settings.default is not None and settings.default.derandomize:
+            run = seed(number)(run)
+        chosen = settings(
+            max_examples=min(batch, count - start),
+            deadline=None,
+            database=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        )
+        try:
+            chosen(run)()
+        except _Enough:
+            assert smallest.failure is not None, "it is what was enough"
+            raise smallest.failure from None
 
 
 class _Enough(BaseException):
