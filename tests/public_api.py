@@ -46,7 +46,7 @@ PUBLIC: Final = (
     "graphopt.verify",
 )
 #: Modules right under ``graphopt`` that nobody imports from: passes are named in pipeline text, views are for the command line.
-INTERNAL: Final = ("graphopt.__main__", "graphopt.report", "graphopt.transforms")
+INTERNAL: Final = ("graphopt.__main__", "graphopt.cache_folder", "graphopt.report", "graphopt.transforms")
 
 _WIDE: Final = 140
 _METHODS: Final = (

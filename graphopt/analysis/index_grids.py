@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphopt.analysis.shape_values import ShapeValues
-from graphopt.ir import Constant, DType, Node, Shape, Value, constant_of_node
+from graphopt.ir import Constant, DType, Node, Shape, Value, constant_of
 from graphopt.ir.dims import KnownDim
 
 __all__ = ["IndexGrid", "IndexGrids"]
@@ -56,7 +56,7 @@ class IndexGrids:
         """The form of a tensor, ``None`` if it has none that is seen."""
         if value is None or value.dtype not in _INTEGERS or depth > _MAX_DEPTH:
             return None
-        constant = value.const if value.is_constant else constant_of_node(value.producer) if value.producer else None
+        constant = constant_of(value)
         if constant is not None:
             return _of_constant(constant)
         shape = self._values.shape_of(value)

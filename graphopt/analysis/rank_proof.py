@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, cast
 
-from graphopt.ir import DType, Graph, Node, Value, constant_of_node
+from graphopt.ir import Graph, Node, Value, constant_of, integer_of
 
 __all__ = ["fails_with_rank"]
 
@@ -160,24 +160,14 @@ class _Assumption:
 
     def _number(self, value: Value) -> int | None:
         known = self._numbers.get(value)
-        if known is not None:
-            return known
-        constant = value.const if value.is_constant else None
-        if constant is None and value.producer is not None:
-            constant = constant_of_node(value.producer)
-        if constant is None or constant.size != 1 or not (constant.dtype.is_integer or constant.dtype is DType.BOOL):
-            return None
-        return int(constant.numpy().reshape(()).item())
+        return integer_of(value) if known is None else known
 
 
 def _count_of_axes(node: Node) -> int | None:
     axes = node.ints_attr("axes")
     if axes is not None:
         return len(axes)
-    given = node.input_at(1)
-    constant = given.const if given is not None and given.is_constant else None
-    if constant is None and given is not None and given.producer is not None:
-        constant = constant_of_node(given.producer)
+    constant = constant_of(node.input_at(1))
     return None if constant is None else constant.size
 
 

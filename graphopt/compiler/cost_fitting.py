@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 
 from graphopt.analysis.cost_fit import Measured, fit_classes, held_out_quality
 from graphopt.analysis.cost_model import CostModel, read_cost_model, shipped_cost_model
+from graphopt.cache_folder import cache_folder
 from graphopt.compiler.cost_probes import probes
 from graphopt.data import digits_model
 from graphopt.errors import ExecutionError
@@ -30,11 +30,7 @@ _PROBE_SECONDS: Final = 0.05
 
 def cost_file() -> Path:
     """Where coefficients of this machine are kept: in the user's cache folder."""
-    given = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None)
-    if given and os.path.isabs(given):
-        return Path(given) / "graphopt" / f"cost-{BACKEND}.json"
-    inside = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return Path.home() / inside / "graphopt" / f"cost-{BACKEND}.json"
+    return cache_folder() / f"cost-{BACKEND}.json"
 
 
 def known_cost_model(path: Path | None = None) -> tuple[CostModel, str]:

@@ -10,7 +10,7 @@ from graphopt.ir.builder import GraphBuilder, Operand
 from graphopt.ir.clone import clone_graph, clone_model, inline_graph
 from graphopt.ir.collector import collector_paused
 from graphopt.ir.constant import Array, ArrayData, Constant, SparseData, TensorData, pack_bytes, unpack_bytes
-from graphopt.ir.constant_nodes import constant_of_node
+from graphopt.ir.constant_nodes import constant_of, constant_of_node, integer_of
 from graphopt.ir.dims import (
     Dim,
     SymbolicDim,
@@ -105,6 +105,7 @@ __all__ = [
     "clone_model",
     "coerce_attributes",
     "collector_paused",
+    "constant_of",
     "constant_of_node",
     "constants_by_digest",
     "dim_max",
@@ -117,6 +118,7 @@ __all__ = [
     "forget_schemas",
     "fresh_dim",
     "inline_graph",
+    "integer_of",
     "is_known_domain",
     "is_nonnegative",
     "lower_bound",

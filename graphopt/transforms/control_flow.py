@@ -23,12 +23,13 @@ from graphopt.ir import (
     Node,
     TensorType,
     Value,
-    constant_of_node,
+    integer_of,
     replace_all_uses,
     structural_equal,
 )
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
+from graphopt.transforms.operands import with_first_axis
 from graphopt.transforms.optional_squeeze import always_squeezes
 
 __all__ = ["SimplifyIf", "SimplifyLoop"]
@@ -153,18 +154,6 @@ def _stands_in(node: Node, root: Graph) -> bool:
     return graph is not None
 
 
-def _number(value: Value | None) -> int | None:
-    """The number that a constant of one element holds."""
-    if value is None:
-        return None
-    constant = value.const if value.is_constant else None
-    if constant is None and value.producer is not None:
-        constant = constant_of_node(value.producer)
-    if constant is None or constant.size != 1 or not (constant.dtype.is_integer or constant.dtype is DType.BOOL):
-        return None
-    return int(constant.numpy().reshape(()).item())
-
-
 # -- If -----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +161,7 @@ def _expand_if(simplifier: _Simplifier, node: Node) -> Sequence[Value] | None:
     attributes = [node.attributes.get("else_branch"), node.attributes.get("then_branch")]
     if any(item is None or item.ref for item in attributes):
         return None
-    condition = _number(node.input_at(0))
+    condition = integer_of(node.input_at(0))
     if condition is None and (always_squeezes(node) or _are_same(node)):
         condition = 1
     if condition is None:
@@ -216,12 +205,12 @@ def _expand_loop(simplifier: _Simplifier, node: Node) -> Sequence[Value] | None:
 def _iterations(node: Node, body: Graph) -> int | None:
     """How often a Loop runs if that is never or once, ``None`` if it is more often or not known."""
     limit, condition = node.input_at(0), node.input_at(1)
-    trips, go = _number(limit), _number(condition)
+    trips, go = integer_of(limit), integer_of(condition)
     if (trips is not None and trips <= 0) or go == 0:
         return 0
     if condition is not None and go is None:
         return None
-    if trips == 1 or ((limit is None or trips is not None) and _number(body.outputs[0]) == 0):
+    if trips == 1 or ((limit is None or trips is not None) and integer_of(body.outputs[0]) == 0):
         return 1
     return None
 
@@ -245,7 +234,6 @@ def _once(simplifier: _Simplifier, node: Node, initial: list[Value], body: Graph
     count, go = body.inputs[:2]
     if (count.rank or 0) > 1 or (go.rank or 0) > 1:
         return None
-    version = node.opset or 1
     if any(
         value.type is not None and not isinstance(value.type, TensorType) for value in body.outputs[1 + len(initial) :]
     ):
@@ -259,11 +247,5 @@ def _once(simplifier: _Simplifier, node: Node, initial: list[Value], body: Graph
     outputs = [stands_for.get(value, value) for value in simplifier.splice(body, node)[1:]]
     values = outputs[: len(initial)]
     for value in outputs[len(initial) :]:
-        values.append(_unsqueeze(rw, value, version))
+        values.append(with_first_axis(rw, value))
     return values
-
-
-def _unsqueeze(rw: Rewriter, value: Value, version: int) -> Value:
-    if version >= 13:
-        return rw.new("Unsqueeze", value, np.array([0], np.int64))
-    return rw.new("Unsqueeze", value, axes=[0])

@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from graphopt.analysis.index_grids import IndexGrid, IndexGrids
-from graphopt.analysis.shape_values import ShapeValues
 from graphopt.ir import Node, Shape, Value, dim_product
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op, rest
+from graphopt.transforms.known_shapes import shape_values
 
 __all__ = ["GatherEachElement", "GatherEachPosition"]
 
@@ -57,7 +57,7 @@ class GatherEachPosition(RewritePattern):
         data, indices = node.input_at(0), node.input_at(1)
         if data is None or indices is None or indices.is_constant:
             return NoMatch("the indices are constant")
-        values = ShapeValues()
+        values = shape_values(rw)
         have, axis = values.shape_of(data), node.int_attr("axis", 0)
         if have is None or not -len(have) <= axis < len(have):
             return NoMatch("the rank of %r is not known", data.name)
@@ -101,7 +101,7 @@ class GatherEachElement(RewritePattern):
         if data is None or indices is None or indices.producer is None or node.int_attr("batch_dims", 0):
             return NoMatch("the indices are not computed, or taken for each batch")
         joint = indices.producer
-        values = ShapeValues()
+        values = shape_values(rw)
         have, shape = values.shape_of(data), values.shape_of(indices)
         if joint.op != "Concat" or have is None or not shape or joint.attr("axis") not in (-1, len(shape) - 1):
             return NoMatch("the indices are not joined from those of each axis")

@@ -1,4 +1,4 @@
-"""Reads what operators spell as attributes in some opsets and as inputs in others: axes, pads, shapes, repeats.
+"""Reads, and writes, what operators spell as attributes in some opsets and as inputs in others: axes, pads, shapes, repeats.
 
 May import ``graphopt.ir`` and ``graphopt.rewriting``.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphopt.ir import AttributeKind, Node, Value
-from graphopt.rewriting import NoMatch
+import numpy as np
 
-__all__ = ["constant_ints", "ints_operand", "normalize_axes"]
+from graphopt.ir import AttributeKind, Node, Value
+from graphopt.rewriting import NoMatch, Rewriter
+
+__all__ = ["constant_ints", "ints_operand", "normalize_axes", "with_first_axis"]
 
 #: More numbers than any list of axes, pads or sizes has.
 _MANY = 256
@@ -63,3 +65,10 @@ def normalize_axes(axes: Sequence[int], rank: int | None) -> tuple[int, ...] | N
     if len(set(found)) != len(found):
         return NoMatch("axes %s repeat", axes)
     return found
+
+
+def with_first_axis(rw: Rewriter, value: Value) -> Value:
+    """A tensor with a new first axis of size 1: Unsqueeze in the spelling of the graph's opset."""
+    if (rw.graph.opset() or 1) >= 13:
+        return rw.new("Unsqueeze", value, np.array([0], np.int64))
+    return rw.new("Unsqueeze", value, axes=[0])

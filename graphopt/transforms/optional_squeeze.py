@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import cast
 
 from graphopt.analysis import ShapeValues, fails_with_rank
-from graphopt.ir import Constant, Graph, Node, Value, constant_of_node
+from graphopt.ir import Graph, Node, Value, constant_of
 
 __all__ = ["always_squeezes"]
 
@@ -75,11 +75,7 @@ def _tells_size_one(condition: Value, source: Value, axis: int) -> bool:
 
 def _integers(value: Value | None) -> tuple[int, ...] | None:
     """The numbers of a small constant, ``None`` for anything else."""
-    constant: Constant | None = None
-    if value is not None and value.is_constant:
-        constant = value.const
-    elif value is not None and value.producer is not None:
-        constant = constant_of_node(value.producer)
+    constant = constant_of(value)
     if constant is None or not constant.dtype.is_integer or constant.size > 8:
         return None
     return tuple(int(item) for item in constant.numpy().reshape(-1))

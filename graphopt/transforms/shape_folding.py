@@ -9,25 +9,21 @@ is removed. ``-1`` is used only where no other entry can be zero, because ``-1``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
-from graphopt.analysis import Integers, ShapeValues
+from graphopt.analysis import Integers
 from graphopt.analysis.shape_inference import Facts, broadcast_shapes, reshaped
 from graphopt.ir import Dim, DType, Node, Value
 from graphopt.passes import RewritePass
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op, rest
 from graphopt.transforms.index_folding import GatherEachElement, GatherEachPosition
+from graphopt.transforms.known_shapes import shape_values
 
 __all__ = ["FoldShapes"]
 
 _END = (1 << 63) - 1
-_MEMO = "shape-values"
-
-
-def _values(rw: Rewriter) -> ShapeValues:
-    return cast(ShapeValues, rw.memo.setdefault(_MEMO, ShapeValues())).at(rw.type_epoch)
 
 
 def _constant(rw: Rewriter, numbers: tuple[int, ...], like: Value, shape: tuple[int, ...]) -> Value:
@@ -56,7 +52,7 @@ class FoldKnownIntegers(RewritePattern):
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Replace the outputs if each element of each one is a number."""
-        values = _values(rw)
+        values = shape_values(rw)
         found: list[tuple[Value, Integers, tuple[int, ...]]] = []
         for output in node.outputs:
             if output.dtype is None or not (output.dtype.is_integer or output.dtype is DType.BOOL):
@@ -90,7 +86,7 @@ class FoldReshapeTarget(RewritePattern):
         data = node.input_at(0)
         if target is None or data is None:
             return NoMatch("the target is an attribute")
-        values = _values(rw)
+        values = shape_values(rw)
         wanted = values.of(target)
         if wanted is None or wanted.rank != 1:
             return NoMatch("nothing is known of target %r", target.name)
@@ -149,7 +145,7 @@ class FoldExpandTarget(RewritePattern):
         data, target = node.input_at(0), node.input_at(1)
         if data is None or target is None:
             return NoMatch("an input is absent")
-        values = _values(rw)
+        values = shape_values(rw)
         wanted, have = values.of(target), values.shape_of(data)
         if wanted is None or have is None or wanted.rank != 1:
             return NoMatch("nothing is known of target %r or of its input", target.name)
@@ -198,7 +194,7 @@ class FoldSliceBounds(RewritePattern):
             return NoMatch("bounds are absent")
         if ends.is_constant and starts.is_constant:
             return NoMatch("bounds are constant")
-        values = _values(rw)
+        values = shape_values(rw)
         have, last = values.shape_of(data), values.of(ends)
         given_axes, given_steps = node.input_at(3), node.input_at(4)
         axes = None if given_axes is None else values.of(given_axes)

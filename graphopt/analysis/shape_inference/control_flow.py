@@ -17,7 +17,7 @@ from graphopt.ir import (
     TensorType,
     Type,
     Value,
-    constant_of_node,
+    constant_of,
     fresh_dim,
     is_nonnegative,
     lower_bound,
@@ -217,9 +217,7 @@ def _trips(bodies: Bodies, node: Node, body: Graph) -> Dim:
 
 
 def _is_true(value: Value) -> bool:
-    constant = value.const if value.is_constant else None
-    if value.producer is not None:
-        constant = constant_of_node(value.producer)
+    constant = constant_of(value)
     if constant is None or constant.dtype is not DType.BOOL or constant.size != 1:
         return False
     return bool(constant.numpy().all())

@@ -8,18 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphopt.analysis.shape_inference.facts import Facts, ShapeFunction, dtype_at, shape_at, tensor
-from graphopt.ir import Dim, Node, Shape, Type, Value, constant_of_node
+from graphopt.ir import Dim, Node, Shape, Type, Value, constant_of
 
 __all__ = ["FUNCTIONS", "scaled"]
 
 
 def _floats(value: Value | None) -> tuple[float, ...] | None:
     """The numbers of a small float constant, also of one that a Constant node gives."""
-    if value is None:
-        return None
-    constant = (
-        constant_of_node(value.producer) if value.producer is not None else value.const if value.is_constant else None
-    )
+    constant = constant_of(value)
     if constant is None or constant.is_sparse or not constant.dtype.is_float or constant.size > 16:
         return None
     return tuple(float(item) for item in constant.numpy().reshape(-1))

@@ -16,7 +16,6 @@ from onnx import NodeProto, TensorProto, TypeProto
 
 from graphopt.analysis.shape_inference import ShapeFunction, SymbolicTypes
 from graphopt.ir import (
-    Constant,
     Dim,
     Node,
     OptionalType,
@@ -24,8 +23,7 @@ from graphopt.ir import (
     SymbolicDim,
     TensorType,
     Type,
-    Value,
-    constant_of_node,
+    constant_of,
 )
 from graphopt.serde import attribute_to_proto, constant_to_proto, type_from_proto, type_to_proto
 
@@ -46,13 +44,6 @@ def _schema(domain: str, op_type: str, opset: int) -> onnx.defs.OpSchema | None:
     except onnx.defs.SchemaError:
         return None
     return found if found.has_type_and_shape_inference_function else None
-
-
-def _constant_in(value: Value) -> Constant | None:
-    """The constant that a value is, or that its Constant node gives."""
-    if value.producer is not None:
-        return constant_of_node(value.producer)
-    return value.const if value.is_constant else None
 
 
 class OnnxTypes(SymbolicTypes):
@@ -96,7 +87,7 @@ class OnnxRules:
             if value.type is None:
                 return nothing
             types[name] = type_to_proto(names.hidden(value.type))
-            constant = _constant_in(value)
+            constant = constant_of(value)
             if constant is not None and constant.nbytes <= _SHOWN_BYTES:
                 data[name] = constant_to_proto(constant, name)
         proto.output.extend([f"o{index}" for index in range(len(node.outputs))])

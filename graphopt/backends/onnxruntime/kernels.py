@@ -12,7 +12,6 @@ import importlib.util
 import json
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 import onnx.defs
 
+from graphopt.cache_folder import cache_folder
 from graphopt.target import KernelRange, KernelTable
 
 __all__ = ["InstalledKernels", "installed_kernels", "read_kernels"]
@@ -152,7 +152,7 @@ def _cache_file() -> Path | None:
         for path in _libraries(places):
             stat = path.stat()
             identity.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
-        return _cache_folder() / f"onnxruntime-kernels-{identity.hexdigest()[:32]}.json"
+        return cache_folder() / f"onnxruntime-kernels-{identity.hexdigest()[:32]}.json"
     except (OSError, RuntimeError) as err:  # no home folder
         logger.debug("no cache for kernels: %s", err)
         return None
@@ -160,14 +160,6 @@ def _cache_file() -> Path | None:
 
 def _libraries(places: Iterable[str]) -> list[Path]:
     return sorted(path for place in places for path in (Path(place) / "capi").glob("*onnxruntime*") if path.is_file())
-
-
-def _cache_folder() -> Path:
-    """Where the user's system keeps what can be made again."""
-    given = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None)
-    if given and os.path.isabs(given):
-        return Path(given) / "graphopt"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "graphopt"
 
 
 def _load(path: Path) -> _Rows | None:

@@ -14,6 +14,7 @@ import numpy as np
 from graphopt.analysis import ShapeValues
 from graphopt.ir import Dim, Node, Value
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, Rule, any_, const, op
+from graphopt.transforms.known_shapes import shape_values
 from graphopt.transforms.operands import constant_ints, ints_operand
 
 __all__ = ["RULES"]
@@ -41,7 +42,7 @@ class EliminateScatter(RewritePattern):
         data, places, updates = node.inputs[:3]
         if data is None or places is None or updates is None or node.attr("reduction", "none") != "none":
             return NoMatch("updates are combined with what is there")
-        values = ShapeValues()
+        values = shape_values(rw)
         shape = values.shape_of(data)
         if not shape:
             return NoMatch("the rank of %r is not known, or it has no axes", data.name)

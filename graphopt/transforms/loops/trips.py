@@ -7,27 +7,15 @@ from __future__ import annotations
 
 from typing import cast
 
-from graphopt.ir import DType, Graph, Node, Value, constant_of_node
+from graphopt.ir import Graph, Node, Value, integer_of
 
-__all__ = ["body_of", "known_trips", "number_of", "runs_at_least_once"]
+__all__ = ["body_of", "known_trips", "runs_at_least_once"]
 
 
 def body_of(node: Node) -> Graph | None:
     """The body of a Loop or Scan, ``None`` for other nodes and for a body that is the attribute of a function."""
     attribute = node.attributes.get("body") if node.op in ("Loop", "Scan") else None
     return None if attribute is None or attribute.ref else cast(Graph, attribute.value)
-
-
-def number_of(value: Value | None) -> int | None:
-    """The number that a constant of one integer or boolean holds."""
-    if value is None:
-        return None
-    constant = value.const if value.is_constant else None
-    if constant is None and value.producer is not None:
-        constant = constant_of_node(value.producer)
-    if constant is None or constant.size != 1 or not (constant.dtype.is_integer or constant.dtype is DType.BOOL):
-        return None
-    return int(constant.numpy().reshape(()).item())
 
 
 def known_trips(node: Node, body: Graph) -> int | None:
@@ -37,14 +25,14 @@ def known_trips(node: Node, body: Graph) -> int | None:
         node: a Loop.
         body: its body.
     """
-    trips = number_of(node.input_at(0))
+    trips = integer_of(node.input_at(0))
     condition = node.input_at(1)
-    if trips is None or (condition is not None and number_of(condition) != 1) or len(body.inputs) < 2:
+    if trips is None or (condition is not None and integer_of(condition) != 1) or len(body.inputs) < 2:
         return None
     goes_on = body.outputs[0]
     while goes_on.producer is not None and goes_on.producer.op == "Identity":
         goes_on = cast(Value, goes_on.producer.inputs[0])
-    if number_of(goes_on) == 1 or (goes_on is body.inputs[1] and goes_on.const is None):
+    if integer_of(goes_on) == 1 or (goes_on is body.inputs[1] and goes_on.const is None):
         return max(trips, 0)
     return None
 
@@ -53,7 +41,7 @@ def runs_at_least_once(node: Node) -> bool:
     """Whether a body is run in each run of the model."""
     if node.op == "Loop":
         trips, condition = node.input_at(0), node.input_at(1)
-        return (trips is None or (number_of(trips) or 0) > 0) and (condition is None or number_of(condition) == 1)
+        return (trips is None or (integer_of(trips) or 0) > 0) and (condition is None or integer_of(condition) == 1)
     if node.op != "Scan" or (node.opset or 0) < 9:
         return False
     count = node.int_attr("num_scan_inputs", 0)

@@ -17,6 +17,7 @@ from graphopt.ir import Graph, Node, TensorType, Value, inline_graph
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
 from graphopt.transforms.loops.trips import body_of, known_trips
+from graphopt.transforms.operands import with_first_axis
 
 __all__ = ["UnrollLoops"]
 
@@ -89,12 +90,6 @@ def _unrolled(rw: Rewriter, node: Node, body: Graph, trips: int) -> list[Value]:
         outputs = [found[value] for value in body.outputs[1:]]
         state = outputs[: len(state)]
         for turns, value in zip(collected, outputs[len(state) :], strict=True):
-            turns.append(_unsqueeze(rw, value, node.opset or 1))
+            turns.append(with_first_axis(rw, value))
     joined = [rw.new_node("Concat", turns, attributes={"axis": 0}).output for turns in collected]
     return [*state, *joined]
-
-
-def _unsqueeze(rw: Rewriter, value: Value, version: int) -> Value:
-    if version >= 13:
-        return rw.new("Unsqueeze", value, np.array([0], np.int64))
-    return rw.new("Unsqueeze", value, axes=[0])

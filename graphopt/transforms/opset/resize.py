@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.ir import Attribute, Constant, Value, constant_of_node
+from graphopt.ir import Attribute, Value, constant_of
 from graphopt.rewriting import Rewriter
 from graphopt.transforms.opset.change import Change, Edit, RefusedError, adapter
 
@@ -67,7 +67,7 @@ def _resize(change: Change, scales: Attribute | Value) -> Edit:
 
 def _nearest(change: Change, scales: Attribute | Value) -> str:
     if isinstance(scales, Value):
-        constant = _constant(scales)
+        constant = constant_of(scales)
         numbers = None if constant is None else np.asarray(constant.numpy(), np.float32)
     else:
         numbers = np.array(scales.value, np.float32)
@@ -80,12 +80,6 @@ def _nearest(change: Change, scales: Attribute | Value) -> str:
     if np.all(numbers <= 1):
         return "ceil"
     raise change.refuse(_TOLD, "one axis grows and another shrinks, which no later version samples alike")
-
-
-def _constant(value: Value) -> Constant | None:
-    if value.is_constant:
-        return value.const
-    return None if value.producer is None else constant_of_node(value.producer)
 
 
 def _newer(change: Change) -> Edit | None:
@@ -120,5 +114,5 @@ def _unlike(change: Change) -> RefusedError:
 
 
 def _is_empty(value: Value | None) -> bool:
-    constant = None if value is None else _constant(value)
+    constant = None if value is None else constant_of(value)
     return constant is not None and constant.size == 0
