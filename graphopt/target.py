@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from graphopt.ir import DType
 
-__all__ = ["KernelRange", "KernelTable", "Kernels", "Target"]
+__all__ = ["KernelRange", "KernelTable", "Kernels", "QuantizationScheme", "Target"]
 
 
 class Kernels(Protocol):
@@ -73,6 +73,37 @@ class KernelTable:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantizationScheme:
+    """How a runtime wants numbers stored as integers, as data.
+
+    Attributes:
+        name: what people call it, ``"onnxruntime-x64"``.
+        activation: element type of activations, as :class:`graphopt.ir.DType` prints it.
+        symmetric_activations: whether their zero point is fixed (0 of signed types, the middle of unsigned ones).
+        weight: element type of weights.
+        symmetric_weights: whether their zero point is 0.
+        per_channel: whether weights have a scale for each output channel.
+        reduce_range: whether weights keep to 7 of 8 bits, for processors whose products of pairs would overflow 16 bits.
+        static_ops: operators that the runtime computes on integers when inputs, weights and output are quantized.
+        passing_ops: operators that move or choose numbers and take integers as they are, so that input and output share one scale.
+        dynamic_ops: operators with a kernel that quantizes its input as it comes.
+        blocked_weights: element types of weights in blocks that the runtime multiplies by directly.
+    """
+
+    name: str
+    activation: str = "uint8"
+    symmetric_activations: bool = False
+    weight: str = "int8"
+    symmetric_weights: bool = True
+    per_channel: bool = True
+    reduce_range: bool = False
+    static_ops: frozenset[str] = field(default_factory=frozenset)
+    passing_ops: frozenset[str] = field(default_factory=frozenset)
+    dynamic_ops: frozenset[str] = field(default_factory=frozenset)
+    blocked_weights: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A device or runtime that models are made for.
 
@@ -86,6 +117,7 @@ class Target:
         backend: name of the backend that serves it, ``""`` for one of its own name.
         preferred_opset: opset that models are raised to for it (never lowered); ``None`` leaves the model's own.
         kernels: which operators it computes by one kernel each, ``None`` when nobody knows.
+        quantization: how it wants integers, ``None`` when it has no integer kernels.
         doc: one sentence for people.
     """
 
@@ -98,6 +130,7 @@ class Target:
     backend: str = ""
     preferred_opset: int | None = None
     kernels: Kernels | None = field(default=None, compare=False, repr=False)
+    quantization: QuantizationScheme | None = None
     doc: str = ""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -29,14 +29,17 @@ class Activations:
     Args:
         environment: legalizes the model for ONNX Runtime, so that operators of plugins run too.
         model: it is not changed.
+        only: names of the tensors that are wanted, all if ``None``.
     """
 
-    def __init__(self, environment: Environment, model: Model) -> None:
+    def __init__(self, environment: Environment, model: Model, only: Collection[str] | None = None) -> None:
         copy = environment.legalized(model, "onnxruntime")
         OnnxTypes().infer_model(copy)
         graph = copy.graph
         known = {value.name for value in model.graph.values()}
-        self._inputs = [value.name for value in graph.inputs if _is_float(value)]
+        if only is not None:
+            known &= set(only)
+        self._inputs = [value.name for value in graph.inputs if _is_float(value) and value.name in known]
         inner = [value for node in graph.nodes for value in node.outputs if value.name in known]
         self._outputs = [value.name for value in inner if _may_be_float(value)]
         given = {value.name for value in graph.outputs}

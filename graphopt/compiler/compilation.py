@@ -13,7 +13,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.errors import GraphoptError
 from graphopt.ir import Model, verify
 from graphopt.numerics import Exact, Numerics
-from graphopt.passes import Instrumentation, PassContext, Pipeline, PipelineReport
+from graphopt.passes import CalibrationSource, Instrumentation, PassContext, Pipeline, PipelineReport
 from graphopt.rewriting import Applications, EditTrace, Explain, Site
 from graphopt.serde import collector_paused
 
@@ -63,6 +63,7 @@ class Compilation:
         seed: of random numbers that passes draw.
         skip: rewrites that are refused in every run.
         limit: number of the last rewrite that is applied in any run, ``None`` for all.
+        calibration: data for passes that need some.
         trace: hears of all edits of a run of the pipeline, ``None`` when nobody asks; one for each run.
         seconds: time by phase.
     """
@@ -77,6 +78,7 @@ class Compilation:
     seed: int = 0
     skip: frozenset[Site] = frozenset()
     limit: int | None = None
+    calibration: CalibrationSource | None = None
     trace: Callable[[], EditTrace] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -140,7 +142,12 @@ class Compilation:
         if self.limit is not None:
             allowed.limit = self.limit if allowed.limit is None else min(self.limit, allowed.limit)
         ctx = self.environment.context(
-            backend, applications=allowed, explain=self.explain, progress=self.progress, seed=self.seed
+            backend,
+            applications=allowed,
+            explain=self.explain,
+            progress=self.progress,
+            seed=self.seed,
+            calibration=self.calibration,
         )
         return backend, ctx
 

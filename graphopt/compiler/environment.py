@@ -19,7 +19,7 @@ from graphopt.rewriting import Applications, Explain
 from graphopt.runtime.isolated_executor import IsolatedExecutor
 
 if TYPE_CHECKING:
-    from graphopt.passes import Executor
+    from graphopt.passes import CalibrationSource, Executor
 
 __all__ = ["Environment"]
 
@@ -133,6 +133,7 @@ class Environment:
         explain: Explain | None = None,
         progress: Callable[[str], None] | None = None,
         seed: int = 0,
+        calibration: CalibrationSource | None = None,
     ) -> PassContext:
         """What passes may use when they run for a backend."""
         import numpy as np
@@ -147,6 +148,7 @@ class Environment:
             rng=np.random.default_rng(seed),
             explain=explain,
             progress=progress or (lambda text: None),
+            calibration=calibration,
         )
 
     def run_pipeline(

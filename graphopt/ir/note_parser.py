@@ -105,5 +105,6 @@ def _parse_quantization(cursor: Cursor, constants: Mapping[str, Constant]) -> Qu
     cursor.expect(",")
     zero_point = parse_constant(cursor, constants)
     axis = int(cursor.need(_INTEGER, "an axis")) if cursor.accept(",") else None
+    block = int(cursor.need(_INTEGER, "numbers in a block")) if axis is not None and cursor.accept(",") else 0
     cursor.expect(")")
-    return Quantization(dtype, scale, zero_point, axis)
+    return Quantization(dtype, scale, zero_point, axis, block)

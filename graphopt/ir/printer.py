@@ -196,7 +196,8 @@ class _Printer:
 
     def quantization(self, how: Quantization) -> str:
         axis = "" if how.axis is None else f", {how.axis}"
-        return f"{how.dtype}({self.constant(how.scale)}, {self.constant(how.zero_point)}{axis})"
+        block = f", {how.block}" if how.block else ""
+        return f"{how.dtype}({self.constant(how.scale)}, {self.constant(how.zero_point)}{axis}{block})"
 
     def lineage(self, lineage: Lineage | None) -> str:
         return _list_text(lineage.names()) if lineage is not None and self.details else ""

@@ -213,7 +213,11 @@ class _Stream:
 
     def details(self, value: Value) -> str:
         how = value.quantization
-        text = "" if how is None else f" q{int(how.dtype)} {self.key(how.scale)} {self.key(how.zero_point)} {how.axis}"
+        text = (
+            ""
+            if how is None
+            else f" q{int(how.dtype)} {self.key(how.scale)} {self.key(how.zero_point)} {how.axis} {how.block}"
+        )
         if self.all_details:
             lineage = value._lineage.names() if value._lineage is not None else ()
             stated = (value.declared, value.doc, value.metadata, value.annotation, lineage)

@@ -36,15 +36,17 @@ class Quantization:
 
     Attributes:
         dtype: stored element type.
-        scale: float32, scalar or [channels].
+        scale: float32, scalar or [channels]; in blocks of the value's rank, with one scale for each block along ``axis``.
         zero_point: of ``dtype``, the shape of ``scale``.
-        axis: channel axis, ``None`` for one scale for all.
+        axis: channel axis, or the one that is cut into blocks; ``None`` for one scale for all.
+        block: numbers that share a scale along ``axis``, 0 for all of a channel.
     """
 
     dtype: DType
     scale: Constant
     zero_point: Constant
     axis: int | None = None
+    block: int = 0
 
 
 class Value:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
 from graphopt.passes.base import Executor, ModelTypes, Pass, PassContext, PassResult
-from graphopt.passes.calibration import Calibrator, Range
+from graphopt.passes.calibration import CalibrationSource, Calibrator, Observer, Range
 from graphopt.passes.calibration_table import CalibrationTable
 from graphopt.passes.dumps import PrintIR, Reproducer, installed_versions
 from graphopt.passes.instrumentation import BisectLimit, Instrumentation, PassStatistics, PeakMemory, TimePasses
@@ -24,6 +24,7 @@ from graphopt.passes.verify_each import VerifyEach
 
 __all__ = [
     "BisectLimit",
+    "CalibrationSource",
     "CalibrationTable",
     "Calibrator",
     "CheckConfig",
@@ -40,6 +41,7 @@ __all__ = [
     "Lowering",
     "ModelTypes",
     "Numerics",
+    "Observer",
     "OperatorDefinition",
     "OptionSpec",
     "Pass",

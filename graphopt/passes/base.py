@@ -16,6 +16,7 @@ import numpy as np
 
 from graphopt.ir import Array, Graph, Model, Node, Type
 from graphopt.numerics import Exact, Numerics
+from graphopt.passes.calibration import CalibrationSource
 from graphopt.rewriting import Applications, Explain, TypeInference
 from graphopt.target import Target
 
@@ -68,6 +69,7 @@ class PassContext:
         rng: the only source of random numbers.
         explain: told of each candidate at which a rule did not apply, ``None`` when nobody asks.
         progress: told what is going on, in a few words.
+        calibration: data to look at, ``None`` when the caller gave none.
         typed: the model whose types were inferred with this context; rewriters keep them current from then on.
     """
 
@@ -78,6 +80,7 @@ class PassContext:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     explain: Explain | None = None
     progress: Callable[[str], None] = field(default=lambda text: None)
+    calibration: CalibrationSource | None = None
     typed: Model | None = None
     _memo: dict[object, Any] = field(default_factory=dict)
 

@@ -7,13 +7,13 @@ several calibrators and merged afterwards: the result is that of one that has se
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
-from graphopt.ir import Array
+from graphopt.ir import Array, Model
 
-__all__ = ["Calibrator", "Range"]
+__all__ = ["CalibrationSource", "Calibrator", "Observer", "Range"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +68,48 @@ class Calibrator(Protocol):
     @classmethod
     def from_state(cls, state: Mapping[str, object]) -> Self:
         """The calibrator that gave a state."""
+
+
+class Observer(Protocol):
+    """Is shown a tensor, batch after batch, and keeps what it needs of it: a range, means of channels, a Gram matrix."""
+
+    def observe(self, array: Array) -> None:
+        """Take a batch into account.
+
+        Args:
+            array: float32 or float64 of any shape, with at least one element, all finite. It is not kept, and not changed.
+        """
+
+
+class CalibrationSource(Protocol):
+    """Data for passes that need some. Injected by the compiler; passes know no runtime and no files.
+
+    Each question runs the model as it is at that moment, so a pass sees what the passes before it have done.
+    """
+
+    def observe(self, model: Model, observers: Mapping[str, Observer]) -> int:
+        """Run a model on each batch and show tensors to observers; no batch is kept.
+
+        Args:
+            model: it is not changed.
+            observers: by name of a float tensor of the main graph, inputs and outputs included.
+
+        Returns:
+            How many batches there were.
+
+        Raises:
+            CalibrationError: if there is no data, a batch does not fit, or a tensor has NaN or infinities.
+            ExecutionError: if the model can't be run.
+        """
+
+    def ranges(self, model: Model, names: Sequence[str]) -> Mapping[str, Range]:
+        """The ranges of float tensors of the main graph, from a calibration table where it has them, from data else.
+
+        Tensors that were empty in each batch, and names that the model does not have, are left out.
+
+        Raises:
+            CalibrationError: as :meth:`observe`, or if there is neither data nor a table that has a tensor.
+        """
+
+    def forget(self, name: str) -> None:
+        """What a table says of a tensor holds no longer: a pass has changed its numbers."""
