@@ -30,7 +30,7 @@ from benchmarks.measure import run_process, run_tool, save_record
 from benchmarks.numbers import count_nodes, difference, outputs, session
 from benchmarks.zoo import read_inputs
 
-__all__ = ["Speed", "main", "measure_model", "rounds", "summary"]
+__all__ = ["Speed", "main", "measure_model", "measured_in_child", "rounds", "summary"]
 
 ORIGINAL, TWIN = "original", "original again"
 TOOLS = ("graphopt O2", "graphopt O3", "onnxruntime", "onnxscript", "onnxslim", "onnxsim", "onnxoptimizer")
@@ -131,11 +131,9 @@ def measure_model(
                 row.status = "wrong"
                 continue
             files[tool] = str(target)
-        arrays: dict[str, Any] = dict(next(iter(feeds.values())))
-        np.savez(Path(scratch) / "feeds.npz", **arrays)
         found: list[Speed] = []
         for count in threads:
-            taken = _in_child(Path(scratch), files, count, seconds)
+            taken = measured_in_child(Path(scratch), files, next(iter(feeds.values())), count, seconds)
             for name, row in rows.items():
                 mine = Speed(**{**asdict(row), "threads": count})
                 if isinstance(taken, str):
@@ -146,8 +144,12 @@ def measure_model(
     return found
 
 
-def _in_child(scratch: Path, files: Mapping[str, str], threads: int, seconds: float) -> dict[str, list[float]] | str:
-    """Samples by tool from a process of their own, or why there are none."""
+def measured_in_child(
+    scratch: Path, files: Mapping[str, str], feeds: Mapping[str, Any], threads: int, seconds: float
+) -> dict[str, list[float]] | str:
+    """Return samples by tool from a process of their own, or why there are none; see :func:`rounds`."""
+    arrays: dict[str, Any] = dict(feeds)
+    np.savez(scratch / "feeds.npz", **arrays)
     result = scratch / f"result{threads}.json"
     task = {"files": dict(files), "feeds": str(scratch / "feeds.npz"), "threads": threads, "seconds": seconds}
     (scratch / "task.json").write_text(json.dumps(task), encoding="utf-8")
