@@ -1,8 +1,8 @@
 """How good and how fast models are after each quantizer, beside float: accuracy, output SQNR, latency, size, time and memory, in one run.
 
-A case is a folder as `benchmarks.quantizers` has it; `benchmarks.quantization_cases` makes some. Each quantizer runs in a child process. Results are
-judged on test samples against the float model in ONNX Runtime, everything on; latencies are taken of all results of a case in one more process, in
-turns, in a random order and its reverse. A speed is the latency of the float model over that of a result.
+A case is a folder as `benchmarks.quantizers` has it; `benchmarks.quantization_cases` makes some. Each quantizer runs in a child process.
+Results are judged on test samples against the float model in ONNX Runtime, everything on; latencies are taken of all results of a case in
+one more process, in turns, in a random order and its reverse. A speed is the latency of the float model over that of a result.
 """
 
 from __future__ import annotations
@@ -59,7 +59,15 @@ class Row:
     reason: str = ""
 
 
-def measure_case(case: Path, tools: Sequence[str], *, threads: int, seconds: float, limit_s: float) -> list[Row]:
+def measure_case(
+    case: Path,
+    tools: Sequence[str],
+    *,
+    threads: int,
+    seconds: float,
+    limit_s: float,
+    pythons: Mapping[str, str] | None = None,
+) -> list[Row]:
     """Return a row of the float model, one of its twin and one of each quantizer.
 
     Args:
@@ -68,6 +76,7 @@ def measure_case(case: Path, tools: Sequence[str], *, threads: int, seconds: flo
         threads: of the sessions that are timed.
         seconds: for all rounds.
         limit_s: seconds that one quantizer may take.
+        pythons: interpreters of quantizers that are installed elsewhere.
     """
     stated = json.loads((case / "case.json").read_text(encoding="utf-8"))
     test = read_arrays(case / "test.npz")
@@ -80,7 +89,8 @@ def measure_case(case: Path, tools: Sequence[str], *, threads: int, seconds: flo
         for tool in tools:
             target, result = Path(scratch) / f"{len(rows)}.onnx", Path(scratch) / "result.json"
             result.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "benchmarks.quantizers", tool, str(case), str(target), str(result)]
+            python = (pythons or {}).get(tool, sys.executable)
+            command = [python, "-m", "benchmarks.quantizers", tool, str(case), str(target), str(result)]
             code, text = run_process(command, limit_s)
             row = rows[tool] = Row(case.name, tool, "timeout" if code is None else "crash", reason=text.strip()[-300:])
             if result.exists():
@@ -179,6 +189,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds-per-case", type=float, default=10.0)
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="seconds one quantizer may take")
+    parser.add_argument(
+        "--python",
+        nargs="*",
+        default=[],
+        metavar="TOOL=PATH",
+        help="interpreter of a quantizer that is installed elsewhere",
+    )
     parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/quantization.json)")
     options = parser.parse_args(argv)
     cases = [
@@ -189,7 +206,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     console, rows = Console(width=None if sys.stdout.isatty() else 200), list[Row]()
     for case in track(cases, "cases", transient=True):
         made = measure_case(
-            case, options.tools, threads=options.threads, seconds=options.seconds_per_case, limit_s=options.limit
+            case,
+            options.tools,
+            threads=options.threads,
+            seconds=options.seconds_per_case,
+            limit_s=options.limit,
+            pythons=dict(item.split("=", 1) for item in options.python),
         )
         console.print(_table(made))
         rows += made

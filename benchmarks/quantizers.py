@@ -1,8 +1,8 @@
 """The measured quantizers, each as one function from a case to a model file, and the process that runs one of them.
 
-A case is a folder: `model.onnx`; `calibrate.npz` and `test.npz` with an array for each input, samples along the first axis; `labels.npz` with the
-classes of the test samples where there are some. `python -m benchmarks.quantizers TOOL CASE OUT RESULT` is started as a child process by
-`benchmarks.quantization`.
+A case is a folder: `model.onnx`; `calibrate.npz` and `test.npz` with an array for each input, samples along the first axis; `labels.npz`
+with the classes of the test samples where there are some. `python -m benchmarks.quantizers TOOL CASE OUT RESULT` is started as a child
+process by `benchmarks.quantization`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def _onnxsim_dynamic(case: Path, target: Path, size: int) -> None:
 def _neural_compressor(case: Path, target: Path, size: int) -> None:
     quantization: Any = importlib.import_module("onnx_neural_compressor.quantization")
     config: Any = importlib.import_module("onnx_neural_compressor.quantization.config")
-    chosen = config.StaticQuantConfig(calibration_data_reader=_Reader(case, size), quant_format=1, per_channel=True)
+    chosen = config.StaticQuantConfig(
+        calibration_data_reader=_Reader(case, size), quant_format=quantization.QuantFormat.QDQ, per_channel=True
+    )
     quantization.quantize(str(case / "model.onnx"), str(target), chosen)
 
 
