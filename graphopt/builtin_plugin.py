@@ -48,6 +48,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "fuse-microsoft-attention": "transforms.fusion.attention:FuseMicrosoftAttention",
     "fuse-normalization": "transforms.fusion.normalization:FuseNormalization",
     "fuse-pad": "transforms.fusion.pad:FusePad",
+    "fuse-recurrent-cells": "transforms.strength.recurrent:FuseRecurrentCells",
     "fuse-skip-norms": "transforms.fusion.transformer:FuseSkipNorms",
     "fuse-transformer-ops": "transforms.fusion.transformer:FuseTransformerOps",
     "hoist-loop-invariants": "transforms.loops:HoistLoopInvariants",
@@ -60,6 +61,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "merge-linear": "transforms.layout:MergeLinear",
     "pack-parallel-products": "transforms.strength.parallel_products:PackParallelProducts",
     "prune-magnitude": "transforms.pruning.magnitude:PruneMagnitude",
+    "quantize-dynamic": "transforms.quantization.dynamic:QuantizeDynamic",
     "raise-opset": "transforms.opset:RaiseOpset",
     "reduce-strength": "transforms.strength:ReduceStrength",
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
@@ -96,7 +98,12 @@ _RUNTIMES: Final[Mapping[str, str]] = {
 }
 
 _CALIBRATORS: Final[Mapping[str, str]] = {
-    "min-max": "transforms.quantization.min_max:MinMax",
+    "auto": "transforms.quantization.calibrators:Auto",
+    "entropy": "transforms.quantization.calibrators:Entropy",
+    "min-max": "transforms.quantization.calibrators:MinMax",
+    "moving-average": "transforms.quantization.calibrators:MovingAverage",
+    "mse": "transforms.quantization.calibrators:MeanSquaredError",
+    "percentile": "transforms.quantization.calibrators:Percentile",
 }
 
 #: ``O0`` does nothing, ``O1`` what is exact, ``O2`` also what rounds in another order, ``O3`` also operators of the target's own.
@@ -112,7 +119,7 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
     "share-shape-values,eliminate-dead-code)",
-    "recognize": "fuse-activations,fuse-normalization",
+    "recognize": "fuse-activations,fuse-normalization,fuse-recurrent-cells",
     "spell-out": "decompose-activations{ops=[Swish],lacking=true},decompose-normalization{lacking=true}",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
     "fuse-domain": "fuse-microsoft-attention,exact,fuse-transformer-ops,exact",

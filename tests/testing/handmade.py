@@ -13,7 +13,7 @@ from graphopt.testing import GeneratedModel
 from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.rules import applications_of
-from tests.testing import handmade_attention, handmade_blocks, handmade_indices
+from tests.testing import handmade_attention, handmade_blocks, handmade_indices, handmade_recurrent
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
 from tests.transforms.harness import model
 
@@ -102,6 +102,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "gather-shuffled-channels": _shuffle,
     "look-up-one-hot": handmade_blocks.one_hot,
     "merge-matmul-and-conv": _projection,
+    "pack-recurrent-cells": handmade_recurrent.cells,
     "resolve-concat-from-sequence": concat_from_sequence,
     "resolve-optional": optional,
     "resolve-sequence-at": sequence_at,
