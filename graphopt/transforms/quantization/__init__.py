@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from graphopt.transforms.quantization.min_max import MinMax
+from graphopt.transforms.quantization.calibrators import MinMax
 
 __all__ = ["MinMax"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self, SupportsFloat, cast
+from typing import ClassVar, Self, SupportsFloat, cast
 
 from graphopt.ir import Array
 from graphopt.passes import Range
@@ -21,6 +21,9 @@ class MinMax:
         >>> found.range()
         Range(low=-2.0, high=0.5)
     """
+
+    #: The runtime may find both numbers of a batch and show these only.
+    extremes_suffice: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._low = float("inf")
