@@ -18,6 +18,7 @@ from onnx import ModelProto, helper
 
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler import Environment
+from graphopt.numerics import Lossy
 from graphopt.passes import RewritePass
 from graphopt.rewriting import Rule
 from graphopt.testing import INLINING, NODE_ORDER, RENAMING, CheckReport, GeneratedModel, assert_honest, check_pass
@@ -107,7 +108,8 @@ def test_rules_keep_all_laws(name):
     assert 2 * EACH == len(models)
     report = hold(RULES[name], models)
     assert report.rewrites[name] >= EACH, "it applies to the first half"
-    assert report.compared >= EACH, "numbers were looked at"
+    assert bool(report.compared) != isinstance(RULES[name].numerics, Lossy), "of lossy results only types are judged"
+    assert report.compared >= EACH or isinstance(RULES[name].numerics, Lossy), "numbers were looked at"
     assert {"equivalent", "honest", "idempotent", "deterministic", "unchanged-input"} <= report.laws.keys()
 
 

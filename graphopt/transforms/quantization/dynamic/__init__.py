@@ -1,0 +1,9 @@
+"""Dynamic quantization: weights are stored as int8, activations are quantized as they come; no data is needed."""
+
+from __future__ import annotations
+
+from graphopt.transforms.quantization.dynamic.gain import dynamic_gain, product_gain
+from graphopt.transforms.quantization.dynamic.quantize_dynamic import QuantizeDynamic
+from graphopt.transforms.quantization.dynamic.refusal import why_not_dynamic
+
+__all__ = ["QuantizeDynamic", "dynamic_gain", "product_gain", "why_not_dynamic"]

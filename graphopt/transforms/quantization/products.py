@@ -1,0 +1,104 @@
+"""Products of an activation and a constant matrix, read from MatMul and Gemm alike.
+
+``y = alpha * x @ w + beta * c`` with ``w`` of rank 2, stored as ``[K, N]`` or (Gemm with ``transB``) as ``[N, K]``.
+Source: https://onnx.ai/onnx/operators/onnx__MatMul.html, onnx__Gemm.html.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from graphopt.ir import Array, Constant, Node, Value, constant_of
+from graphopt.rewriting import NoMatch, Rewriter
+
+__all__ = ["Product", "add_term", "read_product"]
+
+#: From here on the last input of Gemm broadcasts as today.
+_OLDEST_GEMM: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """``alpha * x @ w + beta * term``.
+
+    Attributes:
+        x: the activation, [..., K].
+        weight: constant, [K, N] or [N, K].
+        constant: its data.
+        is_transposed: whether it is stored as [N, K].
+        term: what is added, ``None`` for nothing.
+        alpha: factor of the product.
+        beta: factor of the term.
+    """
+
+    x: Value
+    weight: Value
+    constant: Constant
+    is_transposed: bool = False
+    term: Value | None = None
+    alpha: float = 1.0
+    beta: float = 1.0
+
+    @property
+    def inner(self) -> int:
+        """K: how many products are added."""
+        return self.constant.shape[1 if self.is_transposed else 0]
+
+    @property
+    def outer(self) -> int:
+        """N: how many columns the result has."""
+        return self.constant.shape[0 if self.is_transposed else 1]
+
+    @property
+    def channel_axis(self) -> int:
+        """Axis of the stored weight that has one column of the result each."""
+        return 0 if self.is_transposed else 1
+
+    def matrix(self) -> Array:
+        """The weight as [K, N], of its own element type."""
+        array = self.constant.numpy()
+        return array.T if self.is_transposed else array
+
+
+def read_product(node: Node) -> Product | NoMatch:
+    """How a node multiplies by a constant matrix, or why it does not."""
+    if node.op not in ("MatMul", "Gemm") or len(node.inputs) < 2:
+        return NoMatch("%s is no product of matrices", node.op)
+    x, weight = node.inputs[0], node.inputs[1]
+    constant = constant_of(weight)
+    if x is None or weight is None or constant is None:
+        return NoMatch("the second factor is not constant")
+    if constant_of(x) is not None:
+        return NoMatch("both factors are constant")
+    if constant.ndim != 2 or constant.is_sparse or not constant.size:
+        return NoMatch("the weight is %s, expected a matrix", constant.type)
+    if node.op == "MatMul":
+        return Product(x, weight, constant)
+    if node.int_attr("transA", 0):
+        return NoMatch("the activation is transposed")
+    if (node.opset or 0) < _OLDEST_GEMM:
+        return NoMatch("opset %s broadcasts otherwise", node.opset)
+    alpha, beta = node.float_attr("alpha", 1.0), node.float_attr("beta", 1.0)
+    term = node.input_at(2) if beta else None
+    return Product(x, weight, constant, bool(node.int_attr("transB", 0)), term, alpha, beta)
+
+
+def add_term(rw: Rewriter, total: Value, product: Product) -> Value:
+    """``total + beta * term``, or the total where nothing is added."""
+    term = product.term
+    if term is None:
+        return total
+    if product.beta != 1.0:
+        constant, factor = constant_of(term), np.float32(product.beta)
+        if constant is not None:
+            scaled = (constant.numpy().astype(np.float32) * factor).astype(constant.dtype.numpy)
+            term = rw.constant(scaled, f"{term.name}_scaled")
+        else:
+            assert product.x.dtype is not None, (
+                "rules ask for the type of the activation, which that of the term equals"
+            )
+            term = rw.new("Mul", term, np.array(factor, product.x.dtype.numpy))
+    return rw.new("Add", total, term)
