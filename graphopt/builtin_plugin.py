@@ -23,6 +23,7 @@ BUILTIN: Final = "builtin"
 
 #: Module and class of each pass, by name.
 _PASSES: Final[Mapping[str, str]] = {
+    "assign-quantization": "transforms.quantization.static:AssignQuantization",
     "canonicalize": "transforms.canonicalize:Canonicalize",
     "canonicalize-algebra": "transforms.canonicalize:CanonicalizeAlgebra",
     "constants-to-initializers": "transforms.constants:ConstantsToInitializers",
@@ -31,6 +32,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "decompose-attention": "transforms.decompose:DecomposeAttention",
     "decompose-lrn": "transforms.layout:DecomposeLrn",
     "decompose-normalization": "transforms.decompose:DecomposeNormalization",
+    "decompose-recurrent": "transforms.decompose:DecomposeRecurrent",
     "decompose-transformer-ops": "transforms.decompose:DecomposeTransformerOps",
     "deduplicate-constants": "transforms.deduplicate:DeduplicateConstants",
     "eliminate-common-subexpressions": "transforms.cse:EliminateCommonSubexpressions",
@@ -54,6 +56,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "hoist-loop-invariants": "transforms.loops:HoistLoopInvariants",
     "initializers-to-constants": "transforms.constants:InitializersToConstants",
     "inline-functions": "transforms.inlining:InlineFunctions",
+    "insert-qdq": "transforms.quantization.static:InsertQdq",
     "keep-blocked-layout": "transforms.layout:KeepBlockedLayout",
     "keep-layer-norm": "transforms.fusion.transformer:KeepLayerNorm",
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",

@@ -86,6 +86,9 @@ class QuantizationScheme:
         reduce_range: whether weights keep to 7 of 8 bits, for processors whose products of pairs would overflow 16 bits.
         static_ops: operators that the runtime computes on integers when inputs, weights and output are quantized.
         passing_ops: operators that move or choose numbers and take integers as they are, so that input and output share one scale.
+        float_output_ops: those of ``static_ops`` that can give floats from integers, so that their output needs no scale.
+        activations: operators that are computed inside of the one before when their output is quantized.
+        saturating: whether those are only left out, because the integers saturate where they cut.
         dynamic_ops: operators with a kernel that quantizes its input as it comes.
         blocked_weights: element types of weights in blocks that the runtime multiplies by directly.
     """
@@ -99,6 +102,9 @@ class QuantizationScheme:
     reduce_range: bool = False
     static_ops: frozenset[str] = field(default_factory=frozenset)
     passing_ops: frozenset[str] = field(default_factory=frozenset)
+    float_output_ops: frozenset[str] = field(default_factory=frozenset)
+    activations: frozenset[str] = field(default_factory=frozenset)
+    saturating: bool = True
     dynamic_ops: frozenset[str] = field(default_factory=frozenset)
     blocked_weights: frozenset[str] = field(default_factory=frozenset)
 

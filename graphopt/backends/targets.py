@@ -7,11 +7,59 @@ from __future__ import annotations
 
 from typing import Final
 
-from graphopt.target import Target
+from graphopt.target import QuantizationScheme, Target
 
 __all__ = ["ONNX", "TENSORRT"]
 
-ONNX: Final = Target("onnx", doc="Any runtime: standard operators at the model's own opset.")
+#: Operators that move or choose numbers, so that they mean the same on integers.
+_MOVING: Final = frozenset(
+    {
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "MaxPool",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+
+#: What most runtimes compute on integers.
+_PORTABLE_SCHEME: Final = QuantizationScheme(
+    "onnx",
+    static_ops=frozenset({"Add", "AveragePool", "Concat", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Mul"}),
+    passing_ops=_MOVING,
+    float_output_ops=frozenset({"Gemm", "MatMul"}),
+    activations=frozenset({"Clip", "Relu"}),
+)
+
+#: TensorRT takes no zero point but 0, and gives floats from any integer layer.
+_TENSORRT_SCHEME: Final = QuantizationScheme(
+    "tensorrt",
+    activation="int8",
+    symmetric_activations=True,
+    static_ops=frozenset(
+        {"Add", "AveragePool", "Concat", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Mul"}
+    ),
+    passing_ops=_MOVING,
+    float_output_ops=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
+    activations=frozenset({"Clip", "LeakyRelu", "Relu"}),
+    saturating=False,
+)
+
+ONNX: Final = Target(
+    "onnx",
+    quantization=_PORTABLE_SCHEME,
+    doc="Any runtime: standard operators at the model's own opset.",
+)
 
 #: TensorRT 10 parses opsets up to 22; from 17 and 20 on it makes one layer of LayerNormalization and Gelu.
 TENSORRT: Final = Target(
@@ -54,5 +102,6 @@ TENSORRT: Final = Target(
         }
     ),
     preferred_opset=20,
+    quantization=_TENSORRT_SCHEME,
     doc="NVIDIA TensorRT: standard operators, without sequences and text.",
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from graphopt.backends.onnxruntime.kernels import InstalledKernels, installed_kernels
+from graphopt.backends.onnxruntime.quantization import X64
 from graphopt.target import KernelRange, KernelTable, Target
 
 __all__ = ["CPU", "CUDA", "CudaKernels"]
@@ -89,6 +90,7 @@ CPU: Final = Target(
     fused_ops=frozenset({"ConvActivation"}),
     backend="onnxruntime",
     kernels=InstalledKernels(),
+    quantization=X64,
     doc="ONNX Runtime on CPU: standard operators, and its own of com.microsoft; what --target onnxruntime means.",
 )
 

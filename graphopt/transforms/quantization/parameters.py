@@ -16,10 +16,13 @@ from graphopt.passes import Range
 
 __all__ = [
     "activation_quantization",
+    "bias_quantization",
     "dequantized",
     "expanded",
+    "fitted_to_bias",
     "integer_range",
     "quantized",
+    "represented",
     "round_trip",
     "weight_quantization",
 ]
@@ -36,6 +39,8 @@ _ENDS: Final = {
     DType.UINT2: (0, 3),
     DType.INT32: (-(2**31), 2**31 - 1),
 }
+#: How many steps a bias may have: a quarter of what int32 holds, so that sums of products fit beside it.
+_BIAS_STEPS: Final = 2**29
 _Floats = NDArray[np.floating[Any]]
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)
 
@@ -126,6 +131,57 @@ def weight_quantization(
         scale = np.where(scale < _SMALLEST, np.float32(1), scale).astype(np.float32)
         zero = np.clip(np.rint(least - low / scale), least, most)
     return Quantization(dtype, Constant(scale), Constant(zero.astype(np.int64).astype(dtype.numpy)), axis, block)
+
+
+def bias_quantization(read: Quantization, weights: Quantization) -> Quantization:
+    """How the bias of a layer is stored: int32 in steps of the layer's products, without zero points.
+
+    Args:
+        read: of what the layer reads, one scale.
+        weights: of its weights, one scale or one for each output channel.
+
+    Returns:
+        Scale of the shape that the weights' scale has, along axis 0 of the bias.
+    """
+    scale = (read.scale.numpy().astype(np.float32) * weights.scale.numpy().astype(np.float32)).astype(np.float32)
+    zero = np.zeros(scale.shape, np.int32)
+    return Quantization(DType.INT32, Constant(scale), Constant(zero), None if weights.axis is None else 0)
+
+
+def fitted_to_bias(weights: Quantization, array: Array, read: Quantization, bias: Array) -> Quantization:
+    """Weights with scales so large that int32 holds the bias in steps of the layer's products, and normal products of scales.
+
+    A channel whose weights are all zero (scale 1) gets a scale that represents its bias well instead.
+
+    Args:
+        weights: symmetric quantization of weights, one scale or one for each output channel.
+        array: the weights.
+        read: of what the layer reads.
+        bias: float [channels].
+    """
+    step = float(read.scale.numpy())
+    smallest, most = _extremes(np.asarray(array, np.float32), weights.axis, 0)
+    empty = np.maximum(-smallest, most) < _SMALLEST
+    scale = np.where(empty, 0.0, weights.scale.numpy().astype(np.float64))
+    largest = np.abs(np.asarray(bias, np.float64))
+    largest = largest if scale.ndim else largest.max(initial=0.0)
+    least = np.maximum(largest / (step * _BIAS_STEPS), _SMALLEST / min(step, 1.0))
+    fitted = np.maximum(scale, least).astype(np.float32)
+    if (fitted == weights.scale.numpy()).all():
+        return weights
+    return Quantization(weights.dtype, Constant(fitted), weights.zero_point, weights.axis, weights.block)
+
+
+def represented(how: Quantization) -> tuple[float, float]:
+    """The smallest and the largest number that integers with one scale stand for.
+
+    Example:
+        >>> represented(activation_quantization(Range(0.0, 2.55), DType.UINT8))
+        (0.0, 2.55)
+    """
+    least, most = _ENDS[how.dtype]
+    scale, zero = np.float32(how.scale.numpy()), int(how.zero_point.numpy())
+    return float(np.float32(least - zero) * scale), float(np.float32(most - zero) * scale)
 
 
 def expanded(parameter: Array, shape: tuple[int, ...], axis: int | None, block: int = 0) -> Array:
