@@ -5,6 +5,13 @@ from __future__ import annotations
 from graphopt.transforms.decompose.activations import DecomposeActivations
 from graphopt.transforms.decompose.attention import DecomposeAttention
 from graphopt.transforms.decompose.normalization import DecomposeNormalization
+from graphopt.transforms.decompose.recurrent import DecomposeRecurrent
 from graphopt.transforms.decompose.transformer import DecomposeTransformerOps
 
-__all__ = ["DecomposeActivations", "DecomposeAttention", "DecomposeNormalization", "DecomposeTransformerOps"]
+__all__ = [
+    "DecomposeActivations",
+    "DecomposeAttention",
+    "DecomposeNormalization",
+    "DecomposeRecurrent",
+    "DecomposeTransformerOps",
+]

@@ -17,18 +17,31 @@ from graphopt.rewriting import NoMatch
 from graphopt.transforms.operands import normalize_axes
 from graphopt.transforms.slice_ranges import read_ranges
 
-__all__ = ["Affine", "Matrix", "Row", "Source", "part_of", "read_affine"]
+__all__ = ["Affine", "Matrix", "Row", "Source", "part_of", "read_affine", "taken"]
 
 _MOST_STEPS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A tensor, or its element at ``index`` along ``axis``, without that axis."""
+    """A tensor, or its element at ``index`` along ``axis``, without that axis.
+
+    Attributes:
+        value: the tensor.
+        axis: ``None`` for all of it.
+        index: of the element.
+        element: the element, where it stands in the graph.
+    """
 
     value: Value
     axis: int | None = None
     index: int = 0
+    element: Value | None = field(default=None, compare=False)
+
+    @property
+    def whole(self) -> Value | None:
+        """The value in the graph that this is, ``None`` for an element that is taken of a sum only."""
+        return self.value if self.axis is None else self.element
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +205,7 @@ def _product(node: Node, *, transposed: bool) -> Affine | None:
     start = 0
     for part in parts:
         size = part.shape[-1] if part.shape else None
-        source = _taken(part)
+        source = taken(part)
         if not isinstance(size, int) or source in terms:
             return None
         terms[source] = Matrix(weight.const, transposed, (start, start + size), (0, columns))
@@ -211,13 +224,13 @@ def _gemm(node: Node, steps: int) -> Affine | None:
     return None if more is None else _sum(found, more, node)
 
 
-def _taken(value: Value) -> Source:
+def taken(value: Value) -> Source:
     """A tensor as an element of a sequence, if a Gather takes it of one."""
     node = value.producer
     if node is None or node.op != "Gather" or node.has_references:
         return Source(value)
     place = _place(node)
-    return Source(value) if place is None or node.inputs[0] is None else Source(node.inputs[0], *place)
+    return Source(value) if place is None or node.inputs[0] is None else Source(node.inputs[0], *place, value)
 
 
 def _place(gather: Node) -> tuple[int, int] | None:

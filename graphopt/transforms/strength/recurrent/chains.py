@@ -13,7 +13,7 @@ import numpy as np
 
 from graphopt.ir import Node, Value
 from graphopt.rewriting import NoMatch
-from graphopt.transforms.strength.recurrent.affine import Matrix, Source
+from graphopt.transforms.strength.recurrent.affine import Matrix, Source, taken
 from graphopt.transforms.strength.recurrent.cells import Cell, Gate, read_gru, read_lstm
 
 __all__ = ["Chain", "Step", "chain_to", "read_cell"]
@@ -112,7 +112,7 @@ def _told_apart(cell: Cell) -> Iterator[Step]:
     if cell.op == "GRU":
         candidates: list[Value | None] = [cell.before]
     else:
-        candidates = [source.value for source in cell.gates[0].total.terms if source.axis is None]
+        candidates = [source.whole for source in cell.gates[0].total.terms if source.whole is not None]
         candidates = [*reversed(candidates), None]
     for before in candidates:
         step = _step(cell, before)
@@ -121,7 +121,7 @@ def _told_apart(cell: Cell) -> Iterator[Step]:
 
 
 def _step(cell: Cell, before: Value | None) -> Step | None:
-    hidden = None if before is None else Source(before)
+    hidden = None if before is None else taken(before)
     inputs = [source for source in cell.gates[0].total.terms if source != hidden]
     if len(inputs) != 1:
         return None
