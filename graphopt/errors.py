@@ -9,6 +9,7 @@
     ├── PipelineError            pipeline text, TOML or an option is wrong: fix the spelling
     ├── PluginError              a plugin failed, clashed or is misspelled: block or fix the plugin
     ├── CalibrationError         data to calibrate with, or a table of ranges, can't be used: bring other data
+    ├── QuantizationError        a model can't be quantized as it is asked for: choose another form, target or budget
     ├── ExecutionError           a runtime refused or failed to run a model
     ├── VerificationError        the result differs from the original: nothing was written
     └── OutputError              the result cannot be written: choose another path
@@ -28,6 +29,7 @@ __all__ = [
     "PatternError",
     "PipelineError",
     "PluginError",
+    "QuantizationError",
     "UnsafePathError",
     "UnsupportedOpError",
     "VerificationError",
@@ -78,6 +80,10 @@ class PluginError(GraphoptError):
 
 class CalibrationError(GraphoptError):
     """Data to calibrate with, or a calibration table, is not what the model or the calibrator needs."""
+
+
+class QuantizationError(GraphoptError):
+    """A model can't be quantized as it is asked for: nothing in it can be, the target has no integers, or a budget can't be met."""
 
 
 class ExecutionError(GraphoptError):

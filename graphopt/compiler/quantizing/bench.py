@@ -1,0 +1,92 @@
+"""What is asked of models in a child process: their outputs on batches, and their times in turns. Both crash there, if they must."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphopt.runtime.isolation import run_isolated, shared_worker
+from graphopt.runtime.paired import PairedTimes, measure_pair
+
+if TYPE_CHECKING:
+    from graphopt.runtime.base import Feeds, Outputs, Runner
+
+__all__ = ["keep_batches", "outputs_of", "times_of"]
+
+
+def keep_batches(batches: Sequence[Feeds], path: Path) -> str:
+    """Write batches where a child process finds them again and again; returns the path."""
+    path.write_bytes(pickle.dumps([dict(feeds) for feeds in batches], protocol=5))
+    return str(path)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept(path: str) -> list[dict[str, object]]:
+    return pickle.loads(Path(path).read_bytes())  # type: ignore[no-any-return]  # written by this program a moment ago
+
+
+def outputs_of(model: str, batches: str, *, optimize: bool, threads: int | None) -> list[Outputs]:
+    """What a model makes of each batch, computed in a child process.
+
+    Args:
+        model: path.
+        batches: path, as :func:`keep_batches` gives it.
+        optimize: whether ONNX Runtime may optimize the model.
+        threads: within an operator, ``None`` for all cores.
+
+    Raises:
+        ExecutionError: if the model does not load or run.
+    """
+    return shared_worker().call(_outputs, model, batches, optimize, threads)
+
+
+def _outputs(model: str, batches: str, optimize: bool, threads: int | None) -> list[Outputs]:
+    with _runner(model, threads, optimize=optimize) as runner:
+        return [runner.run(feeds) for feeds in _kept(batches)]  # type: ignore[arg-type]  # feeds, as they were kept
+
+
+def _runner(model: str, threads: int | None, *, optimize: bool) -> Runner:
+    from graphopt.runtime.onnxruntime_runner import OrtRunner  # lazily: runs in the child only
+
+    return OrtRunner(model, optimize=optimize, threads=threads, low_memory=not optimize)
+
+
+def times_of(
+    first: str, second: str, feeds: Sequence[Mapping[str, object]], *, seconds: float, threads: int | None, drop: bool
+) -> list[PairedTimes]:
+    """Times of two models in turns, for each of some inputs, measured in a child process of their own.
+
+    Args:
+        first: path of what is compared with.
+        second: path of the other one.
+        feeds: inputs by name, of one size and of another.
+        seconds: for all of them.
+        threads: within an operator, ``None`` for all cores.
+        drop: whether to stop as soon as the second is clearly slower.
+
+    Raises:
+        ExecutionError: if a model does not load or run.
+    """
+    return run_isolated(_times, first, second, [dict(item) for item in feeds], seconds, threads, drop)
+
+
+def _times(
+    first: str, second: str, feeds: Sequence[Feeds], seconds: float, threads: int | None, drop: bool
+) -> list[PairedTimes]:
+    found = []
+    with _runner(first, threads, optimize=True) as one, _runner(second, threads, optimize=True) as other:
+        for given in feeds:
+            found.append(
+                measure_pair(
+                    functools.partial(one.run, given),
+                    functools.partial(other.run, given),
+                    seconds=seconds / len(feeds),
+                    drop=drop,
+                )
+            )
+            if found[-1].dropped:
+                break
+    return found

@@ -1,0 +1,160 @@
+"""Candidates: plans that were made, judged and measured, each at most once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphopt.compiler.quantizing.bench import times_of
+from graphopt.compiler.quantizing.judge import Judge
+from graphopt.compiler.quantizing.plan import Plan, Settings
+from graphopt.compiler.quantizing.workshop import Made, Workshop
+from graphopt.errors import GraphoptError
+from graphopt.ir import Model
+from graphopt.passes import CalibrationSource, PassRegistry
+from graphopt.runtime.paired import PairedTimes
+
+__all__ = ["Candidate", "Outcome", "Stopwatch", "Trials"]
+
+Outcome = Literal["", "kept", "faster", "no faster", "slower", "not accurate enough", "failed"]
+#: A candidate that is slower by no more than this is as fast: repeated measurements differ by as much.
+_NOISE = 0.985
+
+
+@dataclass
+class Candidate:
+    """A plan, and what came of it.
+
+    Attributes:
+        name: for people.
+        plan: it.
+        settings: how it was made.
+        made: the model, ``None`` when it failed.
+        values: metrics on held-out examples, empty when nobody asked.
+        times: beside the model of floats, for each size of inputs; ``None`` when nobody asked.
+        outcome: in a word or two.
+        reason: why it failed.
+    """
+
+    name: str
+    plan: Plan
+    settings: Settings
+    made: Made | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    times: list[PairedTimes] | None = None
+    outcome: Outcome = ""
+    reason: str = ""
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times as fast as the model of floats, the geometric mean over sizes of inputs; ``None`` where not measured."""
+        if not self.times:
+            return None
+        return math.exp(sum(math.log(max(item.ratio.speedup, 1e-9)) for item in self.times) / len(self.times))
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether it is faster than floats with inputs of one size, and with none slower beyond noise."""
+        if not self.times or any(item.dropped for item in self.times):
+            return False
+        ratios = [item.ratio.speedup for item in self.times]
+        return any(item.seems_faster for item in self.times) and min(ratios) >= _NOISE and max(ratios) > 1.02
+
+
+class Stopwatch:
+    """Measures models beside the model of floats.
+
+    Args:
+        baseline: path of that model.
+        feeds: inputs of one size, and of another.
+        seconds: for a pair.
+        threads: within an operator, ``None`` for all cores.
+    """
+
+    def __init__(
+        self, baseline: str, feeds: Sequence[Mapping[str, object]], *, seconds: float, threads: int | None
+    ) -> None:
+        self.baseline = baseline
+        self.feeds = feeds
+        self.seconds = seconds
+        self.threads = threads
+
+    def measure(self, path: str, *, factor: float = 1.0, drop: bool = True) -> list[PairedTimes]:
+        """Times of the baseline and of a model, in turns.
+
+        Args:
+            path: of the model.
+            factor: of the time that is spent.
+            drop: whether to stop as soon as it is clearly slower.
+        """
+        return times_of(self.baseline, path, self.feeds, seconds=self.seconds * factor, threads=self.threads, drop=drop)
+
+
+class Trials:
+    """Makes, judges and measures plans on one prepared model.
+
+    Args:
+        model: prepared.
+        workshop: makes models.
+        judge: judges them.
+        stopwatch: measures them, ``None`` to do without.
+        calibration: data for passes.
+        registry: passes by name.
+        tell: told what is going on.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        workshop: Workshop,
+        judge: Judge,
+        stopwatch: Stopwatch | None,
+        calibration: CalibrationSource | None,
+        registry: PassRegistry,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.model = model
+        self.workshop = workshop
+        self._judge = judge
+        self.stopwatch = stopwatch
+        self._calibration = calibration
+        self._registry = registry
+        self.tell = tell
+        self.all: list[Candidate] = []
+
+    def make(self, name: str, plan: Plan, settings: Settings, *, note: bool = True) -> Candidate:
+        """A candidate; one that fails says why, and the others go on."""
+        found = Candidate(name, plan, settings)
+        self.tell(f"making {name}")
+        try:
+            found.made = self.workshop.make(self.model, plan.pipeline(settings, self._registry), self._calibration)
+        except GraphoptError as err:
+            found.outcome, found.reason = "failed", str(err)
+        if note:
+            self.all.append(found)
+        return found
+
+    def judge(self, candidate: Candidate) -> Mapping[str, float]:
+        """Its metrics."""
+        if candidate.made is not None and not candidate.values:
+            self.tell(f"judging {candidate.name}")
+            try:
+                candidate.values = self._judge.judge(candidate.made.path)
+            except GraphoptError as err:
+                candidate.outcome, candidate.reason = "failed", str(err)
+        return candidate.values
+
+    def measure(self, candidate: Candidate, *, factor: float = 1.0, drop: bool = True) -> None:
+        """Its times beside the model of floats, where that is wanted."""
+        if candidate.made is None or self.stopwatch is None:
+            return
+        self.tell(f"measuring {candidate.name}")
+        try:
+            candidate.times = self.stopwatch.measure(candidate.made.path, factor=factor, drop=drop)
+        except GraphoptError as err:
+            candidate.outcome, candidate.reason = "failed", str(err)
+            return
+        slow = any(item.dropped or item.ratio.speedup < _NOISE for item in candidate.times)
+        candidate.outcome = "faster" if candidate.is_faster else "slower" if slow else "no faster"

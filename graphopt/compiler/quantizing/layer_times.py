@@ -1,0 +1,86 @@
+"""What each layer takes in each form on this machine, from ONNX Runtime's profiler, and the form that each gains most by.
+
+Layers with the same signature (operator, sizes, attributes) take the same time, so theirs are averaged. What a runtime puts between layers
+(quantizing, dequantizing, activations) belongs to none of them; whether a choice pays as a whole is measured on the whole model afterwards.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from graphopt.compiler.profiling import profile
+from graphopt.compiler.quantizing.layers import Layer
+from graphopt.compiler.quantizing.plan import LayerForm, Plan
+from graphopt.errors import GraphoptError
+from graphopt.plugin_manager import PluginManager
+from graphopt.runtime.base import Feeds
+
+__all__ = ["LayerTimes", "best_forms", "layer_times"]
+
+#: A form that is not faster by this much is not worth a conversion.
+_LEAST_GAIN: Final = 1.05
+
+LayerTimes = Mapping[str, float]
+
+
+def layer_times(
+    path: str,
+    layers: Sequence[Layer],
+    feeds: Feeds,
+    *,
+    threads: int,
+    seconds: float,
+    plugins: PluginManager | None = None,
+) -> dict[str, float]:
+    """Seconds of each layer in one run of a model, averaged over layers that are alike; empty where the profiler fails.
+
+    Args:
+        path: the model, whose nodes are called as the layers are, or say that they come from them.
+        layers: to look for.
+        feeds: inputs by name.
+        threads: within an operator.
+        seconds: for the runs.
+        plugins: where frontends come from.
+    """
+    try:
+        found = profile(path, inputs=feeds, seconds=seconds, threads=threads, advise=False, plugins=plugins)
+    except GraphoptError:
+        return {}
+    names = {layer.name for layer in layers}
+    own: dict[str, float] = {}
+    for kernel in found.kernels:
+        mine = next((name for name in (*kernel.nodes, *kernel.origins) if name in names), None)
+        if mine is not None:
+            own[mine] = own.get(mine, 0.0) + kernel.seconds
+    alike: dict[str, list[float]] = {}
+    for layer in layers:
+        if layer.name in own:
+            alike.setdefault(layer.signature, []).append(own[layer.name])
+    means = {signature: statistics.fmean(times) for signature, times in alike.items()}
+    return {layer.name: means[layer.signature] for layer in layers if layer.signature in means}
+
+
+def best_forms(layers: Sequence[Layer], times: Mapping[LayerForm, LayerTimes], *, gain: float = _LEAST_GAIN) -> Plan:
+    """Each layer in the form in which it took the least time, floats unless another is faster by a margin.
+
+    Args:
+        layers: of the model.
+        times: by form; layers that are missing in one are not considered in it.
+        gain: the margin.
+
+    Example:
+        >>> layer = Layer("a", "Conv", 1, 1.0, 4, frozenset({"static", "dynamic"}), "Conv")
+        >>> best_forms([layer], {"float": {"a": 1.0}, "static": {"a": 0.4}, "dynamic": {"a": 0.9}}).forms
+        {'a': 'static'}
+    """
+    chosen: dict[str, LayerForm] = {}
+    for layer in layers:
+        known = {form: found[layer.name] for form, found in times.items() if layer.name in found}
+        floats = known.get("float")
+        others = {form: time for form, time in known.items() if form in layer.forms}
+        best = min(others, key=lambda form: others[form], default=None)
+        pays = best is not None and floats is not None and others[best] * gain < floats
+        chosen[layer.name] = best if best is not None and pays else "float"
+    return Plan(chosen)

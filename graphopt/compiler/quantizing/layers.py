@@ -1,0 +1,202 @@
+"""The layers of a model that integers may pay for, and what share of its work they do: "will this help here?"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from graphopt.analysis.cost import cost_of_node
+from graphopt.ir import Constant, DType, Model, Node, SymbolicDim, TensorType, Value
+from graphopt.runtime.processor import Processor
+from graphopt.target import QuantizationScheme
+from graphopt.transforms.quantization.layers import layer_name
+
+__all__ = ["LAYER_OPS", "Layer", "Prospects", "find_layers", "is_quantized", "prospects_of", "sizes_of"]
+
+#: Operators whose weights are worth quantizing; all others only follow them.
+LAYER_OPS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul"})
+_MULTIPLYING: Final = frozenset({"Gemm", "MatMul"})
+_QUANTIZED_OPS: Final = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+        "com.microsoft::DynamicQuantizeLSTM",
+        "com.microsoft::DynamicQuantizeMatMul",
+        "com.microsoft::MatMulIntegerToFloat",
+        "com.microsoft::MatMulNBits",
+        "com.microsoft::QAttention",
+        "com.microsoft::QGemm",
+        "com.microsoft::QLinearAdd",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A node with weights, or a product of activations.
+
+    Attributes:
+        name: of the node, as options of passes take it.
+        op: its operator.
+        flops: operations of one run, 0 where they are not known.
+        share: of the operations of the model, in [0, 1].
+        weight_bytes: of its constants.
+        forms: in which of ``static``, ``dynamic`` and ``weights`` it can be computed.
+        signature: equal for layers of the same operator, sizes and attributes, which take the same time.
+        index: place in the model.
+    """
+
+    name: str
+    op: str
+    flops: int
+    share: float
+    weight_bytes: int
+    forms: frozenset[str]
+    signature: str
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Prospects:
+    """What quantization may bring, before any time is spent.
+
+    Attributes:
+        processor: what it can do with integers.
+        layers: those that can be quantized.
+        flops: operations of one run of the model, as far as they are known.
+        share: of the operations that can become int8, in [0, 1].
+        weight_share: of the bytes of weights that can become integers.
+        scheme: how the target wants integers, ``""`` where it has none.
+    """
+
+    processor: Processor
+    layers: tuple[Layer, ...]
+    flops: int
+    share: float
+    weight_share: float
+    scheme: str = ""
+
+    @property
+    def summary(self) -> str:
+        """A line for people."""
+        many = f"{len(self.layers):,} layers with {self.share:.0%} of the operations can become int8"
+        if not self.layers:
+            return "no layer can become int8: there is no Conv, Gemm, MatMul or LSTM with constant float weights"
+        if self.share < 0.5:
+            return f"{many}: expect little"
+        if not self.processor.is_fast_at_int8:
+            return f"{many}, but this processor is not made for it: expect a smaller model, and little speed"
+        return f"{many}, and this processor is made for it"
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return {
+            "processor": {"name": self.processor.name, "products": self.processor.products},
+            "scheme": self.scheme,
+            "layers": len(self.layers),
+            "flops": self.flops,
+            "share": self.share,
+            "weight_share": self.weight_share,
+            "summary": self.summary,
+        }
+
+
+def sizes_of(model: Model, feeds: Mapping[str, object]) -> dict[str, int]:
+    """Sizes of the symbolic dimensions of a model, as inputs have them."""
+    found: dict[str, int] = {}
+    for value in model.graph.inputs:
+        shape = getattr(feeds.get(value.name), "shape", None)
+        if shape is None or value.shape is None or len(shape) != len(value.shape):
+            continue
+        for dim, size in zip(value.shape, shape, strict=True):
+            if isinstance(dim, SymbolicDim):
+                found.setdefault(str(dim), int(size))
+    return found
+
+
+def find_layers(model: Model, scheme: QuantizationScheme, sizes: Mapping[str, int]) -> tuple[Layer, ...]:
+    """The layers of the main graph that can be quantized in some form.
+
+    Args:
+        model: with types.
+        scheme: what the target has kernels for.
+        sizes: of symbolic dimensions.
+    """
+    total = _total_flops(model, sizes)
+    found: list[Layer] = []
+    for index, node in enumerate(model.graph.nodes):
+        forms = _forms(node, scheme) if node.op in LAYER_OPS else frozenset()
+        if not forms:
+            continue
+        flops = _number(cost_of_node(node, sizes).flops)
+        weights = sum(value.const.nbytes for value in node.inputs if value is not None and value.const is not None)
+        name = layer_name(node)
+        found.append(
+            Layer(name, node.op, flops, flops / total if total else 0.0, weights, forms, _signature(node), index)
+        )
+    return tuple(found)
+
+
+def prospects_of(
+    model: Model, scheme: QuantizationScheme | None, processor: Processor, sizes: Mapping[str, int]
+) -> Prospects:
+    """What quantization may bring to a model."""
+    layers = () if scheme is None else find_layers(model, scheme, sizes)
+    share = min(1.0, sum(layer.share for layer in layers if layer.forms & {"static", "dynamic"}))
+    weights = sum(layer.weight_bytes for layer in layers)
+    return Prospects(
+        processor,
+        layers,
+        _total_flops(model, sizes),
+        share,
+        weights / model.constant_bytes if model.constant_bytes else 0.0,
+        "" if scheme is None else scheme.name,
+    )
+
+
+def is_quantized(model: Model) -> Sequence[str]:
+    """The operators of a model that work on quantized numbers, none for a model of floats."""
+    return sorted({node.op for owner in model.owners() for node in owner.graph.walk()} & _QUANTIZED_OPS)
+
+
+def _forms(node: Node, scheme: QuantizationScheme) -> frozenset[str]:
+    x, w = node.input_at(0), node.input_at(1)
+    if x is None or w is None or x.dtype not in (DType.FLOAT, None) or w.dtype not in (DType.FLOAT, None):
+        return frozenset()
+    constant = w.is_constant
+    found = set[str]()
+    if node.op in scheme.static_ops and (constant or node.op == "MatMul"):
+        found.add("static")
+    if constant and not x.is_constant:
+        if node.op in scheme.dynamic_ops:
+            found.add("dynamic")
+        if node.op in _MULTIPLYING:
+            found.add("weights")
+    return frozenset(found)
+
+
+def _total_flops(model: Model, sizes: Mapping[str, int]) -> int:
+    return sum(_number(cost_of_node(node, sizes).flops) for node in model.graph.nodes)
+
+
+def _number(found: object) -> int:
+    return found if isinstance(found, int) else 0
+
+
+def _signature(node: Node) -> str:
+    shapes = [_shape_text(value) for value in (*node.inputs, *node.outputs)]
+    attributes = sorted(
+        f"{name}={item.value!r}" for name, item in node.attributes.items() if not isinstance(item.value, Constant)
+    )
+    return f"{node.op}({', '.join(shapes)}){{{', '.join(attributes)}}}"
+
+
+def _shape_text(value: Value | None) -> str:
+    kind = None if value is None else value.type
+    return str(kind) if isinstance(kind, TensorType) else "?"

@@ -1,0 +1,271 @@
+"""What quantizing gives: the model, ways to save it, and a report."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphopt.compiler.quantizing.layers import Prospects
+from graphopt.compiler.quantizing.sensitivity import TradeOff
+from graphopt.compiler.result import Optimized, OptimizeReport
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from graphopt.backends.base import Backend
+    from graphopt.compiler.quantizing.layer_parameters import LayerParameters
+    from graphopt.ir import Model
+    from graphopt.verify import Verdict
+
+__all__ = ["CandidateReport", "Effect", "LayerReport", "QuantizeReport", "Quantized"]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What became of a layer.
+
+    Attributes:
+        name: of its node.
+        op: its operator.
+        share: of the operations of the model, in [0, 1].
+        form: ``static``, ``dynamic``, ``weights`` or ``float``.
+        why: why it is in that form, in a few words.
+        alone_db: SQNR of the outputs with this layer alone quantized, ``None`` where nobody measured.
+        error_db: SQNR of its own output in the result, all errors before it included, ``None`` where not known.
+        seconds: of one run, by form, where measured.
+        parameters: range, scale and zero point of what it reads, ``None`` for floats and for dynamic layers.
+        histogram: counts of the numbers that it reads on held-out data, in equal parts of ``histogram_range``; empty where not known.
+        histogram_range: the smallest and the largest of these numbers.
+    """
+
+    name: str
+    op: str
+    share: float
+    form: str
+    why: str
+    alone_db: float | None = None
+    error_db: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    parameters: LayerParameters | None = None
+    histogram: tuple[int, ...] = ()
+    histogram_range: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class CandidateReport:
+    """A way to quantize that was tried.
+
+    Attributes:
+        name: for people.
+        forms: how many layers are in which form, as text.
+        outcome: in a word or two.
+        reason: why it failed.
+        speedup: times as fast as the model of floats, ``None`` where not measured.
+        values: metrics on held-out examples.
+        size: bytes, 0 when it was not made.
+    """
+
+    name: str
+    forms: str
+    outcome: str
+    reason: str
+    speedup: float | None
+    values: Mapping[str, float]
+    size: int
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a pass for accuracy brought.
+
+    Attributes:
+        name: what options call it.
+        before: SQNR of the outputs without it, in dB.
+        after: the same with it.
+        kept: whether it is part of the result.
+        reason: why it failed, ``""`` when it did not.
+    """
+
+    name: str
+    before: float
+    after: float
+    kept: bool
+    reason: str = ""
+
+
+@dataclass
+class QuantizeReport:
+    """What happened to a model.
+
+    Attributes:
+        source: where it came from.
+        target: what it was made for.
+        asked: the form that was asked for.
+        kept: what the result is: ``float``, or forms with the number of their layers.
+        calibrator: what found ranges, ``""`` where none were needed.
+        prospects: what the processor and the model promised.
+        budget: what had to hold.
+        metric_before: metrics of the original on held-out examples.
+        metric_after: metrics of the result.
+        speedup: times as fast as the model of floats, ``None`` when not measured.
+        latency_before: seconds of a run of the model of floats for each size of inputs that was measured.
+        latency_after: the same of the result.
+        size_before: bytes of the model of floats.
+        size_after: bytes of the result.
+        layers: what became of each.
+        candidates: what was tried.
+        effects: what passes for accuracy brought.
+        curve: accuracy, latency and size by the number of layers in floats.
+        pipeline: text of what ran.
+        examples: how many were held out to judge on.
+        verdict: of the check, ``None`` when it was not asked for.
+        notes: what people should know.
+        seconds: time by phase.
+    """
+
+    source: str
+    target: str
+    asked: str
+    prospects: Prospects
+    kept: str = "float"
+    calibrator: str = ""
+    budget: str = ""
+    metric_before: Mapping[str, float] = field(default_factory=dict)
+    metric_after: Mapping[str, float] = field(default_factory=dict)
+    speedup: float | None = None
+    latency_before: Sequence[float] = ()
+    latency_after: Sequence[float] = ()
+    size_before: int = 0
+    size_after: int = 0
+    layers: Sequence[LayerReport] = ()
+    candidates: Sequence[CandidateReport] = ()
+    effects: list[Effect] = field(default_factory=list)
+    curve: Sequence[TradeOff] = ()
+    pipeline: str = ""
+    examples: int = 0
+    verdict: Verdict | None = None
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the result is anything but the model of floats."""
+        return self.kept != "float"
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for JSON; numbers that are not finite are text."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "asked": self.asked,
+            "kept": self.kept,
+            "quantized": self.is_quantized,
+            "calibrator": self.calibrator,
+            "prospects": self.prospects.to_dict(),
+            "budget": self.budget,
+            "metrics": {"before": _finite(self.metric_before), "after": _finite(self.metric_after)},
+            "speedup": self.speedup,
+            "latency": {"before": list(self.latency_before), "after": list(self.latency_after)},
+            "bytes": {"before": self.size_before, "after": self.size_after},
+            "layers": [_layer_dict(layer) for layer in self.layers],
+            "candidates": [
+                {
+                    "name": item.name,
+                    "forms": item.forms,
+                    "outcome": item.outcome,
+                    "reason": item.reason,
+                    "speedup": item.speedup,
+                    "metrics": _finite(item.values),
+                    "bytes": item.size,
+                }
+                for item in self.candidates
+            ],
+            "effects": [
+                {"pass": item.name, "before": _number(item.before), "after": _number(item.after), "kept": item.kept}
+                for item in self.effects
+            ],
+            "curve": [
+                {
+                    "floats": point.floats,
+                    "metrics": _finite(point.values),
+                    "bytes": point.size,
+                    "speedup": point.speedup,
+                    "kept": point.kept,
+                }
+                for point in self.curve
+            ],
+            "pipeline": self.pipeline,
+            "examples": self.examples,
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
+            "notes": list(self.notes),
+            "seconds": {name: round(spent, 3) for name, spent in self.seconds.items()},
+        }
+
+
+def _layer_dict(layer: LayerReport) -> dict[str, object]:
+    parameters = layer.parameters
+    return {
+        "name": layer.name,
+        "op": layer.op,
+        "share": layer.share,
+        "form": layer.form,
+        "why": layer.why,
+        "alone_db": _number(layer.alone_db),
+        "error_db": _number(layer.error_db),
+        "seconds": dict(layer.seconds),
+        "input": None if parameters is None else parameters.to_dict(),
+    }
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, object]:
+    return {name: _number(value) for name, value in values.items()}
+
+
+def _number(value: float | None) -> object:
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+class Quantized:
+    """A quantized model, or the model of floats where nothing paid.
+
+    Attributes:
+        model: its IR, legalized for the target. Edits of it are not checked.
+        report: what happened to it.
+    """
+
+    def __init__(self, model: Model, report: QuantizeReport, backend: Backend) -> None:
+        self.model = model
+        self.report = report
+        self._files = Optimized(model, OptimizeReport(report.source, "", report.target, report.pipeline), backend)
+
+    @property
+    def proto(self) -> ModelProto:
+        """The whole model as a message, weights included.
+
+        Raises:
+            UnsupportedOpError: if the target's models are not ONNX.
+        """
+        return self._files.proto
+
+    def save(
+        self, path: str | os.PathLike[str], *, external_data: bool | None = None, force: bool = False
+    ) -> list[Path]:
+        """Write the model in the form of its target; it appears whole or not at all.
+
+        Args:
+            path: the model file.
+            external_data: whether weights go to a file beside it; ``None`` lets the size decide.
+            force: whether files that are there may be replaced.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OutputError: if the files exist, or cannot be written.
+            UnsupportedOpError: if the target has no form for a node.
+        """
+        return self._files.save(path, external_data=external_data, force=force)

@@ -1,0 +1,81 @@
+"""Makes models: a pipeline run on a copy, legalized, saved where a child process finds it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphopt.backends.base import Backend
+from graphopt.compiler.artifacts import save_for
+from graphopt.compiler.environment import Environment
+from graphopt.ir import Model, clone_model
+from graphopt.passes import CalibrationSource, PassRecord, Pipeline
+
+__all__ = ["Made", "Workshop"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model that was made.
+
+    Attributes:
+        model: it, legalized.
+        path: where it is.
+        size: bytes of its files.
+        passes: what each pass did.
+        pipeline: text of what ran.
+    """
+
+    model: Model
+    path: str
+    size: int
+    passes: tuple[PassRecord, ...] = ()
+    pipeline: str = ""
+
+
+class Workshop:
+    """Makes models.
+
+    Args:
+        environment: plugins.
+        target: name of the target.
+        folder: for the models.
+        seed: of random numbers that passes draw.
+        progress: told what is going on, in a few words.
+    """
+
+    def __init__(
+        self, environment: Environment, target: str, folder: Path, seed: int, progress: Callable[[str], None]
+    ) -> None:
+        self.environment = environment
+        self.backend: Backend = environment.backend(target)
+        self._folder = folder
+        self._seed = seed
+        self._tell = progress
+        self._numbers = itertools.count()
+
+    def run(
+        self, model: Model, pipeline: Pipeline, calibration: CalibrationSource | None = None
+    ) -> tuple[Model, tuple[PassRecord, ...]]:
+        """A copy of a model after a pipeline, with what each pass did.
+
+        Raises:
+            GraphoptError: as the passes do.
+        """
+        copy = clone_model(model)
+        ctx = self.environment.context(self.backend, seed=self._seed, calibration=calibration, progress=self._tell)
+        return copy, tuple(self.environment.run_pipeline(copy, pipeline, ctx).records)
+
+    def make(self, model: Model, pipeline: Pipeline, calibration: CalibrationSource | None = None) -> Made:
+        """A model that the target can run, on disk.
+
+        Raises:
+            GraphoptError: as the passes do, or if the target can't have a node.
+        """
+        copy, records = self.run(model, pipeline, calibration)
+        self.environment.legalize(copy, self.backend, self.environment.context(self.backend))
+        files = save_for(self.backend, copy, self._folder / f"{next(self._numbers)}.onnx")
+        size = sum(path.stat().st_size for path in files)
+        return Made(copy, str(files[0]), size, records, pipeline.to_text())
