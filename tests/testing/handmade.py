@@ -13,13 +13,20 @@ from graphopt.testing import GeneratedModel
 from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.rules import applications_of
-from tests.testing import handmade_attention, handmade_blocks, handmade_indices, handmade_recurrent
+from tests.testing import (
+    handmade_attention,
+    handmade_blocks,
+    handmade_caches,
+    handmade_filters,
+    handmade_indices,
+    handmade_recurrent,
+)
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
 from tests.transforms.harness import model
 
 __all__ = ["HAND_MADE", "made_by_hand"]
 
-SIZES = {"n": 2, "b": 2, "s": 3, "l": 5}
+SIZES = {"n": 2, "b": 2, "s": 3, "l": 5, "p": 4}
 
 
 def _normal(choices: Choices, *shape: int) -> np.ndarray:
@@ -86,10 +93,16 @@ def _enlarged(choices: Choices) -> ModelProto:
 
 #: What makes a model for a rule, by the rule's name.
 HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
+    "average-instead-of-conv": handmade_filters.averaging,
     "convolve-before-concat": _enlarged,
     "depth-to-space-from-reshapes": handmade_blocks.pixel_shuffle,
+    "eliminate-identity-conv": handmade_filters.picking,
     "gather-rearranged-parts": handmade_blocks.rolled,
     "space-to-depth-from-slices": handmade_blocks.strided_slices,
+    "give-attention-cache": handmade_caches.cached_attention,
+    "give-multi-head-attention-cache": handmade_caches.cached_multi_head,
+    "rotate-joined-heads": handmade_caches.rotated_heads,
+    "use-group-query-attention": handmade_caches.shared_heads,
     "join-attention-heads": handmade_attention.split_attention,
     "share-attention-heads": handmade_attention.grouped_attention,
     "spell-out-attention": handmade_attention.standard_attention,

@@ -19,59 +19,11 @@ import numpy as np
 from graphopt.ir import DType, Node, Value
 from graphopt.passes import RewritePass
 from graphopt.rewriting import Match, NoMatch, Reassociates, Replacement, Rewriter, Rule, any_, op, rest, rewrite
-from graphopt.transforms.operands import ints_operand, normalize_axes
+from graphopt.transforms.paddings import Padding, read_padding
 
 __all__ = ["FusePad"]
 
 _NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "Abs", "Softmax", "HardSigmoid", "Exp", "Softplus"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Padding:
-    """Constant padding: pads of each axis at its start and end, and the number that is put there."""
-
-    begins: tuple[int, ...]
-    ends: tuple[int, ...]
-    number: float
-
-    @property
-    def spatial(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Pads of the axes after batch and channels, ``None`` if these two are padded or a pad is negative."""
-        if any(self.begins[:2]) or any(self.ends[:2]) or min((*self.begins, *self.ends), default=0) < 0:
-            return None
-        return self.begins[2:], self.ends[2:]
-
-
-def _read_padding(pad: Node, x: Value) -> _Padding | NoMatch:
-    opset = pad.opset or 0
-    if opset < 2 or pad.str_attr("mode", "constant") != "constant":
-        return NoMatch("mode is %r", pad.attr("mode"))
-    pads = ints_operand(pad, "pads", 1)
-    if not isinstance(pads, tuple):
-        return pads if pads is not None else NoMatch("pads are absent")
-    number = 0.0
-    if opset < 11:
-        number = pad.float_attr("value", 0.0)
-    elif (given := pad.input_at(2)) is not None:
-        array = given.array()
-        if array is None or array.size != 1 or array.dtype == object:
-            return NoMatch("what is put there is not constant")
-        number = float(array.reshape(-1)[0])
-    rank = x.rank if x.rank is not None else pad.output.rank
-    given_axes = pad.input_at(3)
-    if given_axes is None:
-        half = len(pads) // 2
-        return _Padding(pads[:half], pads[half:], number)
-    axes = ints_operand(pad, "axes", 3)
-    if rank is None or not isinstance(axes, tuple):
-        return NoMatch("axes are not constant or the rank is not known")
-    axes = normalize_axes(axes, rank)
-    if isinstance(axes, NoMatch) or len(pads) != 2 * len(axes):
-        return NoMatch("axes do not fit to pads %s", pads)
-    begins, ends = [0] * rank, [0] * rank
-    for index, axis in enumerate(axes):
-        begins[axis], ends[axis] = pads[index], pads[index + len(axes)]
-    return _Padding(tuple(begins), tuple(ends), number)
 
 
 def _own_pads(node: Node, spatial: int) -> tuple[int, ...] | NoMatch:
@@ -82,7 +34,7 @@ def _own_pads(node: Node, spatial: int) -> tuple[int, ...] | NoMatch:
     return pads if len(pads) == 2 * spatial else NoMatch("pads %s are not two for each of %d axes", pads, spatial)
 
 
-def _with_pads(node: Node, x: Value, padding: _Padding, rw: Rewriter, **more: object) -> Replacement:
+def _with_pads(node: Node, x: Value, padding: Padding, rw: Rewriter, **more: object) -> Replacement:
     """The operator on the unpadded input with both pads, or why not."""
     spatial = padding.spatial
     if spatial is None:
@@ -103,7 +55,7 @@ def _with_pads(node: Node, x: Value, padding: _Padding, rw: Rewriter, **more: ob
 )
 def fold_pad_into_conv(m: Match, rw: Rewriter) -> Replacement:
     """Conv(Pad(x), w) -> Conv(x, w)."""
-    padding = _read_padding(m.node("pad"), m["x"])
+    padding = read_padding(m.node("pad"), m["x"])
     if isinstance(padding, NoMatch):
         return padding
     if padding.number != 0:
@@ -111,7 +63,7 @@ def fold_pad_into_conv(m: Match, rw: Rewriter) -> Replacement:
     return _with_pads(m.root, m["x"], padding, rw)
 
 
-def _pool_reason(pool: Node, padding: _Padding) -> NoMatch | None:
+def _pool_reason(pool: Node, padding: Padding) -> NoMatch | None:
     """Why pads can't move into a pooling operator, ``None`` when they can."""
     kernel, spatial = pool.ints_attr("kernel_shape"), padding.spatial
     if kernel is None or spatial is None or len(kernel) != len(spatial[0]):
@@ -130,7 +82,7 @@ def _pool_reason(pool: Node, padding: _Padding) -> NoMatch | None:
 @rewrite(op.AveragePool(op.Pad(any_("x"), rest("how"), name="pad")), numerics=Reassociates(), min_opset=7)
 def fold_pad_into_average_pool(m: Match, rw: Rewriter) -> Replacement:
     """AveragePool(Pad(x)) -> AveragePool(x) that counts its pads."""
-    padding = _read_padding(m.node("pad"), m["x"])
+    padding = read_padding(m.node("pad"), m["x"])
     if isinstance(padding, NoMatch):
         return padding
     pool = m.root
@@ -147,7 +99,7 @@ def fold_pad_into_average_pool(m: Match, rw: Rewriter) -> Replacement:
 @rewrite(op.MaxPool(op.Pad(any_("x"), rest("how"), name="pad")), numerics=Reassociates())
 def fold_pad_into_max_pool(m: Match, rw: Rewriter) -> Replacement:
     """MaxPool(Pad(x)) -> MaxPool(x), where the pads never win."""
-    padding, pool, x = _read_padding(m.node("pad"), m["x"]), m.root, m["x"]
+    padding, pool, x = read_padding(m.node("pad"), m["x"]), m.root, m["x"]
     if isinstance(padding, NoMatch):
         return padding
     if any(value.is_used for value in pool.outputs[1:]):

@@ -11,14 +11,14 @@ from typing import ClassVar
 
 from graphopt.passes import RewritePass
 from graphopt.rewriting import Rule
-from graphopt.transforms.strength import batched_products, common_factors, scalar_factors, zero_biases
+from graphopt.transforms.strength import batched_products, box_filters, common_factors, scalar_factors, zero_biases
 
 __all__ = ["ReduceStrength"]
 
 
 @dataclass(frozen=True)
 class ReduceStrength(RewritePass):
-    """Move factors into weights, collect them, drop zero biases and reshapes around products. Re-associates; needs types; idempotent."""
+    """Move factors into weights, collect them, drop what products and convolutions do in vain. Re-associates; needs types; idempotent."""
 
     name: ClassVar[str] = "reduce-strength"
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -26,4 +26,5 @@ class ReduceStrength(RewritePass):
         *zero_biases.RULES,
         *batched_products.RULES,
         *common_factors.RULES,
+        *box_filters.RULES,
     )

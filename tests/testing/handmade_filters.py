@@ -1,0 +1,46 @@
+"""Convolutions that pick one element for each channel, or average."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import ModelProto
+
+from graphopt.testing.strategies.choices import Choices
+from tests.transforms.harness import model
+
+__all__ = ["averaging", "picking"]
+
+
+def _conv(choices: Choices, weights: np.ndarray, attributes: list[str]) -> ModelProto:
+    size = choices.of(("3,4", "4,3", "5,3"))
+    stated = f"<{', '.join(attributes)}>" if attributes else ""
+    bias = choices.chance(0.3)
+    channels = weights.shape[0]
+    return model(
+        f"h = Neg(x) c = Conv{stated}(h, w{', b' if bias else ''}) y = Neg(c)",
+        f"float[{choices.of(('n', '1', '2'))},{channels},{size}] x",
+        opset=choices.of((11, 13, 17, 21)),
+        initializers={"w": weights.astype(np.float32), **({"b": np.zeros(channels, np.float32)} if bias else {})},
+    )
+
+
+def picking(choices: Choices) -> ModelProto:
+    """The identity of 1x1, or one 1 in each depthwise kernel where the pads are."""
+    channels = choices.of((2, 1, 3))
+    if choices.chance(0.5):
+        return _conv(choices, np.eye(channels).reshape(channels, channels, 1, 1), [])
+    sizes = choices.of(((3, 3), (1, 3), (2, 2)))
+    place = tuple(choices.integer(0, size - 1) for size in sizes)
+    weights = np.zeros((channels, 1, *sizes))
+    weights[(slice(None), 0, *place)] = 1
+    pads = [*place, *(size - 1 - tap for size, tap in zip(sizes, place, strict=True))]
+    return _conv(choices, weights, [f"group = {channels}", f"pads = {pads}"])
+
+
+def averaging(choices: Choices) -> ModelProto:
+    """Equal numbers in each depthwise kernel."""
+    channels, sizes = choices.of((3, 1, 2)), choices.of(((2, 2), (1, 3), (3, 2)))
+    pads = [choices.integer(0, size - 1) for size in (*sizes, *sizes)]
+    weights = np.full((channels, 1, *sizes), 1 / np.prod(sizes))
+    attributes = [f"group = {channels}", f"strides = {choices.of(([1, 1], [2, 1]))}"]
+    return _conv(choices, weights, [*attributes, *([f"pads = {pads}"] if choices.chance(0.5) else [])])
