@@ -30,6 +30,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "convolve-before-resize": "transforms.layout:ConvolveBeforeResize",
     "decompose-activations": "transforms.decompose:DecomposeActivations",
     "decompose-attention": "transforms.decompose:DecomposeAttention",
+    "decompose-blocks": "transforms.decompose:DecomposeBlocks",
     "decompose-lrn": "transforms.layout:DecomposeLrn",
     "decompose-normalization": "transforms.decompose:DecomposeNormalization",
     "decompose-recurrent": "transforms.decompose:DecomposeRecurrent",
@@ -45,6 +46,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "fuse-conv-activation": "transforms.fusion.conv_activation:FuseConvActivation",
     "fuse-conv-affine": "transforms.fusion.conv_affine:FuseConvAffine",
     "fuse-conv-batch-norm": "transforms.fusion.conv_batch_norm:FuseConvBatchNorm",
+    "fuse-integer-products": "transforms.quantization.static:FuseIntegerProducts",
     "fuse-matmul-add": "transforms.fusion.matmul_add:FuseMatmulAdd",
     "fuse-microsoft-activations": "transforms.fusion.activations:FuseMicrosoftActivations",
     "fuse-microsoft-attention": "transforms.fusion.attention:FuseMicrosoftAttention",
@@ -63,8 +65,11 @@ _PASSES: Final[Mapping[str, str]] = {
     "legalize-onnxruntime": "backends.onnxruntime.legalize:LegalizeOnnxRuntime",
     "merge-linear": "transforms.layout:MergeLinear",
     "pack-parallel-products": "transforms.strength.parallel_products:PackParallelProducts",
+    "pack-matmul-nbits": "transforms.quantization.weight_only:PackMatmulNbits",
     "prune-magnitude": "transforms.pruning.magnitude:PruneMagnitude",
     "quantize-dynamic": "transforms.quantization.dynamic:QuantizeDynamic",
+    "quantize-weights": "transforms.quantization.weight_only:QuantizeWeights",
+    "qdq-to-qoperator": "transforms.quantization.static:QdqToQoperator",
     "raise-opset": "transforms.opset:RaiseOpset",
     "reduce-strength": "transforms.strength:ReduceStrength",
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
@@ -127,6 +132,10 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
     "fuse-domain": "fuse-microsoft-attention,exact,fuse-transformer-ops,exact",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
+    "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse,layout,exact,fuse-attention,exact,keep-layer-norm,"
+    "pack-parallel-products,tidy",
+    "quantize-static": "quantize-prepare,assign-quantization,insert-qdq,eliminate-dead-code,tidy",
+    "quantize-dynamic-int8": "quantize-prepare,quantize-dynamic,eliminate-dead-code,tidy",
 }
 
 

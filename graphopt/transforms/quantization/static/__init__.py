@@ -6,5 +6,14 @@ from graphopt.transforms.quantization.static.assign import AssignQuantization
 from graphopt.transforms.quantization.static.decisions import PlacementDecision
 from graphopt.transforms.quantization.static.insert import InsertQdq
 from graphopt.transforms.quantization.static.plan import StaticPlan, plan_static
+from graphopt.transforms.quantization.static.qoperator import FuseIntegerProducts, QdqToQoperator
 
-__all__ = ["AssignQuantization", "InsertQdq", "PlacementDecision", "StaticPlan", "plan_static"]
+__all__ = [
+    "AssignQuantization",
+    "FuseIntegerProducts",
+    "InsertQdq",
+    "PlacementDecision",
+    "QdqToQoperator",
+    "StaticPlan",
+    "plan_static",
+]

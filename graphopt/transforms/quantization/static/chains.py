@@ -1,7 +1,8 @@
 """What belongs to a layer behind the node that computes it: a bias that is added, an activation that the runtime leaves out or fuses.
 
 ``Relu(Conv(x))`` is quantized behind the Relu: integers saturate where it cuts, so no kernel is needed for it. ``MatMul(x, w) + b`` is
-quantized behind the Add, as that is a layer with a bias.
+quantized behind the Add, as that is a layer with a bias. Such a bias is stored as integers where runtimes make one operator of both: that
+needs sizes that are known, as ONNX Runtime flattens ``x``; else integers would only have to be made floats in each run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from graphopt.transforms.quantization.static.roles import clip_bounds
 
 __all__ = ["Chain", "chain_of"]
 
+#: Rank of what a product with a bias takes as it is.
+_FLAT = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -22,7 +26,7 @@ class Chain:
     Attributes:
         tail: the value that the layer gives.
         absorbed: the nodes between.
-        bias: the node that adds the bias of a product and the position of the bias, ``None`` when there is none.
+        bias: the node that adds the bias of a product and the position of the bias; ``None`` when there is none, or it stays floats.
         bounds: between which numbers the layer's results are, by its activation.
     """
 
@@ -62,7 +66,10 @@ def _with_bias(node: Node, chain: Chain) -> Chain:
     bias = constant_of(user.input_at(position))
     if bias is None or bias.shape != weights.shape[-1:] or not bias.dtype.is_float:
         return chain
-    return Chain(user.output, (user,), (user, position))
+    read = node.input_at(0)
+    shape = None if read is None else read.shape
+    flat = shape is not None and (len(shape) == _FLAT or all(isinstance(size, int) for size in shape))
+    return Chain(user.output, (user,), (user, position) if flat else None)
 
 
 def _only_user(value: Value) -> Node | None:
