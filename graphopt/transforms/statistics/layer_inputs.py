@@ -14,6 +14,7 @@ Source: https://onnx.ai/onnx/operators/onnx__Conv.html
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,16 @@ class LayerInput:
         value = self.node.inputs[0]
         assert value is not None, "it was found to be there"
         return value
+
+    @property
+    def reads(self) -> Hashable:
+        """Equal for two layers that read the same rows of the same tensor."""
+        if self.node.op != "Conv":
+            return self.value, bool(self.node.op == "Gemm" and self.node.int_attr("transA", 0))
+        constant, node = self.weight.const, self.node
+        assert constant is not None, "the weights were found to be constant"
+        window = tuple(node.ints_attr(name) for name in ("strides", "dilations", "pads"))
+        return self.value, self.groups, constant.shape[2:], window, node.str_attr("auto_pad", "NOTSET")
 
     def rows(self, array: Array, limit: int, turn: int = 0) -> Array:
         """Some of the rows, or all where there are no more.

@@ -1,0 +1,7 @@
+"""What keeps the accuracy of quantized models: passes that make a model easier to quantize, or its errors smaller."""
+
+from __future__ import annotations
+
+from graphopt.transforms.quantization.accuracy.gptq_weights import GptqWeights
+
+__all__ = ["GptqWeights"]

@@ -1,0 +1,131 @@
+"""Rounds the weights of a layer so that its outputs change least, not the weights: GPTQ.
+
+Columns are rounded one after another; what rounding one does to the outputs is made up for by the columns that are not rounded yet:
+``w_rest -= (w_i - q_i) / U_ii * U_i,rest`` with ``U'U`` the inverse of the damped second moments of the layer's input (U upper
+triangular). All rows (output channels) at once, and all groups of a convolution. Pure numpy.
+
+Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, 2022 (arXiv 2210.17323),
+sections 3 and 4; scales are those of the weights before the first step, so that columns may be taken in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Grid", "gptq", "output_error"]
+
+Float64 = npt.NDArray[np.float64]
+#: Columns after which what is left is updated by one product of matrices.
+_BLOCK = 128
+#: Share of the mean of the diagonal at which damping gives up growing: the moments are as good as diagonal then.
+_MOST_DAMPING = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The numbers that weights may become: ``(q - zero) * scale`` for integers ``q`` from ``least`` to ``most``.
+
+    Attributes:
+        scale: positive, of the shape of the weights or one that broadcasts against it.
+        zero: the same.
+        least: smallest integer.
+        most: largest integer.
+    """
+
+    scale: Float64
+    zero: Float64
+    least: float
+    most: float
+
+    def nearest(self, weights: Float64) -> Float64:
+        """Each weight as the nearest number of the grid."""
+        steps = np.clip(np.rint(weights / self.scale) + self.zero, self.least, self.most)
+        return (steps - self.zero) * self.scale
+
+
+def output_error(difference: Float64, moments: Float64) -> Float64:
+    """Mean square of what a difference of weights does to each output.
+
+    Args:
+        difference: float64 [groups, rows, columns].
+        moments: mean products of inputs, float64 [groups, columns, columns].
+
+    Returns:
+        float64 [groups, rows], not negative.
+
+    Example:
+        >>> output_error(np.array([[[1.0, -1.0]]]), np.array([[[2.0, 1.0], [1.0, 2.0]]])).tolist()
+        [[2.0]]
+    """
+    found: Float64 = np.einsum("gmk,gmk->gm", difference @ moments, difference)
+    return np.maximum(found, 0.0)
+
+
+def gptq(weights: Float64, moments: Float64, grid: Grid, *, damp: float = 0.01, by_activation: bool = True) -> Float64:
+    """Weights on a grid, chosen for outputs like those of the weights that are given.
+
+    A row for which rounding to nearest is better by ``moments`` is rounded to nearest, so no row gets worse by this.
+
+    Args:
+        weights: float64 [groups, rows, columns].
+        moments: mean products of inputs, float64 [groups, columns, columns], positive semidefinite.
+        grid: its scale and zero have the shape of ``weights``.
+        damp: share of the mean of the diagonal that is added to the diagonal; more is taken if that is not enough to invert.
+        by_activation: whether columns of large inputs are rounded first, else in their order.
+
+    Returns:
+        float64 of the shape of ``weights``, each on the grid.
+    """
+    nearest = grid.nearest(weights)
+    diagonal = np.diagonal(moments, axis1=1, axis2=2)
+    order = np.argsort(-diagonal, axis=1, kind="stable") if by_activation else None
+    if order is None:
+        factor = _inverse_factor(moments, damp)
+        made = _columns(weights, factor, grid)
+    else:
+        rows, back = order[:, None, :], np.argsort(order, axis=1)[:, None, :]
+        turned = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), rows, 2)
+        there = Grid(
+            np.take_along_axis(grid.scale, rows, 2), np.take_along_axis(grid.zero, rows, 2), grid.least, grid.most
+        )
+        made = _columns(np.take_along_axis(weights, rows, 2), _inverse_factor(turned, damp), there)
+        made = np.take_along_axis(made, back, 2)
+    better = output_error(weights - made, moments) < output_error(weights - nearest, moments)
+    return np.where(better[..., None], made, nearest)
+
+
+def _inverse_factor(moments: Float64, damp: float) -> Float64:
+    """Upper triangular ``U`` with ``U'U`` the inverse of the damped moments of each group."""
+    size = moments.shape[-1]
+    mean = np.trace(moments, axis1=1, axis2=2)[:, None, None] / size
+    scaled = np.where(mean > 0, moments / np.where(mean > 0, mean, 1), 0.0)
+    while True:
+        try:
+            inverse = np.linalg.inv(scaled + max(damp, 1e-9) * np.eye(size))
+            upper: Float64 = np.linalg.cholesky((inverse + inverse.swapaxes(1, 2)) / 2).swapaxes(1, 2)
+            return upper
+        except np.linalg.LinAlgError:
+            if damp >= _MOST_DAMPING:
+                raise
+            damp = max(damp, 1e-9) * 10
+
+
+def _columns(weights: Float64, factor: Float64, grid: Grid) -> Float64:
+    """Round column after column. The scale of ``factor`` does not matter."""
+    left, made = weights.copy(), np.empty_like(weights)
+    size = weights.shape[2]
+    for start in range(0, size, _BLOCK):
+        stop = min(start + _BLOCK, size)
+        errors = np.empty((*weights.shape[:2], stop - start))
+        for at in range(start, stop):
+            scale, zero, column = grid.scale[:, :, at], grid.zero[:, :, at], left[:, :, at]
+            steps = np.clip(np.rint(column / scale) + zero, grid.least, grid.most)
+            made[:, :, at] = (steps - zero) * scale
+            error = (column - made[:, :, at]) / factor[:, at, at, None]
+            left[:, :, at:stop] -= error[:, :, None] * factor[:, None, at, at:stop]
+            errors[:, :, at - start] = error
+        left[:, :, stop:] -= errors @ factor[:, start:stop, stop:]
+    return made
