@@ -19,6 +19,7 @@ from tests.testing import (
     handmade_caches,
     handmade_filters,
     handmade_indices,
+    handmade_quantized,
     handmade_recurrent,
 )
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
@@ -106,6 +107,12 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "join-attention-heads": handmade_attention.split_attention,
     "share-attention-heads": handmade_attention.grouped_attention,
     "spell-out-attention": handmade_attention.standard_attention,
+    "use-matmul-integer-to-float": handmade_quantized.float_product,
+    "use-qgemm": handmade_quantized.between("Gemm"),
+    "use-qlinear-add": handmade_quantized.between("Add"),
+    "use-qlinear-conv": handmade_quantized.between("Conv"),
+    "use-qlinear-matmul": handmade_quantized.between("MatMul"),
+    "use-qlinear-mul": handmade_quantized.between("Mul"),
     "use-attention": handmade_attention.spelled_standard_attention,
     "use-multi-head-attention": handmade_attention.spelled_attention,
     "split-packed-factors": handmade_attention.packed_attention,

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
 from graphopt.ir import Array, DType, Node, Value, constant_of
 from graphopt.numerics import Lossy, Numerics
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
 from graphopt.transforms.quantization.parameters import bias_quantization, quantized, represented
 from graphopt.transforms.quantization.static.roles import clip_bounds
-from graphopt.transforms.quantization.static.stored import Stored, parameters_of, stored_by
+from graphopt.transforms.quantization.static.stored import Stored, parameters_of, scale_and_zero, stored_by
 
 __all__ = ["UseQgemm", "UseQlinearAdd", "UseQlinearConv", "UseQlinearMatmul", "UseQlinearMul"]
 
@@ -42,8 +40,8 @@ class _Between(RewritePattern):
             return NoMatch("it does not quantize %s alone", self.operator)
         if inner.graph is not node.graph or inner.has_references:
             return NoMatch("%s is in another graph, or refers to attributes of a function", self.operator)
-        zero = node.input_at(2)
-        return self.make(inner, [node.inputs[1], zero if zero is not None else np.zeros((), np.uint8)], given.dtype, rw)
+        result = scale_and_zero(Stored(node.output, node.inputs[1], node.input_at(2), given))
+        return self.make(inner, list(result), given.dtype, rw)
 
     def make(self, inner: Node, result: list[Value | Array | None], dtype: DType, rw: Rewriter) -> Replacement:
         """The operator on integers, or why not.
@@ -72,17 +70,19 @@ def _inner(value: Value | None, ends: tuple[float, float]) -> Node | None:
 
 def _bytes(value: Value | None) -> Stored | None:
     stored = stored_by(value)
-    if stored is None or stored.how.dtype not in _BYTES or stored.scale.dtype is not DType.FLOAT or stored.how.block:
+    if (
+        stored is None
+        or stored.how.dtype not in _BYTES
+        or stored.how.scale.dtype is not DType.FLOAT
+        or stored.how.block
+    ):
         return None
     return stored
 
 
 def _parts(stored: Stored) -> list[Value | Array | None]:
     """Integers, scale and zero point."""
-    scale: Value | Array = stored.scale
-    if stored.how.axis is None and stored.scale.rank:
-        scale = np.asarray(stored.how.scale.numpy())
-    return [stored.integers, scale, np.asarray(stored.how.zero_point.numpy())]
+    return [stored.integers, *scale_and_zero(stored)]
 
 
 def _bias(value: Value | None, x: Stored, w: Stored) -> Array | NoMatch | None:

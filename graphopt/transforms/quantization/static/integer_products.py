@@ -1,20 +1,18 @@
 """A product of stored integers that gives floats, with its bias, as the one operator that ONNX Runtime has for it.
 
 ``MatMul(Dequantize(a), Dequantize(b)) [+ c] -> com.microsoft.MatMulIntegerToFloat(a, b, ..., c)``: ONNX Runtime makes the product by
-itself, but leaves the Add, which costs as much as a fifth of it. Numerics: re-associates (sums of products are exact integers; float kernels
-round them). Source: ONNX Runtime's docs/ContribOperators.md, com.microsoft.MatMulIntegerToFloat.
+itself, but leaves the Add, which costs as much as a fifth of it. Numerics: re-associates (sums of products are exact integers; float
+kernels round them). Source: ONNX Runtime's docs/ContribOperators.md, com.microsoft.MatMulIntegerToFloat.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
 
-import numpy as np
-
 from graphopt.ir import Array, DType, Node, Value, constant_of
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
-from graphopt.transforms.quantization.static.stored import Stored, stored_by
+from graphopt.transforms.quantization.static.stored import Stored, scale_and_zero, stored_by
 
 __all__ = ["UseMatmulIntegerToFloat"]
 
@@ -44,10 +42,8 @@ class UseMatmulIntegerToFloat(RewritePattern):
         reason = _why_not(a, b, node)
         if reason is not None:
             return reason
-        inputs: list[Value | Array | None] = [a.integers, b.integers, _scalar(a), b.scale, _zero(a), _zero(b), bias]
-        if b.how.axis is None:
-            inputs[3] = np.asarray(b.how.scale.numpy(), np.float32).reshape(())
-        return rw.new(_OPERATOR, *inputs)
+        scales, zeros = zip(scale_and_zero(a), scale_and_zero(b), strict=True)
+        return rw.new(_OPERATOR, a.integers, b.integers, *scales, *zeros, bias)
 
 
 def _with_bias(node: Node) -> tuple[Node | None, Value | Array | None]:
@@ -87,8 +83,8 @@ def _why_not(a: Stored, b: Stored, last: Node) -> NoMatch | None:
         return NoMatch("the weights are not constant")
     if a.how.dtype not in _BYTES or b.how.dtype not in _BYTES or not a.per_tensor:
         return NoMatch("no kernel for %s with %s", a.how.dtype, b.how.dtype)
-    if a.scale.dtype is not DType.FLOAT or b.scale.dtype is not DType.FLOAT:
-        return NoMatch("the scales are %s and %s", a.scale.dtype, b.scale.dtype)
+    if a.how.scale.dtype is not DType.FLOAT or b.how.scale.dtype is not DType.FLOAT:
+        return NoMatch("the scales are %s and %s", a.how.scale.dtype, b.how.scale.dtype)
     if a.how.dtype is DType.INT8 and b.how.dtype is DType.UINT8:
         return NoMatch("no kernel for signed times unsigned")
     if b.how.block or (b.how.axis is not None and (b.integers.rank != 2 or b.how.axis % 2 != 1)):
@@ -98,11 +94,3 @@ def _why_not(a: Stored, b: Stored, last: Node) -> NoMatch | None:
     if all(user.op_type == "QuantizeLinear" for user in last.output.users) and not last.output.is_graph_output:
         return NoMatch("the result is quantized again")
     return None
-
-
-def _scalar(stored: Stored) -> Value | Array:
-    return np.asarray(stored.how.scale.numpy(), np.float32).reshape(())
-
-
-def _zero(stored: Stored) -> Value | Array | None:
-    return np.asarray(stored.how.zero_point.numpy())

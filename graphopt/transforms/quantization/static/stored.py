@@ -10,7 +10,7 @@ import numpy as np
 from graphopt.ir import Array, Constant, DType, Node, Quantization, Value, constant_of
 from graphopt.transforms.quantization.parameters import dequantized
 
-__all__ = ["DEQUANTIZE", "QUANTIZE", "Stored", "parameters_of", "stored_by"]
+__all__ = ["DEQUANTIZE", "QUANTIZE", "Stored", "parameters_of", "scale_and_zero", "stored_by"]
 
 QUANTIZE: Final = ("QuantizeLinear", "com.microsoft::QuantizeLinear")
 DEQUANTIZE: Final = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
@@ -28,7 +28,7 @@ class Stored:
     """
 
     integers: Value
-    scale: Value
+    scale: Value | None
     zero_point: Value | None
     how: Quantization
 
@@ -57,6 +57,15 @@ def stored_by(value: Value | None) -> Stored | None:
     return Stored(integers, scale, node.input_at(2), how)
 
 
+def scale_and_zero(stored: Stored) -> tuple[Value | Array, Value | Array]:
+    """Scale and zero point to be read elsewhere: what is there, or constants where the shapes differ from what is meant."""
+    given = ((stored.scale, stored.how.scale), (stored.zero_point, stored.how.zero_point))
+    scale, zero = (
+        value if value is not None and value.shape == meant.shape else meant.numpy() for value, meant in given
+    )
+    return scale, zero
+
+
 def parameters_of(node: Node, dtype: DType | None) -> Quantization | None:
     """How a QuantizeLinear or DequantizeLinear stores numbers; ``None`` where its parameters are not constant.
 
@@ -75,6 +84,8 @@ def parameters_of(node: Node, dtype: DType | None) -> Quantization | None:
         zero = Constant(np.zeros(scale.shape, dtype.numpy))
     block = node.int_attr("block_size", 0)
     axis = node.int_attr("axis", 1) if scale.ndim and (scale.size != 1 or block) else None
-    if axis is None and scale.ndim:
+    if axis is None and (scale.ndim or zero.ndim):
+        if zero.size != 1:
+            return None
         scale, zero = (Constant(item.numpy().reshape(())) for item in (scale, zero))
     return Quantization(dtype, scale, zero, axis, block)
