@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graphopt.compiler import Bisection as Bisection
+    from graphopt.compiler import Evaluation as Evaluation
     from graphopt.compiler import Optimized as Optimized
     from graphopt.compiler import OptimizeReport as OptimizeReport
+    from graphopt.compiler import Quantized as Quantized
+    from graphopt.compiler import QuantizeReport as QuantizeReport
     from graphopt.compiler import Replayed as Replayed
     from graphopt.compiler import Session as Session
     from graphopt.compiler import Tuned as Tuned
@@ -25,12 +28,14 @@ if TYPE_CHECKING:
     from graphopt.compiler import compare as compare
     from graphopt.compiler import compare_layers as compare_layers
     from graphopt.compiler import diff as diff
+    from graphopt.compiler import evaluate as evaluate
     from graphopt.compiler import lift as lift
     from graphopt.compiler import lower as lower
     from graphopt.compiler import merge_calibrations as merge_calibrations
     from graphopt.compiler import optimize as optimize
     from graphopt.compiler import optimize_fleet as optimize_fleet
     from graphopt.compiler import profile as profile
+    from graphopt.compiler import quantize as quantize
     from graphopt.compiler import reduce as reduce
     from graphopt.compiler import replay as replay
     from graphopt.compiler import to_graphsurgeon as to_graphsurgeon
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Bisection": "graphopt.compiler",
     "CalibrationTable": "graphopt.passes",
+    "Evaluation": "graphopt.compiler",
     "GraphBuilder": "graphopt.ir",
     "GraphoptError": "graphopt.errors",
     "NoMatch": "graphopt.rewriting",
@@ -60,6 +66,8 @@ _PUBLIC = {
     "PassManager": "graphopt.passes",
     "Pipeline": "graphopt.passes",
     "Replayed": "graphopt.compiler",
+    "QuantizeReport": "graphopt.compiler",
+    "Quantized": "graphopt.compiler",
     "RewritePass": "graphopt.passes",
     "Session": "graphopt.compiler",
     "Tuned": "graphopt.compiler",
@@ -70,6 +78,7 @@ _PUBLIC = {
     "compare_layers": "graphopt.compiler",
     "const": "graphopt.rewriting",
     "diff": "graphopt.compiler",
+    "evaluate": "graphopt.compiler",
     "hookimpl": "graphopt.hookspecs",
     "lift": "graphopt.compiler",
     "lower": "graphopt.compiler",
@@ -78,6 +87,7 @@ _PUBLIC = {
     "optimize": "graphopt.compiler",
     "optimize_fleet": "graphopt.compiler",
     "profile": "graphopt.compiler",
+    "quantize": "graphopt.compiler",
     "reduce": "graphopt.compiler",
     "replay": "graphopt.compiler",
     "rewrite": "graphopt.rewriting",

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
     from graphopt.compiler.layers import compare_layers
     from graphopt.compiler.profiling import profile
+    from graphopt.compiler.quantizing.evaluating import Evaluation, evaluate
+    from graphopt.compiler.quantizing.quantizer import quantize
+    from graphopt.compiler.quantizing.result import Quantized, QuantizeReport
     from graphopt.compiler.reducing import reduce
     from graphopt.compiler.replaying import Replayed, replay
     from graphopt.compiler.running import Session, compare
@@ -31,10 +34,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Bisection",
     "Environment",
+    "Evaluation",
     "FleetModel",
     "FleetReport",
     "OptimizeReport",
     "Optimized",
+    "QuantizeReport",
+    "Quantized",
     "Replayed",
     "Session",
     "Tuned",
@@ -44,12 +50,14 @@ __all__ = [
     "compare",
     "compare_layers",
     "diff",
+    "evaluate",
     "lift",
     "lower",
     "merge_calibrations",
     "optimize",
     "optimize_fleet",
     "profile",
+    "quantize",
     "reduce",
     "replay",
     "to_graphsurgeon",
@@ -60,8 +68,11 @@ __all__ = [
 #: Where names are that import much (ONNX Runtime, say), and so are imported when somebody asks for them.
 _HOMES = {
     "Bisection": "bisection",
+    "Evaluation": "quantizing.evaluating",
     "FleetModel": "fleet",
     "FleetReport": "fleet",
+    "QuantizeReport": "quantizing.result",
+    "Quantized": "quantizing.result",
     "Replayed": "replaying",
     "Session": "running",
     "Tuned": "tuning",
@@ -71,9 +82,11 @@ _HOMES = {
     "compare": "running",
     "compare_layers": "layers",
     "diff": "differing",
+    "evaluate": "quantizing.evaluating",
     "merge_calibrations": "calibrating",
     "optimize_fleet": "fleet",
     "profile": "profiling",
+    "quantize": "quantizing.quantizer",
     "reduce": "reducing",
     "replay": "replaying",
     "tune": "tuning",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graphopt.passes import SessionSettings
 from graphopt.runtime.isolation import run_isolated, shared_worker
 from graphopt.runtime.paired import PairedTimes, measure_pair
 
@@ -44,14 +45,15 @@ def outputs_of(model: str, batches: str, *, optimize: bool, threads: int | None)
 
 
 def _outputs(model: str, batches: str, optimize: bool, threads: int | None) -> list[Outputs]:
-    with _runner(model, threads, optimize=optimize) as runner:
+    with _runner(model, threads, optimize=optimize, spinning=False) as runner:
         return [runner.run(feeds) for feeds in _kept(batches)]  # type: ignore[arg-type]  # feeds, as they were kept
 
 
-def _runner(model: str, threads: int | None, *, optimize: bool) -> Runner:
+def _runner(model: str, threads: int | None, *, optimize: bool, spinning: bool | None = None) -> Runner:
     from graphopt.runtime.onnxruntime_runner import OrtRunner  # lazily: runs in the child only
 
-    return OrtRunner(model, optimize=optimize, threads=threads, low_memory=not optimize)
+    settings = SessionSettings(spinning=spinning)
+    return OrtRunner(model, optimize=optimize, threads=threads, low_memory=not optimize, settings=settings)
 
 
 def times_of(

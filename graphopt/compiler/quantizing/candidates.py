@@ -70,12 +70,10 @@ class Stopwatch:
         baseline: path of that model.
         feeds: inputs of one size, and of another.
         seconds: for a pair.
-        threads: within an operator, ``None`` for all cores.
+        threads: within an operator.
     """
 
-    def __init__(
-        self, baseline: str, feeds: Sequence[Mapping[str, object]], *, seconds: float, threads: int | None
-    ) -> None:
+    def __init__(self, baseline: str, feeds: Sequence[Mapping[str, object]], *, seconds: float, threads: int) -> None:
         self.baseline = baseline
         self.feeds = feeds
         self.seconds = seconds
@@ -119,7 +117,7 @@ class Trials:
         self.workshop = workshop
         self._judge = judge
         self.stopwatch = stopwatch
-        self._calibration = calibration
+        self.calibration = calibration
         self._registry = registry
         self.tell = tell
         self.all: list[Candidate] = []
@@ -129,7 +127,7 @@ class Trials:
         found = Candidate(name, plan, settings)
         self.tell(f"making {name}")
         try:
-            found.made = self.workshop.make(self.model, plan.pipeline(settings, self._registry), self._calibration)
+            found.made = self.workshop.make(self.model, plan.pipeline(settings, self._registry), self.calibration)
         except GraphoptError as err:
             found.outcome, found.reason = "failed", str(err)
         if note:

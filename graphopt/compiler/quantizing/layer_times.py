@@ -6,6 +6,7 @@ Layers with the same signature (operator, sizes, attributes) take the same time,
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -16,9 +17,34 @@ from graphopt.compiler.quantizing.plan import LayerForm, Plan
 from graphopt.errors import GraphoptError
 from graphopt.plugin_manager import PluginManager
 from graphopt.runtime.base import Feeds
+from graphopt.runtime.profiling import Kernel
 
 __all__ = ["LayerTimes", "best_forms", "layer_times"]
 
+#: What ONNX Runtime puts behind the name of a node that it replaces.
+_ENDING: Final = re.compile(r"(_token_\d+|_nchwc|_nhwc|_MatMulInteger|_quant|_fused|/MatMulAddFusion)$")
+#: Kernels that a layer may become.
+_WORKING: Final = frozenset(
+    [
+        "Conv",
+        "FusedConv",
+        "QLinearConv",
+        "MatMul",
+        "FusedMatMul",
+        "Gemm",
+        "FusedGemm",
+        "QGemm",
+        "QLinearMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "MatMulNBits",
+        "LSTM",
+        "GRU",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeLinear",
+    ]
+)
 #: A form that is not faster by this much is not worth a conversion.
 _LEAST_GAIN: Final = 1.05
 
@@ -48,10 +74,10 @@ def layer_times(
         found = profile(path, inputs=feeds, seconds=seconds, threads=threads, advise=False, plugins=plugins)
     except GraphoptError:
         return {}
-    names = {layer.name for layer in layers}
+    owner = {name: layer.name for layer in layers for name in (*layer.behind, layer.name)}
     own: dict[str, float] = {}
     for kernel in found.kernels:
-        mine = next((name for name in (*kernel.nodes, *kernel.origins) if name in names), None)
+        mine = _owner(kernel, owner)
         if mine is not None:
             own[mine] = own.get(mine, 0.0) + kernel.seconds
     alike: dict[str, list[float]] = {}
@@ -60,6 +86,22 @@ def layer_times(
             alike.setdefault(layer.signature, []).append(own[layer.name])
     means = {signature: statistics.fmean(times) for signature, times in alike.items()}
     return {layer.name: means[layer.signature] for layer in layers if layer.signature in means}
+
+
+def _owner(kernel: Kernel, owner: Mapping[str, str]) -> str | None:
+    """The layer that a kernel stands for: by its own name, else by the nodes in it if these are of one layer."""
+    name = kernel.name
+    while name not in owner:
+        shorter = _ENDING.sub("", name)
+        if shorter == name:
+            break
+        name = shorter
+    if name in owner:
+        return owner[name]
+    if kernel.op.rpartition("::")[2] not in _WORKING:
+        return None
+    inside = {owner[item] for item in (*kernel.nodes, *kernel.origins) if item in owner}
+    return inside.pop() if len(inside) == 1 else None
 
 
 def best_forms(layers: Sequence[Layer], times: Mapping[LayerForm, LayerTimes], *, gain: float = _LEAST_GAIN) -> Plan:

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphopt.analysis.cost import cost_of_node
-from graphopt.ir import Constant, DType, Model, Node, SymbolicDim, TensorType, Value
+from graphopt.ir import Constant, DType, Model, Node, SymbolicDim, TensorType, Value, constant_of
 from graphopt.runtime.processor import Processor
 from graphopt.target import QuantizationScheme
 from graphopt.transforms.quantization.layers import layer_name
+from graphopt.transforms.quantization.static.plan import plan_static
 
 __all__ = ["LAYER_OPS", "Layer", "Prospects", "find_layers", "is_quantized", "prospects_of", "sizes_of"]
 
 #: Operators whose weights are worth quantizing; all others only follow them.
 LAYER_OPS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul"})
 _MULTIPLYING: Final = frozenset({"Gemm", "MatMul"})
+#: Those of them that have a pass which makes them dynamic.
+_DYNAMIC: Final = frozenset({"LSTM", "MatMul"})
 _QUANTIZED_OPS: Final = frozenset(
     {
         "ConvInteger",
@@ -50,6 +53,8 @@ class Layer:
         forms: in which of ``static``, ``dynamic`` and ``weights`` it can be computed.
         signature: equal for layers of the same operator, sizes and attributes, which take the same time.
         index: place in the model.
+        reason: why it can't be static, ``""`` when it can.
+        behind: the addition of a bias behind it, by name, which some forms take in.
     """
 
     name: str
@@ -60,6 +65,8 @@ class Layer:
     forms: frozenset[str]
     signature: str
     index: int = 0
+    reason: str = ""
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,15 +137,31 @@ def find_layers(model: Model, scheme: QuantizationScheme, sizes: Mapping[str, in
     """
     total = _total_flops(model, sizes)
     found: list[Layer] = []
+    decided = {item.layer: item for item in plan_static(model.graph, scheme).decisions}
     for index, node in enumerate(model.graph.nodes):
-        forms = _forms(node, scheme) if node.op in LAYER_OPS else frozenset()
+        if node.op not in LAYER_OPS:
+            continue
+        decision = decided.get(layer_name(node))
+        static = decision is not None and decision.form == "static"
+        forms = _forms(node, scheme, static=static)
         if not forms:
             continue
         flops = _number(cost_of_node(node, sizes).flops)
         weights = sum(value.const.nbytes for value in node.inputs if value is not None and value.const is not None)
         name = layer_name(node)
         found.append(
-            Layer(name, node.op, flops, flops / total if total else 0.0, weights, forms, _signature(node), index)
+            Layer(
+                name,
+                node.op,
+                flops,
+                flops / total if total else 0.0,
+                weights,
+                forms,
+                _signature(node),
+                index,
+                "" if static or decision is None else decision.reason,
+                _behind(node),
+            )
         )
     return tuple(found)
 
@@ -165,20 +188,27 @@ def is_quantized(model: Model) -> Sequence[str]:
     return sorted({node.op for owner in model.owners() for node in owner.graph.walk()} & _QUANTIZED_OPS)
 
 
-def _forms(node: Node, scheme: QuantizationScheme) -> frozenset[str]:
+def _forms(node: Node, scheme: QuantizationScheme, *, static: bool) -> frozenset[str]:
     x, w = node.input_at(0), node.input_at(1)
     if x is None or w is None or x.dtype not in (DType.FLOAT, None) or w.dtype not in (DType.FLOAT, None):
         return frozenset()
-    constant = w.is_constant
-    found = set[str]()
-    if node.op in scheme.static_ops and (constant or node.op == "MatMul"):
-        found.add("static")
-    if constant and not x.is_constant:
-        if node.op in scheme.dynamic_ops:
+    found = {"static"} if static else set[str]()
+    if constant_of(w) is not None and constant_of(x) is None:
+        kind = "MatMul" if node.op in _MULTIPLYING else node.op
+        if kind in scheme.dynamic_ops and kind in _DYNAMIC:
             found.add("dynamic")
         if node.op in _MULTIPLYING:
             found.add("weights")
     return frozenset(found)
+
+
+def _behind(node: Node) -> tuple[str, ...]:
+    output = node.outputs[0]
+    if node.op != "MatMul" or not output.has_single_use:
+        return ()
+    [reader] = output.users
+    adds = reader.op == "Add" and any(constant_of(value) is not None for value in reader.inputs if value is not None)
+    return (layer_name(reader),) if adds else ()
 
 
 def _total_flops(model: Model, sizes: Mapping[str, int]) -> int:

@@ -91,7 +91,7 @@ class Plan:
         return ", ".join(part for part in (self.whole, said, left) if part) or "float"
 
     def pipeline(self, settings: Settings, registry: PassRegistry) -> Pipeline:
-        """The passes that do it, on a prepared model.
+        """The passes that do it, on a prepared model; ``equalize`` and ``smooth`` are not among them, they change that model before.
 
         Raises:
             QuantizationError: if a pass that is needed is not there.
@@ -101,15 +101,11 @@ class Plan:
         static, dynamic, weights = (self.layers(form) for form in ("static", "dynamic", "weights"))
         if static:
             others = tuple(name for name, form in self.forms.items() if form != "static")
-            steps.optional("equalize")
-            steps.optional("smooth", include=(*static, *dynamic))
             steps.add("assign-quantization", exclude=others)
             steps.optional("correct-biases")
             steps.add("insert-qdq")
             if settings.qoperator:
                 steps.add("qdq-to-qoperator")
-        elif dynamic:
-            steps.optional("smooth", include=dynamic)
         if dynamic:
             steps.add("quantize-dynamic", include=dynamic)
         if weights:

@@ -1,0 +1,92 @@
+"""Which passes for accuracy help a model: each is tried on top of those that did, and kept if the outputs gain by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from graphopt.compiler.quantizing.candidates import Candidate, Trials
+from graphopt.compiler.quantizing.plan import ACCURACY_PASSES, Plan, Settings
+from graphopt.compiler.quantizing.result import Effect
+from graphopt.errors import GraphoptError
+from graphopt.ir import Model
+from graphopt.passes import PassRegistry, Pipeline, build_pass
+
+__all__ = ["improve"]
+
+#: Passes that change the model of floats, without changing what it computes, and so come before calibration.
+_BEFORE: Final = ("equalize", "smooth")
+#: dB that a pass must bring.
+_LEAST_DB: Final = 0.1
+_SQNR: Final = "sqnr"
+
+
+def improve(
+    trials: Trials,
+    plan: Plan,
+    settings: Settings,
+    wanted: frozenset[str] | None,
+    registry: PassRegistry,
+    again: Callable[[Model], Trials],
+) -> tuple[Trials, Settings, list[Effect]]:
+    """Trials on the model that passes for accuracy have changed, settings with the others, and what each brought.
+
+    Args:
+        trials: on the model as it was prepared.
+        plan: what is to be accurate.
+        settings: without passes for accuracy.
+        wanted: those that are asked for, whether they help or not; ``None`` for those that help.
+        registry: passes by name.
+        again: makes trials on a changed model, with data that is looked at anew.
+    """
+    effects: list[Effect] = []
+    best = _sqnr(trials, plan, settings)
+    for name in _candidates(plan, wanted):
+        if ACCURACY_PASSES[name] not in registry:
+            continue
+        try:
+            tried, how = _with(name, trials, plan, settings, registry, again)
+        except GraphoptError as err:
+            if wanted is not None:
+                raise
+            effects.append(Effect(name, best, best, kept=False, reason=str(err)))
+            continue
+        found = _sqnr(tried, plan, how)
+        kept = wanted is not None or found > best + _LEAST_DB
+        effects.append(Effect(name, best, found, kept))
+        if kept:
+            trials, settings, best = tried, how, found
+    return trials, settings, effects
+
+
+def _candidates(plan: Plan, wanted: frozenset[str] | None) -> Sequence[str]:
+    """Passes that may help, in the order in which they run."""
+    static, dynamic, weights = (bool(plan.layers(form)) for form in ("static", "dynamic", "weights"))
+    useful = {"equalize": static, "smooth": static or dynamic, "correct-biases": static, "gptq": weights}
+    return [name for name in ACCURACY_PASSES if useful[name] and (wanted is None or name in wanted)]
+
+
+def _with(
+    name: str,
+    trials: Trials,
+    plan: Plan,
+    settings: Settings,
+    registry: PassRegistry,
+    again: Callable[[Model], Trials],
+) -> tuple[Trials, Settings]:
+    if name not in _BEFORE:
+        return trials, replace(settings, accuracy=settings.accuracy | {name})
+    options: dict[str, object] = (
+        {} if name == "equalize" else {"include": (*plan.layers("static"), *plan.layers("dynamic"))}
+    )
+    options |= settings.options.get(ACCURACY_PASSES[name], {})
+    step = Pipeline.of(build_pass(registry[ACCURACY_PASSES[name]], options))
+    model, _ = trials.workshop.run(trials.model, step, trials.calibration)
+    return again(model), settings
+
+
+def _sqnr(trials: Trials, plan: Plan, settings: Settings) -> float:
+    tried: Candidate = trials.make("accuracy", plan, settings, note=False)
+    found = trials.judge(tried).get(_SQNR, float("-inf"))
+    return found if found == found else float("-inf")  # NaN: nothing is worse

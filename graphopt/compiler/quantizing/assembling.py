@@ -1,0 +1,145 @@
+"""The report of a quantization, put together of what the search has found."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from graphopt.compiler.quantizing.budget import Budget
+from graphopt.compiler.quantizing.candidates import Candidate
+from graphopt.compiler.quantizing.layer_parameters import layer_parameters
+from graphopt.compiler.quantizing.layers import Layer
+from graphopt.compiler.quantizing.result import CandidateReport, LayerReport, QuantizeReport
+from graphopt.compiler.quantizing.search import Found
+from graphopt.errors import GraphoptError
+from graphopt.runtime.base import Feeds
+
+__all__ = ["fill_report"]
+
+_SQNR: Final = "sqnr"
+
+
+def fill_report(
+    report: QuantizeReport,
+    found: Found,
+    best: Candidate,
+    floats: Candidate,
+    layers: Sequence[Layer],
+    left_out: Mapping[str, str],
+    budget: Budget,
+    feeds: Feeds,
+) -> None:
+    """Say in a report what was kept, and why.
+
+    Args:
+        report: it.
+        found: by the search.
+        best: what is kept.
+        floats: the model of floats.
+        layers: all that can be quantized.
+        left_out: reasons, for layers that somebody left out.
+        budget: what had to hold.
+        feeds: held-out inputs, for the errors of layers.
+    """
+    assert best.made is not None, "what failed is not kept"
+    assert floats.made is not None, "what failed is not kept"
+    report.kept = best.plan.text if best.plan.quantized or best.plan.whole else "float"
+    report.metric_after = best.values
+    report.size_before, report.size_after = floats.made.size, best.made.size
+    report.pipeline = best.made.pipeline
+    if best is not floats and best.times:
+        report.speedup = best.speedup
+        report.latency_before = [statistics.median(item.first) for item in best.times]
+        report.latency_after = [statistics.median(item.second) for item in best.times]
+    report.effects = found.effects
+    report.curve = found.curve
+    report.candidates = [_candidate(item, kept=item is best) for item in found.candidates]
+    if found.reason:
+        report.notes.append(f"the model stays in floats: {found.reason}")
+    elif report.speedup is not None and report.speedup < 1:
+        report.notes.append(
+            f"the result is slower than floats here ({report.speedup:.2f} times as fast); --form auto keeps what pays"
+        )
+    value = best.values.get(_SQNR)
+    if best.plan.quantized and not budget.stated and value is not None and value < budget.least:
+        report.notes.append(f"the outputs have an SQNR of {value:.1f} dB, less than {budget.least:g}; state --min-sqnr")
+    report.layers = list(_layers(found, best, floats, layers, left_out, feeds))
+
+
+def _candidate(item: Candidate, *, kept: bool) -> CandidateReport:
+    outcome = "kept" if kept else item.outcome or "made"
+    size = 0 if item.made is None else item.made.size
+    return CandidateReport(item.name, item.plan.text, outcome, item.reason, item.speedup, item.values, size)
+
+
+def _layers(
+    found: Found,
+    best: Candidate,
+    floats: Candidate,
+    layers: Sequence[Layer],
+    left_out: Mapping[str, str],
+    feeds: Feeds,
+) -> list[LayerReport]:
+    assert best.made is not None, "what failed is not kept"
+    assert floats.made is not None, "what failed is not kept"
+    alone = {item.layers[0]: item.sqnr for item in found.sensitivity if len(item.layers) == 1}
+    parameters = layer_parameters(best.made.model, [layer.name for layer in layers])
+    errors = {} if best is floats else _errors(floats.made.path, best.made.path, feeds)
+    reports = []
+    for layer in layers:
+        seconds: dict[str, float] = {
+            form: times[layer.name] for form, times in found.times.items() if layer.name in times
+        }
+        form = best.plan.forms.get(layer.name, "float")
+        reports.append(
+            LayerReport(
+                layer.name,
+                layer.op,
+                layer.share,
+                form,
+                _why(layer, form, found, best, left_out, seconds),
+                alone.get(layer.name),
+                errors.get(layer.name),
+                seconds,
+                parameters.get(layer.name),
+            )
+        )
+    return reports
+
+
+def _why(
+    layer: Layer,
+    form: str,
+    found: Found,
+    best: Candidate,
+    left_out: Mapping[str, str],
+    seconds: Mapping[str, float],
+) -> str:
+    floats = seconds.get("float")
+    if form != "float":
+        mine = seconds.get(form)
+        return f"{floats / mine:.2f} times as fast" if floats and mine else ""
+    if layer.name in left_out:
+        return left_out[layer.name]
+    if layer.name in found.left:
+        return "needed for accuracy"
+    if best.plan.whole:
+        return best.plan.whole
+    if found.candidate is None:
+        return found.reason
+    if floats and any(name != "float" for name in seconds):
+        name = min((name for name in seconds if name != "float"), key=lambda item: seconds[item])
+        return f"{name} is {floats / seconds[name]:.2f} times as fast"
+    return layer.reason or "cannot have this form"
+
+
+def _errors(before: str, after: str, feeds: Feeds) -> dict[str, float]:
+    """SQNR of the output of each layer, by its name; empty where the models can't be compared."""
+    from graphopt.verify.attribution import LayerOptions, compare_layers  # lazily: runs both models
+
+    try:
+        found = compare_layers(before, after, inputs=feeds, options=LayerOptions())
+    except GraphoptError:
+        return {}
+    return {item.node: item.error.sqnr_db for item in found.layers if item.error.sqnr_db is not None}
