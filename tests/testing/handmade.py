@@ -19,8 +19,10 @@ from tests.testing import (
     handmade_caches,
     handmade_filters,
     handmade_indices,
+    handmade_integers,
     handmade_quantized,
     handmade_recurrent,
+    handmade_weights,
 )
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length
 from tests.transforms.harness import model
@@ -95,6 +97,8 @@ def _enlarged(choices: Choices) -> ModelProto:
 #: What makes a model for a rule, by the rule's name.
 HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "average-instead-of-conv": handmade_filters.averaging,
+    "add-bias-to-nbits": handmade_weights.biased_nbits,
+    "store-table": handmade_weights.looked_up_table,
     "convolve-before-concat": _enlarged,
     "depth-to-space-from-reshapes": handmade_blocks.pixel_shuffle,
     "eliminate-identity-conv": handmade_filters.picking,
@@ -107,12 +111,12 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "join-attention-heads": handmade_attention.split_attention,
     "share-attention-heads": handmade_attention.grouped_attention,
     "spell-out-attention": handmade_attention.standard_attention,
-    "use-matmul-integer-to-float": handmade_quantized.float_product,
-    "use-qgemm": handmade_quantized.between("Gemm"),
-    "use-qlinear-add": handmade_quantized.between("Add"),
-    "use-qlinear-conv": handmade_quantized.between("Conv"),
-    "use-qlinear-matmul": handmade_quantized.between("MatMul"),
-    "use-qlinear-mul": handmade_quantized.between("Mul"),
+    "use-matmul-integer-to-float": handmade_integers.float_product,
+    "use-qgemm": handmade_integers.between("Gemm"),
+    "use-qlinear-add": handmade_integers.between("Add"),
+    "use-qlinear-conv": handmade_integers.between("Conv"),
+    "use-qlinear-matmul": handmade_integers.between("MatMul"),
+    "use-qlinear-mul": handmade_integers.between("Mul"),
     "use-attention": handmade_attention.spelled_standard_attention,
     "use-multi-head-attention": handmade_attention.spelled_attention,
     "split-packed-factors": handmade_attention.packed_attention,
@@ -136,7 +140,9 @@ def _feeds(choices: Choices, proto: ModelProto) -> dict[str, np.ndarray]:
     for info in proto.graph.input:
         if info.name not in known:
             dims = info.type.tensor_type.shape.dim
-            found[info.name] = _normal(choices, *(dim.dim_value or SIZES[dim.dim_param] for dim in dims))
+            found[info.name] = _normal(
+                choices, *(SIZES[dim.dim_param] if dim.dim_param else dim.dim_value for dim in dims)
+            )
     return found
 
 
