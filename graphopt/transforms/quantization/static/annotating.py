@@ -90,12 +90,12 @@ class Annotator:
         read = layer.node.inputs[0]
         assert read is not None, "a layer reads something"
         assert read.quantization is not None, "what a layer reads is noted before its weights"
-        if layer.bias is None:
+        reader, position = layer.bias or (layer.node, 1)
+        bias = constant_of(reader.input_at(position))
+        assert bias is not None, "weights and biases are constant"
+        if layer.bias is None or bias.dtype is not DType.FLOAT:  # halves can't hold the scale of a bias
             self._note(layer.node, 1, how, "weights")
             return
-        reader, position = layer.bias
-        bias = constant_of(reader.input_at(position))
-        assert bias is not None, "a bias is constant"
         how = fitted_to_bias(how, array, read.quantization, bias.numpy())
         self._note(layer.node, 1, how, "weights")
         self._note(reader, position, bias_quantization(read.quantization, how), "biases")

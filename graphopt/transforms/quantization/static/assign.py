@@ -20,7 +20,7 @@ from graphopt.target import QuantizationScheme
 from graphopt.transforms.quantization.layers import Selection, layer_name
 from graphopt.transforms.quantization.static.annotating import Annotator
 from graphopt.transforms.quantization.static.plan import StaticPlan, plan_static
-from graphopt.transforms.quantization.static.scales import group_quantization
+from graphopt.transforms.quantization.static.scales import group_quantization, is_normal
 
 __all__ = ["AssignQuantization"]
 
@@ -62,8 +62,12 @@ class AssignQuantization(Pass):
                 known = ", ".join(_TYPES[1:])
                 raise PipelineError(f"{self.name}: {option} is {text!r}, expected one of {known}")
 
-    def scheme(self, ctx: PassContext) -> QuantizationScheme:
-        """How the target wants integers, with the options of this pass.
+    def scheme(self, ctx: PassContext, opset: int | None = None) -> QuantizationScheme:
+        """How the target wants integers, with the options of this pass; without operators if it has no QuantizeLinear.
+
+        Args:
+            ctx: has the target.
+            opset: of the model.
 
         Raises:
             PipelineError: if the target has no integer kernels.
@@ -73,6 +77,11 @@ class AssignQuantization(Pass):
             raise PipelineError(
                 f"{self.name}: target {ctx.target.name!r} has no integer kernels; choose another one with --target, such as onnx"
             )
+        if not ctx.target.has_kernel("QuantizeLinear", opset=opset):
+            self.logger.info(
+                "target %s has no QuantizeLinear of opset %s: nothing is quantized", ctx.target.name, opset
+            )
+            return QuantizationScheme(scheme.name)
         changes: dict[str, object] = {}
         if self.activation:
             changes["activation"] = self.activation
@@ -98,7 +107,7 @@ class AssignQuantization(Pass):
         """
         if not ctx.applications.admits(self.name, ""):
             return PassResult(changed=False)
-        scheme = self.scheme(ctx)
+        scheme = self.scheme(ctx, graph.opset())
         plan, quantizations = self.decide(graph, scheme, ctx)
         annotator = Annotator(graph, scheme)
         annotator.carry_out(plan, quantizations)
@@ -117,14 +126,21 @@ class AssignQuantization(Pass):
             plan = plan_static(graph, scheme, selection, refused=refused)
             ranges = self._ranges(graph, plan, ctx)
             made: dict[Value, Quantization] = {}
-            lacking: set[Value] = set()
+            lacking: dict[Value, str] = {}
             for group in plan.groups:
                 how = group_quantization(group, ranges, scheme)
-                lacking.update(group.values) if how is None else made.update(dict.fromkeys(group.values, how))
+                for value in group.values:
+                    if how is None:
+                        lacking[value] = "what it reads or gives was empty in each batch of calibration data"
+                    elif not is_normal(how, value.dtype):
+                        lacking[value] = f"{value.dtype} can't hold the scale {how.scale.numpy():g} of {value.name!r}"
+                    else:
+                        made[value] = how
             told = {
-                layer_name(layer.node): "what it reads or gives was empty in each batch of calibration data"
+                layer_name(layer.node): lacking[value]
                 for layer in plan.layers
-                if lacking.intersection([*layer.node.inputs, *layer.node.outputs, layer.chain.tail])
+                for value in [*layer.node.inputs, *layer.node.outputs, layer.chain.tail]
+                if value in lacking
             }
             if not told:
                 return plan, made

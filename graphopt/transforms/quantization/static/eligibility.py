@@ -6,7 +6,8 @@ import numpy as np
 
 from graphopt.ir import Constant, DType, Node, Value, constant_of
 from graphopt.target import QuantizationScheme
-from graphopt.transforms.quantization.static.roles import COMPUTING, data_inputs
+from graphopt.transforms.quantization.parameters import weight_quantization
+from graphopt.transforms.quantization.static.roles import COMPUTING, data_inputs, weight_axis
 
 __all__ = ["why_not"]
 
@@ -63,6 +64,8 @@ def _why_not_computed(node: Node) -> str | None:
         return f"its weights are {weights.type}"
     if not np.isfinite(np.asarray(weights.numpy(), np.float32)).all():
         return "its weights are not all finite"
+    if weights.dtype is DType.FLOAT16 and not _is_normal_in_half(node, weights):
+        return "float16 can't hold the scales of its weights; convert the model to float32 first"
     if node.op == "Gemm":
         if node.int_attr("transA", 0):
             return "it transposes its input"
@@ -71,6 +74,12 @@ def _why_not_computed(node: Node) -> str | None:
         ):
             return "it scales its product"
     return _why_not_bias(node.input_at(2), weights) if node.op != "MatMul" else None
+
+
+def _is_normal_in_half(node: Node, weights: Constant) -> bool:
+    axis = weight_axis(node, weights.ndim)
+    scales = weight_quantization(np.asarray(weights.numpy(), np.float32), DType.INT8, axis=axis).scale.numpy()
+    return bool((scales.astype(np.float32) >= np.finfo(np.float16).tiny).all())
 
 
 def _why_not_bias(value: Value | None, weights: Constant) -> str | None:

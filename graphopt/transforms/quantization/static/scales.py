@@ -12,7 +12,7 @@ from graphopt.target import QuantizationScheme
 from graphopt.transforms.quantization.parameters import activation_quantization, represented
 from graphopt.transforms.quantization.static.sharing import Group
 
-__all__ = ["activation_dtype", "group_quantization", "within"]
+__all__ = ["activation_dtype", "group_quantization", "is_normal", "within"]
 
 
 def activation_dtype(scheme: QuantizationScheme) -> DType:
@@ -40,6 +40,12 @@ def group_quantization(group: Group, ranges: Mapping[str, Range], scheme: Quanti
     for item in bounds:
         made = within(made, *item)
     return made
+
+
+def is_normal(how: Quantization, dtype: DType | None) -> bool:
+    """Whether a scale is a normal number of the type of the floats that it is for."""
+    limits = np.finfo(np.float16 if dtype is DType.FLOAT16 else np.float32)
+    return bool(limits.tiny <= float(how.scale.numpy()) <= limits.max)
 
 
 def within(how: Quantization, low: float, high: float) -> Quantization:
