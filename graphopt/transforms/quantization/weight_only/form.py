@@ -1,0 +1,120 @@
+"""Which weights are stored as integers, how, and what spells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from graphopt.ir import Array, DType, Node, Quantization, Value, constant_of
+from graphopt.rewriting import NoMatch, Rewriter
+from graphopt.transforms.quantization.layers import Selection, layer_name
+from graphopt.transforms.quantization.parameters import quantized
+from graphopt.transforms.quantization.weight_only.rounding import rounded_weights
+
+__all__ = ["StoredWeights"]
+
+#: Opsets from which DequantizeLinear is there, has axes, gives halves, and takes blocks and 4 bits.
+_OLDEST, _CHANNELS, _HALVES, _BLOCKS = 10, 13, 19, 21
+_BYTE: Final = 8
+_FLOATS: Final = frozenset({DType.FLOAT, DType.FLOAT16})
+#: Numbers that share a scale where nobody says how many.
+_BLOCK: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """Which layers, and how their weights are stored.
+
+    Attributes:
+        selection: layers to work on.
+        dtype: stored type.
+        block: numbers that share a scale, 0 for all of a channel, ``None`` for what is common for the type.
+        symmetric: whether the zero point is 0, or the middle of an unsigned type.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    dtype: DType = DType.INT8
+    block: int | None = None
+    symmetric: bool = True
+
+    @property
+    def size_of_block(self) -> int:
+        """How many numbers share a scale, 0 for all of a channel."""
+        return (0 if self.dtype.bits == _BYTE else _BLOCK) if self.block is None else self.block
+
+    def refusal(self, node: Node, value: Value | None) -> NoMatch | None:
+        """Why a weight of a node is not stored otherwise, ``None`` if it is."""
+        constant = constant_of(value)
+        if not self.selection.admits(node):
+            return NoMatch("%r is excluded", layer_name(node))
+        if value is None or constant is None or constant.is_sparse or not constant.size:
+            return NoMatch("the weight is not constant")
+        opset = node.opset or 0
+        if constant.dtype not in _FLOATS or (constant.dtype is DType.FLOAT16 and opset < _HALVES):
+            return NoMatch("the weight is %s, which DequantizeLinear of opset %s does not give", constant.dtype, opset)
+        if not np.isfinite(constant.numpy().astype(np.float32)).all():
+            return NoMatch("weight %r has NaN or infinities", value.name)
+        return None
+
+    def stored(self, value: Value, *, channel: int, summed: int | None) -> tuple[Array, Quantization]:
+        """A weight as integers, by parameters that it has already (from GPTQ, say) or by rounding to nearest.
+
+        Args:
+            value: the weight.
+            channel: axis with one scale each.
+            summed: axis that is cut into blocks, ``None`` where there are none.
+        """
+        constant, known = constant_of(value), value.quantization
+        assert constant is not None, "that was asked"
+        if known is not None:
+            return quantized(constant.numpy(), known), known
+        block = 0 if summed is None else self.size_of_block
+        return rounded_weights(
+            constant.numpy(),
+            self.dtype,
+            axis=summed if block and summed is not None else channel,
+            block=block,
+            symmetric=self.symmetric,
+            like=constant.dtype,
+        )
+
+    def dequantized(self, value: Value, rw: Rewriter, *, channel: int, summed: int | None) -> Value | NoMatch:
+        """A weight by DequantizeLinear of its integers, once for all layers of a graph that read it; arguments as before."""
+        key = (StoredWeights, rw.graph, value, channel, summed)
+        made = rw.memo.get(key)
+        if isinstance(made, Value) and made.producer is not None and made.producer.graph is rw.graph:
+            return made
+        known, block = value.quantization, 0 if summed is None else self.size_of_block
+        bits, blocked, along = self.dtype.bits, bool(block), True
+        if known is not None:
+            bits, blocked, along = known.dtype.bits, bool(known.block), known.axis is not None
+        needed = _BLOCKS if blocked or bits != _BYTE else _CHANNELS if along else _OLDEST
+        opset = rw.graph.opset() or 0
+        if opset < needed:
+            what = "blocks" if blocked else f"numbers of {bits} bits" if bits != _BYTE else "scales for channels"
+            return NoMatch(
+                "DequantizeLinear of opset %s knows no %s; raise-opset{to=%d} makes it newer", opset, what, needed
+            )
+        rw.memo[key] = found = _spelled(value, self.stored(value, channel=channel, summed=summed), rw)
+        return found
+
+
+def _spelled(value: Value, made: tuple[Array, Quantization], rw: Rewriter) -> Value:
+    """DequantizeLinear of constants, at the start of the graph, so that all may read it."""
+    array, how = made
+    zero = how.zero_point.numpy()
+    assert value.dtype is not None, "constants have a type"
+    inputs = [
+        rw.constant(array, f"{value.name}_{how.dtype}"),
+        rw.constant(how.scale.numpy().astype(value.dtype.numpy), f"{value.name}_scale"),
+        rw.constant(zero, f"{value.name}_zero_point") if zero.astype(np.int64).any() else None,
+    ]
+    attributes: dict[str, object] = {"axis": how.axis, "block_size": how.block or None}
+    name = rw.graph.fresh_name(f"{value.name}_dequantize")
+    node = rw.new_node("DequantizeLinear", inputs, attributes=attributes, name=name)
+    first = next(iter(rw.graph.nodes))
+    if first is not node:
+        rw.graph.move_before(first, node)
+    return node.output

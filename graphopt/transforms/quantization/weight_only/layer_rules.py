@@ -1,0 +1,83 @@
+"""Weights of products and convolutions become DequantizeLinear of integers; the layers stay as they are.
+
+``MatMul(x, w) -> MatMul(x, DequantizeLinear(w8, s))``, and so for Gemm, Conv and ConvTranspose. Scales are those of output channels, or of
+blocks along the axis over which products are summed. Numerics: lossy, by the rounding of weights alone.
+Source: https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from graphopt.ir import Node
+from graphopt.numerics import Lossy, Numerics
+from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
+from graphopt.transforms.quantization.products import read_product
+from graphopt.transforms.quantization.weight_only.form import StoredWeights
+
+__all__ = ["StoreConvWeights", "StoreProductWeights"]
+
+_BYTE: Final = 8
+
+
+@dataclass(frozen=True)
+class StoreProductWeights(RewritePattern):
+    """MatMul(x, w) -> MatMul(x, DequantizeLinear(w8)), and Gemm."""
+
+    name: ClassVar[str] = "store-product-weights"
+    roots: ClassVar[tuple[str, ...]] = ("MatMul", "Gemm")
+    numerics: ClassVar[Numerics] = Lossy()
+    reach: ClassVar[int] = 1
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.MatMul(any_("x"), const("w")),
+        op.Gemm(any_("x"), const("w"), const("b", optional=True)),
+    )
+    form: StoredWeights = field(default_factory=StoredWeights)
+
+    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
+        """Any product with a constant matrix."""
+        product = read_product(node)
+        if isinstance(product, NoMatch):
+            return product
+        refused = self.form.refusal(node, product.weight)
+        if refused is not None:
+            return refused
+        channel = product.channel_axis
+        weight = self.form.dequantized(product.weight, rw, channel=channel, summed=1 - channel)
+        if isinstance(weight, NoMatch):
+            return weight
+        rw.set_input(node, 1, weight)
+        return IN_PLACE
+
+
+@dataclass(frozen=True)
+class StoreConvWeights(RewritePattern):
+    """Conv(x, w) -> Conv(x, DequantizeLinear(w8)), and ConvTranspose."""
+
+    name: ClassVar[str] = "store-conv-weights"
+    roots: ClassVar[tuple[str, ...]] = ("Conv", "ConvTranspose")
+    numerics: ClassVar[Numerics] = Lossy()
+    reach: ClassVar[int] = 1
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Conv(any_("x"), const("w"), const("b", optional=True)),
+        op.ConvTranspose(any_("x"), const("w")),
+    )
+    form: StoredWeights = field(default_factory=StoredWeights)
+
+    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
+        """Any convolution with constant weights, if they are to have 8 bits."""
+        value = node.input_at(1)
+        refused = self.form.refusal(node, value)
+        if refused is not None:
+            return refused
+        assert value is not None, "that was asked"
+        if value.quantization is None and self.form.dtype.bits < _BYTE:
+            return NoMatch("a convolution has no blocks that share a scale, and 4 bits are too few for a channel")
+        if value.rank is None or value.rank < 2:
+            return NoMatch("the weight is %s", value.type)
+        weight = self.form.dequantized(value, rw, channel=0 if node.op == "Conv" else 1, summed=None)
+        if isinstance(weight, NoMatch):
+            return weight
+        rw.set_input(node, 1, weight)
+        return IN_PLACE

@@ -1,0 +1,42 @@
+"""Models for rules of quantization whose nodes are hardly ever drawn: tables that are looked up, products of packed weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import ModelProto
+
+from graphopt.testing.strategies.choices import Choices
+from tests.transforms.harness import model
+
+__all__ = ["biased_nbits", "looked_up_table"]
+
+
+def looked_up_table(choices: Choices) -> ModelProto:
+    """Rows of a table, found at places that an ArgMax gives."""
+    rows, row = choices.of((3, 5)), choices.of(((8,), (2, 4), (16,)))
+    draw = np.random.default_rng(choices.integer(0, 1 << 30))
+    return model(
+        f"i = ArgMax<axis = -1, keepdims = {choices.of((0, 1))}>(x) y = Gather(w, i)",
+        f"float[{choices.of(('n', '2'))},{rows}] x",
+        opset=choices.of((13, 17, 21)),
+        initializers={"w": draw.normal(size=(rows, *row)).astype(np.float32)},
+    )
+
+
+def biased_nbits(choices: Choices) -> ModelProto:
+    """A product of packed weights, and a row that is added to it."""
+    inner, outer, bits = choices.of((16, 20, 32)), choices.of((1, 3)), choices.of((4, 8))
+    blocks, draw = -(-inner // 16), np.random.default_rng(choices.integer(0, 1 << 30))
+    stated = f"K = {inner}, N = {outer}, bits = {bits}, block_size = 16, accuracy_level = 0"
+    return model(
+        f"a = com.microsoft.MatMulNBits<{stated}>(x, w, s) y = Add({choices.of(('a, b', 'b, a'))})",
+        f"float[{choices.of(('n', '2'))},{inner}] x",
+        f"float[m,{outer}] y",
+        opset=choices.of((13, 17, 21)),
+        initializers={
+            "w": draw.integers(0, 256, (outer, blocks, 16 * bits // 8), dtype=np.uint8),
+            "s": draw.uniform(0.1, 1, (outer, blocks)).astype(np.float32),
+            "b": draw.normal(size=outer).astype(np.float32),
+        },
+        imports=', "com.microsoft" : 1',
+    )
