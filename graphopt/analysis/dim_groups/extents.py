@@ -183,7 +183,9 @@ class Extents:
                 right.popleft()
                 continue
             outer = _common(one.size, other.size)
-            heads = (None, None) if outer is None else (self._split(one, outer, where), self._split(other, outer, where))
+            heads = (
+                (None, None) if outer is None else (self._split(one, outer, where), self._split(other, outer, where))
+            )
             if heads[0] is None or heads[1] is None:
                 break
             self.unify(heads[0][0], heads[1][0], where)

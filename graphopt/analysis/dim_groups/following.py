@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from graphopt.analysis.dim_groups.extents import ONE, Extent, Extents
 from graphopt.analysis.dim_groups.sizes import SizeElements
+from graphopt.analysis.shape_values import ShapeValues
 from graphopt.ir import Array, Dim, Node, Value
 from graphopt.ir.constant_nodes import constant_of
 
@@ -93,6 +94,7 @@ class Following:
     roles: list[Role] = field(default_factory=list)
     attributes: list[AttributeSize] = field(default_factory=list)
     splits: list[SplitSizes] = field(default_factory=list)
+    _shapes: ShapeValues = field(default_factory=ShapeValues)
     _axes: dict[Value, Axes | None] = field(default_factory=dict)
     _weights: dict[Value, bool] = field(default_factory=dict)
 
@@ -117,7 +119,7 @@ class Following:
         constant = constant_of(value)
         if constant is not None:
             return [self.extents.leaf(size) for size in constant.shape]
-        shape = value.shape
+        shape = self._shapes.shape_of(value)  # it names sizes that the model leaves open
         if shape is None:
             return None
         why = "it is an axis of an input" if value.is_input else "no operator says what it is"
@@ -230,5 +232,3 @@ class Following:
 
 def _differ(stated: Dim, extent: Extent) -> bool:
     return isinstance(stated, int) and isinstance(extent.size, int) and stated != extent.size
-
-

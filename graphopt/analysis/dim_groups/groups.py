@@ -173,11 +173,15 @@ def _collect(follow: Following) -> list[DimGroup]:
     _freeze_stored(follow, standing)
     for role in follow.roles:
         for leaf in dict.fromkeys(extents.leaves(role.extent)):
-            if leaf in groups:
-                groups[leaf].members.extend(_holders(role, leaf, standing, follow))
-    for leaf, group in groups.items():
+            if isinstance(leaf.size, int) and leaf.size > 1:
+                group = groups.setdefault(leaf, DimGroup(leaf, leaf.size))
+                group.members.extend(_holders(role, leaf, standing))
+    for leaf, group in list(groups.items()):
+        if not group.members and extents.reasons(leaf):  # the size of a kernel, say: no weight makes or contracts it
+            del groups[leaf]
+            continue
         told = {(member.value, member.axis) for member in group.members}
-        group.members += [item for item in standing[leaf] if (item.value, item.axis) not in told]
+        group.members += [item for item in standing.get(leaf, ()) if (item.value, item.axis) not in told]
         if not group.consumers and not extents.reasons(leaf):
             extents.freeze(leaf, "no weight contracts it", group.name)
         if not group.producers and not extents.reasons(leaf):
@@ -199,18 +203,18 @@ def _freeze_stored(follow: Following, standing: Mapping[Leaf, list[Member]]) -> 
                 follow.freeze(leaf, "a constant with it is sparse or text", member.value.name)
 
 
-def _holders(
-    role: Role, leaf: Leaf, standing: Mapping[Leaf, list[Member]], follow: Following
-) -> list[Member]:
-    """The constants that a role is about: the value itself, or those that it is computed from."""
+def _holders(role: Role, leaf: Leaf, standing: Mapping[Leaf, list[Member]]) -> list[Member]:
+    """The constants that a role is about: the value itself or those that it is computed from, itself if these are of other sizes."""
+    itself = Member(role.value, role.axis, role.extent, role.kind, role.node)
     if constant_of(role.value) is not None:
-        return [Member(role.value, role.axis, role.extent, role.kind, role.node)]
+        return [itself]
     sources = _sources(role.value)
-    return [
+    found = [
         Member(item.value, item.axis, item.extent, role.kind, role.node)
         for item in standing.get(leaf, ())
         if item.value in sources
     ]
+    return found or [itself]
 
 
 def _sources(value: Value) -> set[Value]:

@@ -112,9 +112,7 @@ def _expand(node: Node, follow: Following) -> None:
     count = target.shape[0] if target is not None and target.shape else len(shape)
     first = len(shape) - count if isinstance(count, int) else 0  # the target may have fewer axes than the input
     numbers = follow.numbers(target) or (0,) * len(shape)
-    follow.demand(
-        node, 1, {index: found[first + index] for index in range(len(shape) - first) if numbers[index] != 1}
-    )
+    follow.demand(node, 1, {index: found[first + index] for index in range(len(shape) - first) if numbers[index] != 1})
     follow.give(node.outputs[0], found)
 
 

@@ -84,9 +84,7 @@ def follow_roles(node: Node, follow: Following, stated: PluginRoles) -> None:
             follow.give(output, _given(output, follow, roles[formal.name], names, rest or []))
 
 
-def _given(
-    output: Value, follow: Following, roles: tuple[str, ...], names: Mapping[str, Extent], rest: Axes
-) -> Axes:
+def _given(output: Value, follow: Following, roles: tuple[str, ...], names: Mapping[str, Extent], rest: Axes) -> Axes:
     found: Axes = []
     for name in roles:
         if name == _REST:

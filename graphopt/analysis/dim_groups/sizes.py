@@ -132,5 +132,3 @@ class SizeElements:
             where = self._escaped.get((entry.node, entry.position, entry.index))
             if where is not None:
                 self._extents.freeze(extent, "a constant is its size and something else", where)
-
-
