@@ -312,6 +312,25 @@ def _negate(node: Node, _output: int, inputs: Inputs) -> Integers | None:
     return _fits(Integers(data.shape, tuple(None if item is None else -item for item in data.elements)), node)
 
 
+def _clip(node: Node, _output: int, inputs: Inputs) -> Integers | None:
+    data, least, most = (_at(inputs, place) for place in range(3))
+    if data is None or any(node.input_at(place) is not None and not _at(inputs, place) for place in (1, 2)):
+        return None
+    low, high = (
+        None if bound is None else bound.elements[0] if len(bound.elements) == 1 else None for bound in (least, most)
+    )
+    if (least is not None and low is None) or (most is not None and high is None) or "min" in node.attributes:
+        return None
+
+    def clipped(item: Dim) -> Dim:
+        if item is None:
+            return None
+        raised = item if low is None else dim_max(item, low)
+        return raised if high is None else dim_min(raised, high)
+
+    return _fits(Integers(data.shape, tuple(map(clipped, data.elements))), node)
+
+
 def _not(_node: Node, _output: int, inputs: Inputs) -> Integers | None:
     data = inputs[0]
     if data is None:
@@ -415,6 +434,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "Mod": _binary(_modulo),
     "Min": _binary(dim_min),
     "Max": _binary(dim_max),
+    "Clip": _clip,
     "Equal": _binary(_equal),
     "Greater": _binary(_greater(1)),
     "GreaterOrEqual": _binary(_greater(0)),

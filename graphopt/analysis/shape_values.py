@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 from graphopt.analysis.integer_ops import EVALUATORS
 from graphopt.analysis.integers import MAX_ELEMENTS, Integers
-from graphopt.ir import Dim, DType, Node, SymbolicDim, Type, Value, fresh_dim
-from graphopt.ir.dims import GENERATED_PREFIX
+from graphopt.ir import Dim, DType, Node, SymbolicDim, Type, Value, fresh_dim, symbol_of_axis
 
 __all__ = ["Integers", "ShapeValues"]
 
@@ -38,7 +37,7 @@ class _TooDeepError(Exception):
 def _symbol(value: Value, axis: int) -> SymbolicDim:
     """The symbol of an unknown size. Inputs of the model have one that is always the same: their sizes are what the caller gives."""
     if value.is_input and value.graph is not None and value.graph.parent is None:
-        return SymbolicDim(f"{GENERATED_PREFIX}{value.name}#{axis}")
+        return symbol_of_axis(value.name, axis)
     return fresh_dim()
 
 

@@ -21,6 +21,8 @@ from graphopt.ir.dims import (
     fresh_dim,
     is_nonnegative,
     lower_bound,
+    symbol_of_axis,
+    upper_bound,
 )
 from graphopt.ir.graph import Graph, NodeList, replace_all_uses
 from graphopt.ir.lineage import Lineage
@@ -132,7 +134,9 @@ __all__ = [
     "replace_all_uses",
     "structural_equal",
     "structural_hash",
+    "symbol_of_axis",
     "symbols_of",
     "unpack_bytes",
+    "upper_bound",
     "verify",
 ]

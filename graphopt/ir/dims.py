@@ -23,6 +23,8 @@ __all__ = [
     "fresh_dim",
     "is_nonnegative",
     "lower_bound",
+    "symbol_of_axis",
+    "upper_bound",
 ]
 
 #: How names begin that inference made up. No size of a file has such a name: reading takes it as no name.
@@ -35,6 +37,26 @@ Dim = Union[int, "SymbolicDim", None]
 KnownDim = Union[int, "SymbolicDim"]
 Atom = str | tuple[str, KnownDim, KnownDim]
 Monomial = tuple[Atom, ...]
+
+
+class _Bounded(str):
+    """The name of a size that a caller promises to be in a range; equal to the plain name, which it may stand for anywhere.
+
+    Attributes:
+        low: smallest size.
+        high: largest size, ``None`` for none.
+    """
+
+    low: int
+    high: int | None
+
+    def __new__(cls, name: str, low: int, high: int | None) -> _Bounded:
+        self = super().__new__(cls, name)
+        self.low, self.high = low, high
+        return self
+
+    def __reduce__(self) -> tuple[type[_Bounded], tuple[str, int, int | None]]:
+        return _Bounded, (str(self), self.low, self.high)
 
 
 def _rank_of_atom(atom: Atom) -> tuple[object, ...]:
@@ -59,6 +81,8 @@ class SymbolicDim:
 
     Args:
         name: the name of a dimension, such as ``"batch"``. Taken as one symbol, whatever characters it has.
+        low: the smallest size that it may have.
+        high: the largest one, ``None`` for none. Bounds are a promise about the name: dimensions of one name are equal with and without.
 
     Example:
         >>> h = SymbolicDim("h")
@@ -66,14 +90,17 @@ class SymbolicDim:
         True
         >>> str((h - 1) // 2 + 1)
         '(h+1)//2'
+        >>> dim_min(SymbolicDim("seq", 1, 512), 512)
+        SymbolicDim('seq')
     """
 
     __slots__ = ("_generated", "_hash", "_terms", "_text")
 
     _terms: tuple[tuple[Monomial, int], ...]
 
-    def __init__(self, name: str) -> None:
-        self._terms = (((name,), 1),)
+    def __init__(self, name: str, low: int = 0, high: int | None = None) -> None:
+        atom = name if low <= 0 and high is None else _Bounded(name, low, high)
+        self._terms = (((atom,), 1),)
         self._hash = hash(self._terms)
         self._text: str | None = name
         self._generated: bool | None = name.startswith(GENERATED_PREFIX)
@@ -101,7 +128,7 @@ class SymbolicDim:
         if len(self._terms) == 1:
             mono, coef = self._terms[0]
             if coef == 1 and len(mono) == 1 and isinstance(mono[0], str):
-                return mono[0]
+                return str.__str__(mono[0])
         return None
 
     @property
@@ -261,6 +288,9 @@ def _floor_divide(a: KnownDim, b: KnownDim) -> KnownDim:
             raise ZeroDivisionError(f"symbolic dimension {a} divided by zero")
         if isinstance(a, int):
             return a // b
+        most = upper_bound(a) if b > 0 else None
+        if most is not None and most < b and is_nonnegative(a):
+            return 0
         return _divide_terms(a, b)
     if a == 0:
         return 0
@@ -318,6 +348,18 @@ def fresh_dim() -> SymbolicDim:
     return SymbolicDim(f"{GENERATED_PREFIX}{next(_numbers)}")
 
 
+def symbol_of_axis(name: str, axis: int, low: int = 0, high: int | None = None) -> SymbolicDim:
+    """The size of an axis of an input of the model, which has no name: the same each time, since the caller gives it.
+
+    Args:
+        name: the input.
+        axis: its axis.
+        low: the smallest size.
+        high: the largest one, ``None`` for none.
+    """
+    return SymbolicDim(f"{GENERATED_PREFIX}{name}#{axis}", low, high)
+
+
 def is_nonnegative(dim: Dim) -> bool:
     """Whether an expression can't be negative: sizes are not, nor are sums and products of them."""
     bound = lower_bound(dim)
@@ -335,19 +377,46 @@ def lower_bound(dim: Dim, positive: Container[str] = ()) -> int | None:
         return dim
     total = 0
     for mono, coef in dim._terms:
-        product = 1
-        for atom in mono:
-            bound = int(atom in positive) if isinstance(atom, str) else _bound_of_atom(atom, positive)
-            if bound is None or (bound < 0 and len(mono) > 1):
-                return None
-            product *= bound
-        if coef < 0 and mono:
+        bound = _bound_of_monomial(mono, positive, is_upper=coef < 0)
+        if bound is None:
             return None
-        total += coef * product
+        total += coef * bound
     return total
 
 
-def _bound_of_atom(atom: tuple[str, KnownDim, KnownDim], positive: Container[str]) -> int | None:
+def upper_bound(dim: Dim) -> int | None:
+    """A number that an expression is never larger than, ``None`` when no such number is seen.
+
+    Args:
+        dim: an expression over sizes.
+
+    Example:
+        >>> upper_bound(SymbolicDim("seq", 1, 512) * 2 + 1), upper_bound(SymbolicDim("seq"))
+        (1025, None)
+    """
+    if not isinstance(dim, SymbolicDim):
+        return dim
+    below = lower_bound(-dim)
+    return None if below is None else -below
+
+
+def _bound_of_monomial(mono: Monomial, positive: Container[str], *, is_upper: bool) -> int | None:
+    """A bound of a product, which is only seen where no factor of several may be negative."""
+    product = 1
+    for atom in mono:
+        low = _bound_of_atom(atom, positive)
+        if low is None or (low < 0 and len(mono) > 1):
+            return None
+        bound = _upper_bound_of_atom(atom) if is_upper else low
+        if bound is None:
+            return None
+        product *= bound
+    return product
+
+
+def _bound_of_atom(atom: Atom, positive: Container[str]) -> int | None:
+    if isinstance(atom, str):
+        return max(int(atom in positive), atom.low if isinstance(atom, _Bounded) else 0)
     op, left, right = atom
     a = lower_bound(left, positive)
     if op == "//":
@@ -358,6 +427,19 @@ def _bound_of_atom(atom: tuple[str, KnownDim, KnownDim], positive: Container[str
     if op == "min":
         return None if a is None or b is None else min(a, b)
     return b if a is None else a if b is None else max(a, b)
+
+
+def _upper_bound_of_atom(atom: Atom) -> int | None:
+    if isinstance(atom, str):
+        return atom.high if isinstance(atom, _Bounded) else None
+    op, left, right = atom
+    a = upper_bound(left)
+    if op == "//":
+        return None if a is None or not isinstance(right, int) or right < 0 else a // right
+    b = upper_bound(right)
+    if op == "max":
+        return None if a is None or b is None else max(a, b)
+    return b if a is None else a if b is None else min(a, b)
 
 
 def dim_min(a: KnownDim, b: KnownDim) -> KnownDim:

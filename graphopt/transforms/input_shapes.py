@@ -52,8 +52,11 @@ class SetInputShapes(Pass):
         model = cast(Model, graph.owner)
         resolved = resolve(self.sizes, model)
         changed = _apply(resolved, model)
-        if changed:
+        if changed or resolved.limits:
             ctx.typed = None
+        if resolved.limits:
+            _bound(resolved, model)
+        if changed:
             ctx.applications.record(self.name, "")
         return PassResult(changed > 0, {"axes": changed} if changed else {})
 
@@ -88,13 +91,27 @@ def _apply(resolved: Resolved, model: Model) -> int:
             same.add(value.name)
         _check_default(value.name, None if value.const is None else value.const.shape, value.type)
     if changed:
+        _forget_inner(resolved, model)
         for graph in model.graph.walk_graphs():
-            for inner in [*graph.outputs, *(item for node in graph.nodes for item in node.outputs)]:
-                if inner.producer is not None:
-                    inner.type = _forgotten(_stated(inner.type, resolved, {}))
             _forget_statements(graph, same)
         model.graph.touch()
     return changed
+
+
+def _forget_inner(resolved: Resolved, model: Model) -> None:
+    """Forget what was inferred of sizes that are stated now."""
+    for graph in model.graph.walk_graphs():
+        for inner in [*graph.outputs, *(item for node in graph.nodes for item in node.outputs)]:
+            if inner.producer is not None:
+                inner.type = _forgotten(_stated(inner.type, resolved, {}))
+
+
+def _bound(resolved: Resolved, model: Model) -> None:
+    """Let sizes that stay dynamic know their ranges. Their names stay, so that nothing changes in a file."""
+    for value in model.graph.inputs:
+        axes = {axis: dim for (name, axis), dim in resolved.bounded_axes.items() if name == value.name}
+        value.type = _stated(value.type, resolved, axes)
+    _forget_inner(resolved, model)
 
 
 def _forget_statements(graph: Graph, same: set[str]) -> None:
@@ -127,8 +144,8 @@ def _dim(dim: Dim, resolved: Resolved) -> Dim:
     if not isinstance(dim, SymbolicDim):
         return dim
     if dim.name is not None:
-        return resolved.sizes.get(dim.name, dim)
-    touched = dim.symbols() & resolved.sizes.keys()
+        return resolved.sizes.get(dim.name, resolved.bounded.get(dim.name, dim))
+    touched = dim.symbols() & (resolved.sizes.keys() | resolved.bounded.keys())
     return None if touched else dim  # found by inference, which finds it again
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from graphopt.errors import PipelineError
-from graphopt.ir import Dim, Model, SymbolicDim, TensorType, Value
+from graphopt.ir import Dim, Model, SymbolicDim, TensorType, Value, symbol_of_axis
 from graphopt.passes import suggestion
 from graphopt.transforms.input_sizes import (
     AXIS_NAME,
@@ -46,12 +46,16 @@ class Resolved:
         axes: by input and axis, what an axis without a name is to be.
         ranks: by input whose rank the model leaves open, its shape.
         limits: ranges of dimensions that stay dynamic; axes without a name are called ``input.axis``.
+        bounded: dimensions of the model that stay dynamic within a range, by name.
+        bounded_axes: by input and axis, axes without a name that do.
     """
 
     sizes: dict[str, Dim] = field(default_factory=dict)
     axes: dict[tuple[str, int], Dim] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
     limits: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    bounded: dict[str, Dim] = field(default_factory=dict)
+    bounded_axes: dict[tuple[str, int], Dim] = field(default_factory=dict)
 
 
 def resolve(stated: InputSizes, model: Model) -> Resolved:
@@ -214,15 +218,18 @@ class _Resolver:
                     f"{where} is {number}, outside of {low}..{'' if high is None else high} that {said} says; state one of them"
                 )
         for name, new in self.renamed.items():
-            found.sizes.setdefault(name, SymbolicDim(new))
+            found.sizes.setdefault(name, SymbolicDim(new, *self.ranges.get(new, (0, None))[:2]))
         found.limits = {
             name: (low, high)
             for name, (low, high, _) in self.ranges.items()
             if name not in self.numbers and name not in self.renamed
         }
+        found.bounded = {name: SymbolicDim(name, *limit) for name, limit in found.limits.items()}
         for place, dim in found.axes.items():
             made_up = dim.name if isinstance(dim, SymbolicDim) else None
             found.axes[place] = None if made_up is None else found.sizes.pop(made_up, None)
+            if made_up in found.limits:
+                found.bounded_axes[place] = symbol_of_axis(*place, *found.limits[made_up])
         return found
 
 

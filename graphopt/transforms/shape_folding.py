@@ -15,7 +15,7 @@ import numpy as np
 
 from graphopt.analysis import Integers
 from graphopt.analysis.shape_inference import Facts, broadcast_shapes, reshaped
-from graphopt.ir import Dim, DType, Node, Value
+from graphopt.ir import Dim, DType, Node, Value, lower_bound
 from graphopt.passes import RewritePass
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op, rest
 from graphopt.transforms.index_folding import GatherEachElement, GatherEachPosition
@@ -37,7 +37,7 @@ class FoldKnownIntegers(RewritePattern):
     name: ClassVar[str] = "fold-known-integers"
     roots: ClassVar[tuple[str, ...]] = (
         "Shape", "Size", "Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Cast", "Add", "Sub", "Mul", "Div", "Mod",
-        "Min", "Max", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Neg", "Where",
+        "Min", "Max", "Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Neg", "Where",
         "ConstantOfShape", "Range", "Expand", "Reshape", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin",
     )  # fmt: skip
     reach: ClassVar[int] = 1
@@ -111,17 +111,20 @@ def _reshape_entries(
 ) -> tuple[int, ...] | None:
     """Entries of a constant target that always mean ``wanted``, ``None`` if there are none."""
     entries: list[int | None] = []
+    positive = 0
     for axis, size in enumerate(wanted):
         if isinstance(size, int):
             entries.append(size)
         elif size is not None and not allow_zero and have is not None and axis < len(have) and have[axis] == size:
             entries.append(0)
+            positive += (lower_bound(have[axis]) or 0) > 0
         else:
             entries.append(None)
     open_places = [axis for axis, entry in enumerate(entries) if entry is None]
     if not open_places:
         return tuple(entry for entry in entries if entry is not None)
-    if len(open_places) > 1 or any(entry is not None and entry <= 0 for entry in entries):
+    numbers = [entry for entry in entries if entry is not None]
+    if len(open_places) > 1 or min(numbers, default=1) < 0 or numbers.count(0) > positive:
         return None  # -1 next to a size that may be zero has no answer for an empty tensor
     if wanted[open_places[0]] is None:
         return None  # may be -1 or 0 itself, with a meaning of its own

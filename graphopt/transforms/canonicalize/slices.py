@@ -1,15 +1,15 @@
 """Removes Slice nodes that take everything, and merges slices of slices.
 
-``Slice[0:end:1](x) -> x`` where ``end`` is not before the end of the axis; ``Slice[axis j](Slice[axis i](x)) -> Slice[axes i, j](x)``;
-along one axis, in steps of 1 and counted from the front, ``Slice[c:d](Slice[a:b](x)) -> Slice[a + c:min(b, a + d)](x)``.
-Exact. Source: https://onnx.ai/onnx/operators/onnx__Slice.html
+``Slice[0:end:1](x) -> x`` where ``end`` is not before the end of the axis, whatever size that may have; ``Slice[axis j](Slice[axis i](x))
+-> Slice[axes i, j](x)``; along one axis, in steps of 1 and counted from the front, ``Slice[c:d](Slice[a:b](x)) -> Slice[a + c:min(b, a +
+d)](x)``. Exact. Source: https://onnx.ai/onnx/operators/onnx__Slice.html
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from graphopt.ir import Dim
+from graphopt.ir import Dim, upper_bound
 from graphopt.rewriting import Match, NoMatch, Replacement, Rewriter, any_, op, rest, rewrite
 from graphopt.transforms.operands import normalize_axes
 from graphopt.transforms.slice_ranges import Ranges, read_ranges
@@ -26,7 +26,8 @@ _Range = tuple[int, int, int]
 def _takes_all(start: int, end: int, dim: Dim) -> bool:
     if isinstance(dim, int):
         return (start == 0 or start <= -dim) and end >= dim
-    return start == 0 and end >= _LARGEST_INT32
+    most = upper_bound(dim)
+    return start == 0 and end >= (_LARGEST_INT32 if most is None else most)
 
 
 @rewrite(op.Slice(any_("x"), rest("bounds")))
