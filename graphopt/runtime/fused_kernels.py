@@ -5,16 +5,15 @@ Meant for a child process, as native code reads the model there.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from typing import Final
+
+from graphopt.runtime.optimized_graph import optimized_graph
 
 __all__ = ["WITH_ACTIVATION", "kernel_counts"]
 
 #: Put behind the name of a convolution that has an activation in it.
 WITH_ACTIVATION: Final = "+activation"
-_EXTERNAL_FROM: Final = "1024"
 
 
 def kernel_counts(path: str) -> dict[str, int]:
@@ -26,29 +25,9 @@ def kernel_counts(path: str) -> dict[str, int]:
     Raises:
         ExecutionError: if ONNX Runtime does not load it.
     """
-    import onnx  # lazily, as the next ones: they are loaded in the child only
-    import onnxruntime as ort
+    import onnx  # lazily: it is loaded in the child only
 
-    from graphopt.errors import ExecutionError
-    from graphopt.runtime.onnxruntime_runner import ort_errors
-
-    with tempfile.TemporaryDirectory(prefix="graphopt-kernels-", ignore_cleanup_errors=True) as folder:
-        made = os.path.join(folder, "made.onnx")
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.optimized_model_filepath = made
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
-        options.add_session_config_entry(
-            "session.optimized_model_external_initializers_min_size_in_bytes", _EXTERNAL_FROM
-        )
-        try:
-            ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except ort_errors as err:
-            raise ExecutionError(f"ONNX Runtime does not load {path}: {' '.join(str(err).split())[:300]}") from err
-        model = onnx.load(made, load_external_data=False)
+    model = optimized_graph(path)
     found: Counter[str] = Counter()
     graphs = [model.graph]
     while graphs:
