@@ -46,6 +46,14 @@ COMMANDS = {
         "Find the fastest way to run a model on this machine: how to optimize it, how to set ONNX Runtime.",
         "tuning:tune",
     ),
+    "quantize": (
+        "Store the numbers of a model as integers, where that is accurate enough and faster here.",
+        "quantization:quantize",
+    ),
+    "evaluate": (
+        "Show how good a model is on data: by labels, or by the outputs of a reference model.",
+        "evaluation:evaluate",
+    ),
     "demo": (
         "Optimize the digits classifier that ships with graphopt, and show what it brought.",
         "demonstration:demo",

@@ -6,8 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.budget import Budget
 from graphopt.compiler.quantizing.candidates import Candidate
+from graphopt.compiler.quantizing.histograms import spreads
 from graphopt.compiler.quantizing.layer_parameters import layer_parameters
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.result import CandidateReport, LayerReport, QuantizeReport
@@ -18,6 +20,8 @@ from graphopt.runtime.base import Feeds
 __all__ = ["fill_report"]
 
 _SQNR: Final = "sqnr"
+#: Batches that pictures of numbers are made of.
+_SHOWN: Final = 4
 
 
 def fill_report(
@@ -28,7 +32,8 @@ def fill_report(
     layers: Sequence[Layer],
     left_out: Mapping[str, str],
     budget: Budget,
-    feeds: Feeds,
+    batches: Sequence[Feeds],
+    environment: Environment,
 ) -> None:
     """Say in a report what was kept, and why.
 
@@ -40,7 +45,8 @@ def fill_report(
         layers: all that can be quantized.
         left_out: reasons, for layers that somebody left out.
         budget: what had to hold.
-        feeds: held-out inputs, for the errors of layers.
+        batches: held-out inputs, for the errors of layers.
+        environment: plugins.
     """
     assert best.made is not None, "what failed is not kept"
     assert floats.made is not None, "what failed is not kept"
@@ -64,7 +70,7 @@ def fill_report(
     value = best.values.get(_SQNR)
     if best.plan.quantized and not budget.stated and value is not None and value < budget.least:
         report.notes.append(f"the outputs have an SQNR of {value:.1f} dB, less than {budget.least:g}; state --min-sqnr")
-    report.layers = list(_layers(found, best, floats, layers, left_out, feeds))
+    report.layers = _layers(found, best, floats, layers, left_out, batches, environment)
 
 
 def _candidate(item: Candidate, *, kept: bool) -> CandidateReport:
@@ -79,13 +85,15 @@ def _layers(
     floats: Candidate,
     layers: Sequence[Layer],
     left_out: Mapping[str, str],
-    feeds: Feeds,
+    batches: Sequence[Feeds],
+    environment: Environment,
 ) -> list[LayerReport]:
     assert best.made is not None, "what failed is not kept"
     assert floats.made is not None, "what failed is not kept"
     alone = {item.layers[0]: item.sqnr for item in found.sensitivity if len(item.layers) == 1}
     parameters = layer_parameters(best.made.model, [layer.name for layer in layers])
-    errors = {} if best is floats else _errors(floats.made.path, best.made.path, feeds)
+    errors = {} if best is floats else _errors(floats.made.path, best.made.path, batches[0])
+    shown = spreads(environment, found.model, parameters, batches[:_SHOWN]) if found.model is not None else {}
     reports = []
     for layer in layers:
         seconds: dict[str, float] = {
@@ -103,6 +111,7 @@ def _layers(
                 errors.get(layer.name),
                 seconds,
                 parameters.get(layer.name),
+                shown.get(layer.name),
             )
         )
     return reports

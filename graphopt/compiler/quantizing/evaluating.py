@@ -12,7 +12,7 @@ import numpy as np
 
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.quantizing.data import open_examples
+from graphopt.compiler.quantizing.examples import open_examples
 from graphopt.compiler.quantizing.labels import Labels, examples_in, read_labels
 from graphopt.compiler.quantizing.metrics import CustomMetric, MetricKind, OutputArrays, find_metric
 from graphopt.compiler.result import Optimized

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from graphopt.compiler.calibration_data import open_data
 from graphopt.compiler.quantizing.labels import Labels, examples_in
-from graphopt.errors import CalibrationError
+from graphopt.errors import CalibrationError, ExecutionError
 from graphopt.ir import Array
+from graphopt.verify import check_inputs
 
 if TYPE_CHECKING:
     from graphopt.runtime.base import Feeds, ValueSpec
 
-__all__ = ["Examples", "Split", "is_batched", "split_examples"]
+__all__ = ["Split", "checked_batches", "is_batched", "open_examples", "split_examples"]
 
 #: Of so many batches one is held out.
 _EVERY: Final = 4
@@ -24,18 +26,23 @@ _MOST_EXAMPLES: Final = 1024
 _MOST_BYTES: Final = 256 << 20
 
 
-class Examples:
-    """Batches that can be read again and again.
+def open_examples(
+    data: object, inputs: Sequence[ValueSpec], *, batch: int | None = None, limit: int | None = None
+) -> Iterable[Feeds]:
+    """Data as batches that can be read again and again; what can be read only once is kept in memory.
 
     Args:
-        batches: gives them from the first one on, each time that it is iterated.
+        data: as :func:`graphopt.compiler.calibration_data.open_data` takes it.
+        inputs: of the model.
+        batch: examples in a batch, where whole arrays are cut.
+        limit: how many examples are used.
+
+    Raises:
+        CalibrationError: if it is nothing of that kind, can't be read, or does not fit the model.
     """
-
-    def __init__(self, batches: Iterable[Feeds]) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[Feeds]:
-        return iter(self._batches)
+    if isinstance(data, Iterator):
+        data = list(data)
+    return open_data(data, inputs, batch=batch, limit=limit)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Split:
         note: what people should know, ``""`` for nothing.
     """
 
-    data: Examples
+    data: Iterable[Feeds]
     every: int
     held_out: Sequence[tuple[Feeds, Array | None]]
     note: str = ""
@@ -66,12 +73,41 @@ class Split:
         return sum(examples_in(feeds) for feeds, _ in self.held_out)
 
 
-def split_examples(data: Examples, labels: Array | None = None, *, share: int = _EVERY) -> Split:
+def checked_batches(data: Iterable[object], inputs: Sequence[ValueSpec]) -> Iterator[Feeds]:
+    """Batches as a model takes them.
+
+    Raises:
+        CalibrationError: if one is no mapping, does not fit the model, or has NaN or infinities.
+    """
+    for number, batch in enumerate(data):
+        if not isinstance(batch, Mapping):
+            raise CalibrationError(
+                f"batch {number} is a {type(batch).__name__}, expected arrays by name of the input, such as {{'x': array}}"
+            )
+        try:
+            feeds = check_inputs(batch, inputs, where=f"batch {number}")
+        except ExecutionError as err:
+            raise CalibrationError(str(err)) from err
+        for name, array in feeds.items():
+            if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+                kind = "NaN" if np.isnan(array).any() else "infinity"
+                raise CalibrationError(f"batch {number}: input {name!r} has {kind}; clean the data")
+        yield feeds
+
+
+def split_examples(
+    data: Iterable[Feeds],
+    labels: Array | None = None,
+    *,
+    inputs: Sequence[ValueSpec] | None = None,
+    share: int = _EVERY,
+) -> Split:
     """Keep one of ``share`` batches apart. Reads the data once.
 
     Args:
         data: all of it.
         labels: one for each example.
+        inputs: of the model, to hold the data to them; ``None`` to do without.
         share: 2 for half of it, 4 for a quarter.
 
     Raises:
@@ -79,14 +115,15 @@ def split_examples(data: Examples, labels: Array | None = None, *, share: int = 
 
     Example:
         >>> batches = [{"x": np.full((2, 3), at, np.float32)} for at in range(8)]
-        >>> made = split_examples(Examples(batches))
+        >>> made = split_examples(batches)
         >>> [int(feeds["x"][0, 0]) for feeds, _ in made.held_out], len(list(made.calibration()))
         ([3, 7], 6)
     """
     kept: list[tuple[Feeds, Array | None]] = []
     few: list[tuple[Feeds, Array | None]] = []
     examples = size = number = 0
-    for number, (feeds, known) in enumerate(Labels(labels).batches(iter(data)), start=1):
+    batches = iter(data) if inputs is None else checked_batches(data, inputs)
+    for number, (feeds, known) in enumerate(Labels(labels).batches(batches), start=1):
         full = examples >= _MOST_EXAMPLES or size >= _MOST_BYTES
         if number % share == 0 and not full:
             kept.append((feeds, known))

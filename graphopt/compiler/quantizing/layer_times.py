@@ -25,25 +25,24 @@ __all__ = ["LayerTimes", "best_forms", "layer_times"]
 _ENDING: Final = re.compile(r"(_token_\d+|_nchwc|_nhwc|_MatMulInteger|_quant|_fused|/MatMulAddFusion)$")
 #: Kernels that a layer may become.
 _WORKING: Final = frozenset(
-    [
+    {
         "Conv",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
         "FusedConv",
-        "QLinearConv",
-        "MatMul",
-        "FusedMatMul",
-        "Gemm",
         "FusedGemm",
-        "QGemm",
-        "QLinearMatMul",
+        "FusedMatMul",
+        "GRU",
+        "Gemm",
+        "LSTM",
+        "MatMul",
         "MatMulInteger",
         "MatMulIntegerToFloat",
-        "DynamicQuantizeMatMul",
         "MatMulNBits",
-        "LSTM",
-        "GRU",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeLinear",
-    ]
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+    }
 )
 #: A form that is not faster by this much is not worth a conversion.
 _LEAST_GAIN: Final = 1.05

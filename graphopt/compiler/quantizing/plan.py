@@ -35,14 +35,14 @@ class Settings:
         qoperator: whether static layers become QOperators at the end, rather than stay in the QDQ form.
         accuracy: which of :data:`ACCURACY_PASSES` run.
         weight_dtype: element type of weight-only layers.
-        block: numbers that share a scale in weight-only layers.
+        block: numbers that share a scale in weight-only layers, ``None`` for the default of the pass.
         options: options of passes, by pass and option; they go before all others.
     """
 
     qoperator: bool = False
     accuracy: frozenset[str] = frozenset()
     weight_dtype: str = "int8"
-    block: int = 32
+    block: int | None = None
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
@@ -109,7 +109,9 @@ class Plan:
         if dynamic:
             steps.add("quantize-dynamic", include=dynamic)
         if weights:
-            how = {"dtype": settings.weight_dtype, "block": settings.block}
+            how: dict[str, object] = {"dtype": settings.weight_dtype}
+            if settings.block is not None:
+                how["block"] = settings.block
             steps.optional("gptq", include=weights, **how)
             steps.add("quantize-weights", include=weights, **how)
             steps.if_there("pack-matmul-nbits")

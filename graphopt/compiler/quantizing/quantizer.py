@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, suffix_of
+from graphopt.compiler.calibration_data import input_specs
 from graphopt.compiler.calibration_source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.assembling import fill_report
 from graphopt.compiler.quantizing.budget import budget_of
 from graphopt.compiler.quantizing.candidates import Candidate, Stopwatch, Trials
-from graphopt.compiler.quantizing.data import open_examples
-from graphopt.compiler.quantizing.examples import Examples, Split, is_batched, split_examples
+from graphopt.compiler.quantizing.examples import Split, is_batched, open_examples, split_examples
 from graphopt.compiler.quantizing.judge import Judge
 from graphopt.compiler.quantizing.labels import read_labels
 from graphopt.compiler.quantizing.layers import Prospects, is_quantized, prospects_of, sizes_of
@@ -35,12 +35,12 @@ from graphopt.ir import Array, Model
 from graphopt.numerics import Lossy
 from graphopt.passes import CalibrationTable, Pipeline
 from graphopt.plugin_manager import PluginManager
-from graphopt.runtime.base import Feeds, ValueSpec
+from graphopt.runtime.base import Feeds
 from graphopt.runtime.processor import this_processor
 from graphopt.target import Target
 
 if TYPE_CHECKING:
-    from graphopt.runtime.base import Datum
+    from graphopt.runtime.base import Datum, ValueSpec
 
 __all__ = ["find_prospects", "quantize"]
 
@@ -69,7 +69,7 @@ def quantize(
     exclude: Sequence[str] = (),
     accuracy: str | Sequence[str] = "auto",
     weight_dtype: str = "int8",
-    block: int = 32,
+    block: int | None = None,
     prepare: str = "quantize-prepare",
     options: Mapping[str, Mapping[str, object]] | None = None,
     batch: int | None = None,
@@ -91,7 +91,8 @@ def quantize(
     Args:
         source: path, bytes, ``onnx.ModelProto``, IR (which is copied), or what a plugin's frontend accepts.
         data: arrays by name with examples along the first axis; a single array for a model with one input; batches, each arrays by name;
-            or a path. ``None`` for forms that need none.
+            the path of an ``.npz`` or ``.npy`` file or of a folder of them; ``"module:function"`` or a function that gives batches.
+            ``None`` for forms that need none.
         target: name of a target, whose scheme says how it wants integers.
         form: ``"auto"``; ``"static"`` (Q/DQ), ``"qoperator"``, ``"dynamic"``, ``"weights"``, ``"float16"``, ``"bfloat16"``.
         calibrator: what finds ranges, as ``graphopt list calibrators`` shows it.
@@ -106,7 +107,7 @@ def quantize(
         accuracy: passes for accuracy: ``"auto"`` for those that help, ``"none"``, or some of ``equalize``, ``smooth``,
             ``correct-biases`` and ``gptq``.
         weight_dtype: of weight-only layers: ``int8``, ``int4``, ``uint4``.
-        block: numbers that share a scale in weight-only layers.
+        block: numbers that share a scale in weight-only layers; 32 of 4 bits and all of a channel of 8 by default.
         prepare: pipeline that the model goes through first.
         options: options of passes, by pass and option; they go before all others.
         batch: examples in a batch, where whole arrays are cut.
@@ -236,7 +237,7 @@ class _Work:
             workshop = Workshop(environment, request.target, folder, request.seed, self.tell)
             prepared = self._prepared(original, workshop)
         with self.timed("data"):
-            specs = [ValueSpec(value.name, value.type) for value in original.graph.inputs if value.const is None]
+            specs = input_specs(original)
             split, real = self._split(data, specs, labels, batch, limit, file)
             first = split.held_out[0][0]
             kinds = self._kinds(labelled=labels is not None)
@@ -280,7 +281,17 @@ class _Work:
         report.calibrator = request.calibrator if has_data and best.plan.layers("static") else ""
         report.budget = budget.text if budget.stated or request.form == "auto" else ""
         with self.timed("report"):
-            fill_report(report, found, best, floats, prospects.layers, left, budget, first)
+            fill_report(
+                report,
+                found,
+                best,
+                floats,
+                prospects.layers,
+                left,
+                budget,
+                [feeds for feeds, _ in split.held_out],
+                environment,
+            )
         if request.check:
             self._check(file.path, best, report)
         assert best.made is not None, "what failed is not kept"
@@ -324,7 +335,7 @@ class _Work:
         if data is not None:
             examples = open_examples(data, specs, batch=batch, limit=limit)
             known = labels if labels is None or limit is None else labels[:limit]
-            return split_examples(examples, known), True
+            return split_examples(examples, known, inputs=specs), True
         if labels is not None:
             raise CalibrationError("there are labels, and no data; give the data that they belong to")
         if self.request.max_accuracy_drop is not None:
@@ -335,7 +346,7 @@ class _Work:
             Path(file.path), environment=self.environment, inputs=None, seed=self.request.seed, sizes={}
         )
         note = "there is no data: the result is judged on generated inputs, which says little"
-        return Split(Examples([]), 0, [(drawn, None)], note), False
+        return Split((), 0, [(drawn, None)], note), False
 
     def _kinds(self, *, labelled: bool) -> dict[str, MetricKind]:
         metric = self.request.metric
@@ -353,8 +364,14 @@ class _Work:
             return None
         if not isinstance(table, CalibrationTable):
             table = CalibrationTable.load(table)
-        if table.model != CalibrationTable.fingerprint(prepared):
-            table.check_model(original)
+        if table.model == CalibrationTable.fingerprint(prepared):
+            return table
+        table.check_model(original)
+        if table.prepare not in ("", self.request.prepare):
+            raise CalibrationError(
+                f"the calibration table is of the model after {table.prepare!r}, expected {self.request.prepare!r}; "
+                "calibrate with the same --prepare"
+            )
         return table
 
     def _calibration(self, split: Split | None, table: CalibrationTable | None) -> Batches | None:
@@ -368,6 +385,7 @@ class _Work:
             table=table,
             calibrator=request.calibrator,
             options=request.calibrator_options,
+            scheme=self.environment.backend(request.target).target.quantization,
             progress=lambda text: self.tell(f"calibrating: {text}"),
         )
 

@@ -35,7 +35,7 @@ class QuantizeRequest:
     exclude: Sequence[str] = ()
     accuracy: str | Sequence[str] = "auto"
     weight_dtype: str = "int8"
-    block: int = 32
+    block: int | None = None
     prepare: str = "quantize-prepare"
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     requantize: bool = False

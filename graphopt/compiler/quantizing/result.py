@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from graphopt.backends.base import Backend
+    from graphopt.compiler.quantizing.histograms import Spread
     from graphopt.compiler.quantizing.layer_parameters import LayerParameters
     from graphopt.ir import Model
     from graphopt.verify import Verdict
@@ -38,8 +39,7 @@ class LayerReport:
         error_db: SQNR of its own output in the result, all errors before it included, ``None`` where not known.
         seconds: of one run, by form, where measured.
         parameters: range, scale and zero point of what it reads, ``None`` for floats and for dynamic layers.
-        histogram: counts of the numbers that it reads on held-out data, in equal parts of ``histogram_range``; empty where not known.
-        histogram_range: the smallest and the largest of these numbers.
+        spread: how the numbers that it reads are spread on held-out data, ``None`` where not known.
     """
 
     name: str
@@ -51,8 +51,7 @@ class LayerReport:
     error_db: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     parameters: LayerParameters | None = None
-    histogram: tuple[int, ...] = ()
-    histogram_range: tuple[float, float] = (0.0, 0.0)
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +217,9 @@ def _layer_dict(layer: LayerReport) -> dict[str, object]:
         "error_db": _number(layer.error_db),
         "seconds": dict(layer.seconds),
         "input": None if parameters is None else parameters.to_dict(),
+        "histogram": None
+        if layer.spread is None
+        else {"low": layer.spread.low, "high": layer.spread.high, "counts": list(layer.spread.counts)},
     }
 
 

@@ -20,7 +20,7 @@ from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.plan import LayerForm, Plan, Settings, uniform
 from graphopt.compiler.quantizing.request import QuantizeRequest
 from graphopt.compiler.quantizing.result import Effect
-from graphopt.compiler.quantizing.sensitivity import Repair, Sensitivity, TradeOff, repair
+from graphopt.compiler.quantizing.sensitivity import Known, Repair, Sensitivity, TradeOff, repair
 from graphopt.errors import QuantizationError
 from graphopt.ir import Model
 from graphopt.passes import PassRegistry
@@ -28,9 +28,9 @@ from graphopt.plugin_manager import PluginManager
 
 __all__ = ["FormSearch", "Found"]
 
-#: Parts of the time.
+#: Parts of the time that is stated for measuring: a profile, and what layers lose alone (which is besides).
 _PROFILE: Final = 0.05
-_SENSITIVITY: Final = 1.0
+_SENSITIVITY: Final = 2.0
 #: A product with so few rows is bound by reading its weight.
 _FEW_ROWS: Final = 8
 _DYNAMIC_FIRST: Final = frozenset({"Gemm", "LSTM", "MatMul"})
@@ -49,6 +49,7 @@ class Found:
         times: seconds of layers by form.
         candidates: all that was tried.
         reason: why floats are kept, ``""`` when they are not.
+        model: of floats, that what is kept was made of.
     """
 
     candidate: Candidate | None = None
@@ -59,6 +60,7 @@ class Found:
     times: dict[LayerForm, dict[str, float]] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     reason: str = ""
+    model: Model | None = None
 
 
 class FormSearch:
@@ -94,6 +96,7 @@ class FormSearch:
         self._again = again
         self._has_data = has_data
         self._found = Found(candidates=trials.all)
+        self._known = Known()
         self._settings = Settings(
             qoperator=request.form == "qoperator",
             weight_dtype=request.weight_dtype,
@@ -277,6 +280,7 @@ class FormSearch:
         wanted = self._request.accuracy_passes()
         trials, settings, effects = improve(trials, plan, self._settings, wanted, self._registry, self._again)
         self._found.effects += effects
+        self._found.model = trials.model
         return trials, settings
 
     def _holds(self, candidate: Candidate) -> bool:
@@ -286,7 +290,12 @@ class FormSearch:
     def _repaired(self, trials: Trials, made: Candidate) -> Repair:
         found = self._found
         fixed = repair(
-            trials, made, self._budget, gains=self._gains(made.plan), seconds=self._request.seconds * _SENSITIVITY
+            trials,
+            made,
+            self._budget,
+            known=self._known,
+            gains=self._gains(made.plan),
+            seconds=self._request.seconds * _SENSITIVITY,
         )
         found.sensitivity = fixed.sensitivity
         found.curve, found.left = fixed.curve, fixed.left

@@ -20,10 +20,12 @@ from graphopt.compiler.quantizing.budget import Budget
 from graphopt.compiler.quantizing.candidates import Candidate, Trials
 from graphopt.compiler.quantizing.plan import Plan, Settings
 
-__all__ = ["Repair", "Sensitivity", "TradeOff", "find_sensitivity", "repair"]
+__all__ = ["Known", "Repair", "Sensitivity", "TradeOff", "repair"]
 
 _SQNR: Final = "sqnr"
 _FEWEST_GROUPS: Final = 8
+#: Part of the time of a trial that a point of the curve is measured for.
+_SHORTLY: Final = 0.3
 #: Passes that look at the data again for each model, and change little of the order of layers.
 _COSTLY: Final = frozenset({"correct-biases", "gptq"})
 
@@ -86,25 +88,44 @@ class Repair:
     left: tuple[str, ...] = ()
 
 
-def find_sensitivity(trials: Trials, full: Candidate, *, seconds: float) -> tuple[Sensitivity, ...]:
-    """What each quantized layer does alone, the worst first.
+class Known:
+    """What is known of layers in a form, quantized alone, so that no plan asks again."""
 
-    Args:
-        trials: makes and judges.
-        full: the plan that is taken apart.
-        seconds: for all of it; where that is short, neighbours are tried together.
-    """
-    names = full.plan.quantized
-    settings = replace(full.settings, accuracy=full.settings.accuracy - _COSTLY)
-    found: list[Sensitivity] = []
-    start = time.perf_counter()
-    found.append(_alone(trials, full.plan, names[:1], settings))
-    each = max(time.perf_counter() - start, 1e-3)
-    groups = _groups(names[1:], max(_FEWEST_GROUPS, int(seconds / each)))
-    for number, group in enumerate(groups, start=1):
-        trials.tell(f"sensitivity {number} of {len(groups)}")
-        found.append(_alone(trials, full.plan, group, settings))
-    return tuple(sorted(found, key=lambda item: -item.noise))
+    def __init__(self) -> None:
+        self._found: dict[tuple[tuple[str, str], ...], Sensitivity] = {}
+
+    def sensitivity(self, trials: Trials, full: Candidate, *, seconds: float) -> tuple[Sensitivity, ...]:
+        """What each quantized layer of a plan does alone, the worst first.
+
+        Args:
+            trials: makes and judges.
+            full: the plan that is taken apart.
+            seconds: for all of it; where that is short, neighbours are tried together.
+        """
+        plan = full.plan
+        settings = replace(full.settings, accuracy=full.settings.accuracy - _COSTLY)
+        found = {name: item for name in plan.quantized if (item := self._found.get(_key(plan, (name,)))) is not None}
+        left = [name for name in plan.quantized if name not in found]
+        results = list(found.values())
+        start = time.perf_counter()
+        if left:
+            results.append(self._tried(trials, plan, left[:1], settings))
+        each = max(time.perf_counter() - start, 1e-3)
+        groups = _groups(left[1:], max(_FEWEST_GROUPS, int(seconds / each)))
+        for number, group in enumerate(groups, start=1):
+            trials.tell(f"sensitivity {number} of {len(groups)}")
+            results.append(self._tried(trials, plan, group, settings))
+        return tuple(sorted(results, key=lambda item: -item.noise))
+
+    def _tried(self, trials: Trials, plan: Plan, group: Sequence[str], settings: Settings) -> Sensitivity:
+        key = _key(plan, group)
+        if key not in self._found:
+            self._found[key] = _alone(trials, plan, group, settings)
+        return self._found[key]
+
+
+def _key(plan: Plan, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, plan.forms[name]) for name in names)
 
 
 def _alone(trials: Trials, plan: Plan, group: Sequence[str], settings: Settings) -> Sensitivity:
@@ -128,9 +149,9 @@ def repair(
     full: Candidate,
     budget: Budget,
     *,
+    known: Known,
     gains: Mapping[str, float],
     seconds: float,
-    sensitivity: Sequence[Sensitivity] | None = None,
 ) -> Repair:
     """Leave the fewest of the worst layers in floats so that a budget holds.
 
@@ -138,11 +159,11 @@ def repair(
         trials: makes and judges.
         full: the candidate that is not good enough.
         budget: what must hold.
+        known: what is known of layers.
         gains: seconds that each layer saves by being quantized, where they are known.
         seconds: for sensitivity.
-        sensitivity: what is known already.
     """
-    found = tuple(sensitivity) if sensitivity else find_sensitivity(trials, full, seconds=seconds)
+    found = known.sensitivity(trials, full, seconds=seconds)
     order = _order(found, gains)
     curve: dict[int, Candidate] = {0: full}
 
@@ -162,7 +183,7 @@ def repair(
 
     low, high = 0, len(order)  # `low` is not good enough; all in floats may be
     if not good(high):
-        return Repair(None, _curve(curve, order), found)
+        return Repair(None, _curve(trials, curve, order), found)
     while high - low > 1:
         middle = (low + high) // 2
         if good(middle):
@@ -170,7 +191,7 @@ def repair(
         else:
             low = middle
     left = tuple(name for group in order[:high] for name in group)
-    return Repair(curve[high], _curve(curve, order, high), found, left)
+    return Repair(curve[high], _curve(trials, curve, order, high), found, left)
 
 
 def _order(found: Sequence[Sensitivity], gains: Mapping[str, float]) -> list[tuple[str, ...]]:
@@ -186,11 +207,13 @@ def _order(found: Sequence[Sensitivity], gains: Mapping[str, float]) -> list[tup
 
 
 def _curve(
-    tried: Mapping[int, Candidate], order: Sequence[tuple[str, ...]], kept: int | None = None
+    trials: Trials, tried: Mapping[int, Candidate], order: Sequence[tuple[str, ...]], kept: int | None = None
 ) -> tuple[TradeOff, ...]:
     points = []
     for steps, candidate in sorted(tried.items()):
         if candidate.made is not None and candidate.values:
+            if candidate.times is None:
+                trials.measure(candidate, factor=_SHORTLY, drop=False)
             floats = sum(len(group) for group in order[:steps])
             points.append(
                 TradeOff(floats, candidate.values, candidate.made.size, candidate.speedup, kept=steps == kept)
