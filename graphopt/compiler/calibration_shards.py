@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
+from graphopt.compiler.activations import MEMORY
 from graphopt.compiler.arguments import expect_type
-from graphopt.compiler.calibrating import calibrate, merge_calibrations
+from graphopt.compiler.calibrating import calibrate, merge_calibrations, prepared
+from graphopt.compiler.calibration_data import input_specs, open_data
+from graphopt.compiler.calibrator_maker import CalibratorMaker
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import open_executor, shares_files, usable_cores
 from graphopt.compiler.fleet_manifest import bytes_to_send
 from graphopt.errors import CalibrationError, ModelError
 from graphopt.passes import CalibrationTable
 from graphopt.runtime.base import Feeds
+from graphopt.target import QuantizationScheme
 
 __all__ = ["calibrate_shards"]
 
@@ -30,7 +38,7 @@ _WORKERS: Final = 16
 
 def calibrate_shards(
     model: str | os.PathLike[str],
-    feeds: Iterable[Feeds],
+    feeds: Iterable[Feeds] | object,
     *,
     executor: Executor | str = "processes",
     jobs: int | None = None,
@@ -39,12 +47,20 @@ def calibrate_shards(
     options: Mapping[str, object] | None = None,
     blocked: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
+    batch: int | None = None,
+    limit: int | None = None,
+    prepare: str = "",
+    target: str = "onnxruntime",
+    scheme: QuantizationScheme | None = None,
+    memory: int = MEMORY,
+    stop: Callable[[], bool] | None = None,
 ) -> CalibrationTable:
     """The same as :func:`graphopt.calibrate`, by several workers at the same time.
 
     Args:
         model: path of an ONNX file.
-        feeds: batches, each an array for each input, by name; read once, as far ahead as the workers need.
+        feeds: batches, each an array for each input, by name, or what else :func:`graphopt.calibrate` takes; read once, as far ahead as
+            the workers need.
         executor: any of ``concurrent.futures``, or the name of one (``processes``, ``threads``, ``dask://HOST:PORT``). One that is not of
             this machine is sent the model with each shard.
         jobs: how many shards at the same time, where that is decided here; as many as there are cores by default.
@@ -53,6 +69,13 @@ def calibrate_shards(
         options: of the calibrator.
         blocked: plugins that are not to be used.
         progress: told what is going on, in a few words.
+        batch: examples in a batch, where whole arrays are cut.
+        limit: how many examples are used.
+        prepare: text of a pipeline that the model goes through first, here and once.
+        target: what ``prepare`` makes the model for.
+        scheme: how numbers will be stored.
+        memory: bytes that the tensors of a batch may take together, in each worker.
+        stop: asked after each shard whether that was the last one; shards that were begun are waited for and not counted.
 
     Raises:
         CalibrationError: if there is no batch, or for what :func:`graphopt.calibrate` raises it.
@@ -74,30 +97,58 @@ def calibrate_shards(
     if shard < 1:
         raise CalibrationError(f"a shard is {shard} batches, expected 1 or more")
     tell = progress or (lambda text: None)
-    plugins = builtin_plugins(tuple(blocked))
-    count = jobs or usable_cores()
+    environment = Environment(builtin_plugins(tuple(blocked)))
+    settings = dict(CalibratorMaker(environment.plugins, calibrator, options, scheme).options)
     table: CalibrationTable | None = None
     with ExitStack() as stack:
+        given = environment.lift(path)
+        data = open_data(feeds, input_specs(given), batch=batch, limit=limit)
+        if prepare:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="graphopt-calibrate-"))
+            path = os.path.join(folder, "prepared.onnx")
+            save(prepared(environment, given, prepare, target), path)
         if isinstance(executor, str):
-            executor = stack.enter_context(open_executor(executor, count))
-        here = shares_files(executor)
-        source = path if here else bytes_to_send(Path(path), Environment(plugins))
-        waiting: deque[Future[CalibrationTable]] = deque()
-        most = _AHEAD * (count if here else _WORKERS)
-        shards = _shards(feeds, shard)
-        while True:
-            for batches in itertools.islice(shards, most - len(waiting)):
-                waiting.append(
-                    executor.submit(_calibrate, source, batches, calibrator, dict(options or {}), tuple(blocked))
-                )
-            if not waiting:
-                break
-            found = waiting.popleft().result()
-            table = found if table is None else merge_calibrations(table, found, plugins=plugins)
+            executor = stack.enter_context(open_executor(executor, jobs or usable_cores()))
+        source = path if shares_files(executor) else bytes_to_send(Path(path), environment)
+        most = _AHEAD * ((jobs or usable_cores()) if isinstance(source, str) else _WORKERS)
+        begin = functools.partial(_begin, executor, source, calibrator, settings, tuple(blocked), memory)
+        for found in _in_order(begin, _shards(data, shard), most):
+            table = found if table is None else merge_calibrations(table, found, plugins=environment.plugins)
             tell(f"{table.batches} batches")
+            if stop is not None and stop():
+                break
     if table is None:
         raise CalibrationError("there is no batch to calibrate with; bring at least one")
-    return table
+    return replace(table, model=CalibrationTable.fingerprint(given), prepare=prepare)
+
+
+def _begin(
+    executor: Executor,
+    source: str | bytes,
+    calibrator: str,
+    options: dict[str, object],
+    blocked: tuple[str, ...],
+    memory: int,
+    batches: Sequence[Feeds],
+) -> Future[CalibrationTable]:
+    return executor.submit(_calibrate, source, batches, calibrator, options, blocked, memory)
+
+
+def _in_order(
+    begin: Callable[[list[Feeds]], Future[CalibrationTable]], shards: Iterator[list[Feeds]], most: int
+) -> Iterator[CalibrationTable]:
+    """What shards give, in their order; no more than ``most`` are given out and not yet taken."""
+    waiting: deque[Future[CalibrationTable]] = deque()
+    try:
+        while True:
+            for batches in itertools.islice(shards, most - len(waiting)):
+                waiting.append(begin(batches))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _shards(feeds: Iterable[Feeds], size: int) -> Iterator[list[Feeds]]:
@@ -112,6 +163,9 @@ def _calibrate(
     calibrator: str,
     options: dict[str, object],
     blocked: tuple[str, ...],
+    memory: int,
 ) -> CalibrationTable:
     """A shard, wherever it is done."""
-    return calibrate(source, batches, calibrator=calibrator, options=options, plugins=builtin_plugins(blocked))
+    return calibrate(
+        source, batches, calibrator=calibrator, options=options, plugins=builtin_plugins(blocked), memory=memory
+    )

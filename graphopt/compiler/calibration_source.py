@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from graphopt.compiler.activations import Activations
+from graphopt.compiler.activations import MEMORY, Activations
 from graphopt.compiler.calibrator_maker import CalibratorMaker
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError
 from graphopt.ir import Array, Model
 from graphopt.passes import CalibrationTable, Calibrator, Observer, Range
 from graphopt.runtime.base import Feeds
+from graphopt.target import QuantizationScheme
 
 __all__ = ["Batches"]
 
@@ -25,6 +26,8 @@ class Batches:
         calibrator: name of what finds the others.
         options: of the calibrator.
         progress: told what is going on, in a few words.
+        scheme: how numbers will be stored: tells bits and symmetry to a calibrator that has such options.
+        memory: bytes that the tensors of a batch may take together.
     """
 
     def __init__(
@@ -36,10 +39,13 @@ class Batches:
         calibrator: str = "min-max",
         options: Mapping[str, object] | None = None,
         progress: Callable[[str], None] | None = None,
+        scheme: QuantizationScheme | None = None,
+        memory: int = MEMORY,
     ) -> None:
         self._environment = environment
         self._feeds = feeds
-        self._maker = CalibratorMaker(environment.plugins, calibrator, options)
+        self._maker = CalibratorMaker(environment.plugins, calibrator, options, scheme)
+        self._memory = memory
         self._known = dict(table.ranges) if table is not None else {}
         self._tell = progress or (lambda text: None)
 
@@ -50,7 +56,10 @@ class Batches:
                 "there is no data to look at; bring calibration data, or leave out the passes that need it"
             )
         number = -1
-        with Activations(self._environment, model, only=observers.keys()) as activations:
+        reducible = [name for name, item in observers.items() if getattr(item, "extremes_suffice", False) is True]
+        with Activations(
+            self._environment, model, only=observers.keys(), extremes=reducible, memory=self._memory
+        ) as activations:
             for number, batch in enumerate(self._feeds()):
                 self._tell(f"batch {number + 1}")
                 for name, array in activations.run(batch, number):
@@ -80,6 +89,7 @@ class _Lazy:
 
     def __init__(self, maker: CalibratorMaker, name: str, found: dict[str, Calibrator]) -> None:
         self._maker, self._name, self._found = maker, name, found
+        self.extremes_suffice = maker.extremes_suffice
 
     def observe(self, array: Array) -> None:
         """Take a batch into account."""

@@ -11,6 +11,7 @@ from graphopt.errors import CalibrationError, GraphoptError, PluginError
 from graphopt.ir import Array
 from graphopt.passes import CalibrationTable, Calibrator, Range, suggestion
 from graphopt.plugin_manager import PluginManager
+from graphopt.target import QuantizationScheme
 
 __all__ = ["CalibratorMaker"]
 
@@ -19,9 +20,27 @@ _METHODS: Final = ("observe", "merge", "range", "state", "from_state")
 
 
 class CalibratorMaker:
-    """Makes calibrators of one kind, and guards the border to a stranger's code."""
+    """Makes calibrators of one kind, and guards the border to a stranger's code.
 
-    def __init__(self, plugins: PluginManager, name: str, options: Mapping[str, object] | None) -> None:
+    Args:
+        plugins: where calibrators come from.
+        name: of the calibrator.
+        options: of it.
+        scheme: how numbers are to be stored: what a calibrator of ``bits`` and ``symmetric`` is told, where ``options`` don't say it.
+
+    Raises:
+        PipelineError: if there is no such calibrator.
+        CalibrationError: if it has no such option, or refuses a value.
+        PluginError: if it is no calibrator.
+    """
+
+    def __init__(
+        self,
+        plugins: PluginManager,
+        name: str,
+        options: Mapping[str, object] | None,
+        scheme: QuantizationScheme | None = None,
+    ) -> None:
         kind = plugins.load().calibrators.find(name)
         self.name = name
         self.owner = plugins.calibrators.owner(name)
@@ -33,17 +52,32 @@ class CalibratorMaker:
                 f"leave it out with --no-plugin {self.owner}"
             )
         self._kind = cast("type[Calibrator]", kind)
-        self._check_options()
+        known = self._known_options()
+        self._check_options(known)
+        if scheme is not None:
+            told = {"bits": _bits(scheme.activation), "symmetric": scheme.symmetric_activations}
+            self.options = {option: value for option, value in told.items() if option in known} | self.options
+        self._try_options()
 
-    def _check_options(self) -> None:
-        """Refuse unknown options, then values that the class refuses, before any work."""
-        known = [] if self._kind.__init__ is object.__init__ else list(inspect.signature(self._kind).parameters)
+    @property
+    def extremes_suffice(self) -> bool:
+        """Whether the smallest and the largest number of a batch tell a calibrator all that it needs."""
+        return getattr(self._kind, "extremes_suffice", False) is True
+
+    def _known_options(self) -> list[str]:
+        return [] if self._kind.__init__ is object.__init__ else list(inspect.signature(self._kind).parameters)
+
+    def _check_options(self, known: list[str]) -> None:
+        """Refuse unknown options, before any work."""
         for option in self.options:
             if option not in known:
                 hint = suggestion(option, known) or ";"
                 raise CalibrationError(
                     f"calibrator {self.name!r} has no option {option!r}{hint} options: {', '.join(known) or 'none'}"
                 )
+
+    def _try_options(self) -> None:
+        """Refuse values that the class refuses, before any work."""
         try:
             self.new()
         except (TypeError, ValueError) as err:
@@ -85,11 +119,28 @@ class CalibratorMaker:
                 ) from err
         return found
 
-    def table(self, found: Mapping[str, Calibrator], model: str, batches: int) -> CalibrationTable:
+    def table(
+        self, found: Mapping[str, Calibrator], model: str, batches: int, *, prepare: str = ""
+    ) -> CalibrationTable:
         """What they have found."""
         ranges = {name: self.range(name, item) for name, item in found.items()}
         states = {name: self.guard(f"state of tensor {name!r}", item.state) for name, item in found.items()}
-        return CalibrationTable(self.name, self.options, model, batches, ranges, states)
+        observed = {name: kept for name, item in found.items() if (kept := self._observed(name, item)) is not None}
+        shares = {name: self._clipped(name, item, ranges[name]) for name, item in found.items()}
+        clipped = {name: share for name, share in shares.items() if share is not None}
+        return CalibrationTable(self.name, self.options, model, batches, ranges, states, prepare, observed, clipped)
+
+    def _observed(self, name: str, item: Calibrator) -> Range | None:
+        """From the smallest to the largest number that it has seen, where it says that."""
+        ask = getattr(item, "observed", None)
+        found = self.guard(f"observed of tensor {name!r}", ask) if callable(ask) else None
+        return found if isinstance(found, Range) else None
+
+    def _clipped(self, name: str, item: Calibrator, of: Range) -> float | None:
+        """Share of the numbers outside of a range, where it says that."""
+        ask = getattr(item, "clipped", None)
+        found = self.guard(f"clipped of tensor {name!r}", functools.partial(ask, of)) if callable(ask) else None
+        return float(found) if isinstance(found, float | int) else None
 
     def range(self, name: str, item: Calibrator) -> Range:
         """The range that a calibrator has found."""
@@ -99,3 +150,9 @@ class CalibratorMaker:
                 f"calibrator {self.name!r} of plugin {self.owner!r} gave {found!r:.80} for tensor {name!r}, expected a Range"
             )
         return found
+
+
+def _bits(dtype: str) -> int:
+    """How many bits an element type has, by its name."""
+    digits = dtype.lstrip("abcdefghijklmnopqrstuvwxyz")
+    return int(digits) if digits.isdecimal() else 8

@@ -22,13 +22,15 @@ __all__ = ["CalibrationTable"]
 _FORMAT: Final = 1
 
 
-class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     low: float
     high: float
     state: dict[str, Any]
+    observed: tuple[float, float] | None = None
+    clipped: float | None = None
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
+class _Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The file: as the table, with one entry for each tensor."""
 
     format: int
@@ -37,6 +39,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     model: str
     batches: int
     tensors: dict[str, _Tensor]
+    prepare: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class CalibrationTable:
         batches: how many were observed.
         ranges: by name of the tensor.
         states: what the calibrators remember, by name of the tensor, to go on from or to merge.
+        prepare: text of the pipeline that the model went through before, ``""`` for none. Its tensors are those of the result; ``model``
+            is the model before it.
+        observed: from the smallest to the largest number of a tensor, where the calibrator says that.
+        clipped: share of the numbers of a tensor that are outside of its range, where the calibrator says that.
 
     Example:
         >>> table = CalibrationTable("min-max", {}, "0f", 2, {"x": Range(0.0, 6.0)}, {"x": {"low": 0.0, "high": 6.0}})
@@ -63,6 +70,9 @@ class CalibrationTable:
     batches: int
     ranges: Mapping[str, Range]
     states: Mapping[str, Mapping[str, object]] = field(repr=False)
+    prepare: str = ""
+    observed: Mapping[str, Range] = field(default_factory=dict, repr=False)
+    clipped: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> Range:
         """The range of a tensor.
@@ -101,10 +111,10 @@ class CalibrationTable:
         Raises:
             OutputError: if it exists, or can't be written.
         """
-        tensors = {
-            name: _Tensor(found.low, found.high, dict(self.states[name])) for name, found in sorted(self.ranges.items())
-        }
-        document = _Document(_FORMAT, self.calibrator, dict(self.options), self.model, self.batches, tensors)
+        tensors = {name: self._tensor(name, found) for name, found in sorted(self.ranges.items())}
+        document = _Document(
+            _FORMAT, self.calibrator, dict(self.options), self.model, self.batches, tensors, self.prepare
+        )
         place = Path(path)
         if place.exists() and not force:
             raise OutputError(f"{str(place)!r} exists already; choose another path, or allow it to be replaced (force)")
@@ -121,6 +131,11 @@ class CalibrationTable:
                 draft.unlink()
         return place
 
+    def _tensor(self, name: str, found: Range) -> _Tensor:
+        seen = self.observed.get(name)
+        ends = None if seen is None else (seen.low, seen.high)
+        return _Tensor(found.low, found.high, dict(self.states[name]), ends, self.clipped.get(name))
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CalibrationTable:
         """Read a table that :meth:`save` wrote, edited by hand perhaps.
@@ -135,18 +150,34 @@ class CalibrationTable:
             document = msgspec.json.decode(Path(path).read_bytes(), type=_Document)
             if document.format != _FORMAT:
                 raise CalibrationError(f"{where} has format {document.format}, expected {_FORMAT}; update graphopt")
-            ranges = {name: _range(name, item) for name, item in document.tensors.items()}
+            ranges = {name: _range(name, item.low, item.high) for name, item in document.tensors.items()}
+            observed = {
+                name: _range(name, *item.observed)
+                for name, item in document.tensors.items()
+                if item.observed is not None
+            }
         except OSError as err:
             raise CalibrationError(f"{where} cannot be read: {err.strerror or err}; check the path") from err
         except (ValueError, RecursionError) as err:  # msgspec's errors are among them
             reason = " ".join(str(err).split())
             raise CalibrationError(f"{where} is not understood: {reason}; calibrate the model again") from err
         states = {name: item.state for name, item in document.tensors.items()}
-        return cls(document.calibrator, document.options, document.model, document.batches, ranges, states)
+        clipped = {name: item.clipped for name, item in document.tensors.items() if item.clipped is not None}
+        return cls(
+            document.calibrator,
+            document.options,
+            document.model,
+            document.batches,
+            ranges,
+            states,
+            document.prepare,
+            observed,
+            clipped,
+        )
 
 
-def _range(name: str, item: _Tensor) -> Range:
+def _range(name: str, low: float, high: float) -> Range:
     try:
-        return Range(item.low, item.high)
+        return Range(low, high)
     except ValueError as err:
         raise ValueError(f"tensor {name!r}: {err}") from err

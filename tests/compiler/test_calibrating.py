@@ -144,7 +144,7 @@ def test_a_trained_model_is_calibrated():
     [
         ([], "there is no batch to calibrate with; bring at least one"),
         (
-            {"x": 1},
+            ["x"],
             "batch 0 is a str, expected arrays by name of the input, such as {'x': array}; put a single batch into",
         ),
         ([{"x": batch(1, 1, 1)["x"]}], "batch 0: input 'row' is missing; found 'x', add an array for it"),
@@ -273,7 +273,8 @@ def test_what_is_no_calibrator_names_its_plugin(kind):
         graphopt.calibrate(model(), [batch(1, 1, 1)], calibrator="own", plugins=plugins_with(kind))
 
 
-def test_the_built_in_calibrator_is_listed():
-    (row,) = (row for row in builtin_plugins(discover=False).describe("calibrators"))
-    assert ("min-max", "builtin") == (row["name"], row["owner"])
-    assert str(row["doc"]).startswith("The smallest and the largest number")
+def test_built_in_calibrators_are_listed():
+    rows = {row["name"]: row for row in builtin_plugins(discover=False).describe("calibrators")}
+    assert ["auto", "entropy", "min-max", "moving-average", "mse", "percentile"] == sorted(rows)
+    assert {"builtin"} == {row["owner"] for row in rows.values()}
+    assert str(rows["min-max"]["doc"]).startswith("The smallest and the largest number")

@@ -1,0 +1,47 @@
+"""How much memory the tensors of a model take for given inputs, by their types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphopt.analysis.op_flops import bound_shape
+from graphopt.ir import Model, SymbolicDim, TensorType
+from graphopt.runtime.base import Feeds
+
+__all__ = ["tensor_bytes"]
+
+
+def tensor_bytes(model: Model, names: Sequence[str], feeds: Feeds) -> dict[str, int | None]:
+    """Bytes of tensors, ``None`` where the types don't say it.
+
+    Args:
+        model: with inferred types.
+        names: of outputs of its nodes.
+        feeds: inputs, which state the sizes of dynamic dimensions; without them only fixed sizes count.
+    """
+    sizes = _bound(model, feeds)
+    wanted = set(names)
+    found: dict[str, int | None] = dict.fromkeys(names)
+    for node in model.graph.nodes:
+        for value in node.outputs:
+            if value.name in wanted and isinstance(value.type, TensorType) and value.type.shape is not None:
+                shape = bound_shape(value.type.shape, sizes)
+                if all(isinstance(dim, int) for dim in shape):
+                    count = math.prod(dim for dim in shape if isinstance(dim, int))
+                    found[value.name] = count * max(value.type.dtype.numpy.itemsize, 1)
+    return found
+
+
+def _bound(model: Model, feeds: Feeds) -> dict[str, int]:
+    """Sizes of named dimensions, as inputs have them."""
+    found: dict[str, int] = {}
+    for value in model.graph.inputs:
+        given = feeds.get(value.name)
+        if isinstance(value.type, TensorType) and value.type.shape is not None and isinstance(given, np.ndarray):
+            for dim, size in zip(value.type.shape, given.shape, strict=False):
+                if isinstance(dim, SymbolicDim):
+                    found.setdefault(str(dim), size)
+    return found
