@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +17,18 @@ __all__ = ["Gram", "LayerMean"]
 
 _Float64 = npt.NDArray[np.float64]
 #: Rows for each column of the matrix after which every other batch is looked at, then every fourth and so on.
-_ENOUGH: Final = 32
-_LEAST: Final = 1 << 13
+_ENOUGH: Final = 8
+_LEAST: Final = 1 << 15
 _MOST_ROWS: Final = 1 << 12
+#: Bytes of rows that wait to be multiplied.
+_WAITING: Final = 1 << 20
 
 
 class Gram:
     """The matrix ``X'X`` of a layer's input, from a part of its rows.
 
-    Rows are taken at equal distances, other ones from batch to batch, and no random numbers are drawn. When 32 rows for each column
-    were seen (and at least 8,192), every other batch is looked at, after twice as many every fourth: the time that more data takes
+    Rows are taken at equal distances, other ones from batch to batch, and no random numbers are drawn. When 8 rows for each column
+    were seen (and at least 32,768), every other batch is looked at, after twice as many every fourth: the time that more data takes
     shrinks.
 
     Args:
@@ -36,14 +38,14 @@ class Gram:
     Attributes:
         count: rows that were seen.
         total: their sum, float64 [groups, columns].
-        products: the sum of their products, float64 [groups, columns, columns].
     """
 
     def __init__(self, layer: LayerInput, rows: int = 96) -> None:
         self._layer, self._rows = layer, rows
         self.count = 0
         self.total: _Float64 = np.zeros((layer.groups, layer.columns))
-        self.products: _Float64 = np.zeros((layer.groups, layer.columns, layer.columns))
+        self._products: _Float64 = np.zeros((layer.groups, layer.columns, layer.columns))
+        self._waiting: list[npt.NDArray[np.floating[Any]]] = []
         self._batches = 0
         self._enough = max(_ENOUGH * layer.columns, _LEAST)
         self._every = 1
@@ -57,16 +59,31 @@ class Gram:
         rows = taken.astype(np.float64) if taken.dtype == np.float64 else taken.astype(np.float32, copy=False)
         self.count += rows.shape[1]
         self.total += rows.sum(axis=1, dtype=np.float64)
-        self.products += rows.swapaxes(1, 2) @ rows
+        self._waiting.append(rows)
+        if sum(part.nbytes for part in self._waiting) >= _WAITING:
+            self._multiply()
         while self.count >= self._enough:
             self._enough, self._every = 2 * self._enough, 2 * self._every
+
+    def _multiply(self) -> None:
+        """Multiply rows that wait: a product of many rows costs less than many of a few."""
+        if self._waiting:
+            rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting, axis=1)
+            self._products += rows.swapaxes(1, 2) @ rows
+            self._waiting = []
 
     def merge(self, other: Self) -> None:
         """Take into account what another one has seen."""
         self.count += other.count
         self.total += other.total
-        self.products += other.products
+        self._products += other.products
         self._batches += other._batches
+
+    @property
+    def products(self) -> _Float64:
+        """The sum of the products of rows with themselves, float64 [groups, columns, columns]."""
+        self._multiply()
+        return self._products
 
     @property
     def moments(self) -> _Float64:

@@ -1,11 +1,12 @@
 """Rounds the weights of a layer so that its outputs change least, not the weights: GPTQ.
 
-Columns are rounded one after another; what rounding one does to the outputs is made up for by the columns that are not rounded yet:
-``w_rest -= (w_i - q_i) / U_ii * U_i,rest`` with ``U'U`` the inverse of the damped second moments of the layer's input (U upper
-triangular). All rows (output channels) at once, and all groups of a convolution. Pure numpy.
+Columns are rounded one after another; what rounding has done to the outputs so far is made up for by the next one: column ``i`` is
+rounded from ``w_i + sum over k < i of (w_k - q_k) U_ki``. There ``U D U'``, with ``U`` unit upper triangular, is the damped matrix of the
+second moments of the layer's input. All rows (output channels) at once, and all groups of a convolution. Pure numpy.
 
 Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, 2022 (arXiv 2210.17323),
-sections 3 and 4; scales are those of the weights before the first step, so that columns may be taken in any order.
+sections 3 and 4, in the form that needs no inverse (Chee et al., QuIP, 2023, arXiv 2307.13304, theorem 6: both are the same). Scales are
+those of the weights before the first step, so that columns may be taken in any order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["Grid", "gptq", "output_error"]
 Float64 = npt.NDArray[np.float64]
 #: Columns after which what is left is updated by one product of matrices.
 _BLOCK = 128
-#: Share of the mean of the diagonal at which damping gives up growing: the moments are as good as diagonal then.
+#: Share of the mean of the diagonal at which damping gives up growing: the matrix is as good as diagonal then.
 _MOST_DAMPING = 1e6
 
 
@@ -73,7 +74,7 @@ def gptq(weights: Float64, moments: Float64, grid: Grid, *, damp: float = 0.01, 
         weights: float64 [groups, rows, columns].
         moments: mean products of inputs, float64 [groups, columns, columns], positive semidefinite.
         grid: its scale and zero have the shape of ``weights``.
-        damp: share of the mean of the diagonal that is added to the diagonal; more is taken if that is not enough to invert.
+        damp: share of the mean of the diagonal that is added to the diagonal, positive; more is taken if that is not enough.
         by_activation: whether columns of large inputs are rounded first, else in their order.
 
     Returns:
@@ -83,49 +84,47 @@ def gptq(weights: Float64, moments: Float64, grid: Grid, *, damp: float = 0.01, 
     diagonal = np.diagonal(moments, axis1=1, axis2=2)
     order = np.argsort(-diagonal, axis=1, kind="stable") if by_activation else None
     if order is None:
-        factor = _inverse_factor(moments, damp)
-        made = _columns(weights, factor, grid)
+        made = _columns(weights, _feedback(moments, damp), grid)
     else:
         rows, back = order[:, None, :], np.argsort(order, axis=1)[:, None, :]
         turned = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), rows, 2)
         there = Grid(
             np.take_along_axis(grid.scale, rows, 2), np.take_along_axis(grid.zero, rows, 2), grid.least, grid.most
         )
-        made = _columns(np.take_along_axis(weights, rows, 2), _inverse_factor(turned, damp), there)
+        made = _columns(np.take_along_axis(weights, rows, 2), _feedback(turned, damp), there)
         made = np.take_along_axis(made, back, 2)
     better = output_error(weights - made, moments) < output_error(weights - nearest, moments)
     return np.where(better[..., None], made, nearest)
 
 
-def _inverse_factor(moments: Float64, damp: float) -> Float64:
-    """Upper triangular ``U`` with ``U'U`` the inverse of the damped moments of each group."""
+def _feedback(moments: Float64, damp: float) -> Float64:
+    """The unit upper triangular ``U`` of each group, with ``U D U'`` the damped moments and ``D`` diagonal."""
     size = moments.shape[-1]
     mean = np.trace(moments, axis1=1, axis2=2)[:, None, None] / size
-    scaled = np.where(mean > 0, moments / np.where(mean > 0, mean, 1), 0.0)
+    turned = np.where(mean > 0, moments / np.where(mean > 0, mean, 1), 0.0)[:, ::-1, ::-1]
     while True:
         try:
-            inverse = np.linalg.inv(scaled + max(damp, 1e-9) * np.eye(size))
-            upper: Float64 = np.linalg.cholesky((inverse + inverse.swapaxes(1, 2)) / 2).swapaxes(1, 2)
-            return upper
+            lower = np.linalg.cholesky(turned + damp * np.eye(size))
+            break
         except np.linalg.LinAlgError:
             if damp >= _MOST_DAMPING:
                 raise
-            damp = max(damp, 1e-9) * 10
+            damp *= 10
+    upper = lower[:, ::-1, ::-1].astype(np.float64)
+    return upper / np.diagonal(upper, axis1=1, axis2=2)[:, None, :]
 
 
-def _columns(weights: Float64, factor: Float64, grid: Grid) -> Float64:
-    """Round column after column. The scale of ``factor`` does not matter."""
-    left, made = weights.copy(), np.empty_like(weights)
+def _columns(weights: Float64, feedback: Float64, grid: Grid) -> Float64:
+    """Round column after column."""
+    errors = np.empty_like(weights)
     size = weights.shape[2]
     for start in range(0, size, _BLOCK):
         stop = min(start + _BLOCK, size)
-        errors = np.empty((*weights.shape[:2], stop - start))
+        part = weights[:, :, start:stop] + errors[:, :, :start] @ feedback[:, :start, start:stop]
         for at in range(start, stop):
-            scale, zero, column = grid.scale[:, :, at], grid.zero[:, :, at], left[:, :, at]
+            scale, zero, column = grid.scale[:, :, at], grid.zero[:, :, at], part[:, :, at - start]
             steps = np.clip(np.rint(column / scale) + zero, grid.least, grid.most)
-            made[:, :, at] = (steps - zero) * scale
-            error = (column - made[:, :, at]) / factor[:, at, at, None]
-            left[:, :, at:stop] -= error[:, :, None] * factor[:, None, at, at:stop]
-            errors[:, :, at - start] = error
-        left[:, :, stop:] -= errors @ factor[:, start:stop, stop:]
-    return made
+            error = weights[:, :, at] - (steps - zero) * scale
+            errors[:, :, at] = error
+            part[:, :, at - start :] += error[:, :, None] * feedback[:, None, at, at:stop]
+    return weights - errors

@@ -36,7 +36,7 @@ _DTYPES: Final = {
     "uint8": DType.UINT8,
 }
 #: Layers whose matrices need more are looked at in several runs over the data.
-_BUDGET: Final = 256 << 20
+_BUDGET: Final = 128 << 20
 #: Layers with more weights for each output would need gigabytes for a matrix: their weights stay.
 _WIDEST: Final = 8192
 #: Weights of few bits: what the scales that represent all weights may be multiplied by.
