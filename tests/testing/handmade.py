@@ -14,6 +14,7 @@ from graphopt.testing.strategies.choices import Choices, SeededChoices
 from graphopt.testing.strategies.editing import edited
 from graphopt.testing.strategies.rules import applications_of
 from tests.testing import (
+    handmade_algebra,
     handmade_attention,
     handmade_blocks,
     handmade_caches,
@@ -125,8 +126,13 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "gather-each-position": handmade_indices.each_position,
     "gather-shuffled-channels": _shuffle,
     "look-up-one-hot": handmade_blocks.one_hot,
+    "join-parts-of-split": handmade_algebra.joined_parts,
     "merge-matmul-and-conv": _projection,
+    "multiply-the-other-way": handmade_algebra.turned_product,
     "pack-recurrent-cells": handmade_recurrent.cells,
+    "reduce-before-transpose": handmade_algebra.reduced_transpose,
+    "slice-instead-of-gather": handmade_algebra.neighbours,
+    "slice-instead-of-split": handmade_algebra.one_part,
     "resolve-concat-from-sequence": concat_from_sequence,
     "resolve-optional": optional,
     "resolve-sequence-at": sequence_at,
@@ -150,7 +156,8 @@ def _matching(rule: Rule) -> Iterator[GeneratedModel]:
     for seed in count():
         choices = SeededChoices(seed)
         proto = HAND_MADE[rule.name](choices)
-        outputs = tuple(node.output[0] for node in proto.graph.node if node.op_type in rule.roots)
+        roots = {root.rpartition("::")[2] for root in rule.roots}
+        outputs = tuple(node.output[0] for node in proto.graph.node if node.op_type in roots)
         made = GeneratedModel(proto, tuple(_feeds(choices, proto) for _ in range(2)), sites=outputs[-1:])
         if applications_of(rule, made.ir):
             yield made

@@ -20,6 +20,7 @@ from graphopt.transforms.canonicalize import (
     expands,
     identities,
     kept_axes,
+    merged_reductions,
     negations,
     neutral,
     pads,
@@ -76,5 +77,6 @@ class CanonicalizeAlgebra(RewritePass):
         *constant_chains.ALGEBRA_RULES,
         *pools.ALGEBRA_RULES,
         *reductions.ALGEBRA_RULES,
+        *merged_reductions.ALGEBRA_RULES,
         *MOVEMENT_ALGEBRA_RULES,
     )

@@ -1,17 +1,19 @@
 """Resolves Where nodes that always choose the same side, and conditions that are turned round.
 
 ``Where(true, a, b) -> a``, ``Where(false, a, b) -> b``, ``Where(c, a, a) -> a``, each where the chosen side has the shape of the result;
-``Where(Not(c), a, b) -> Where(c, b, a)``; for integers, which have no NaN, ``Not(Less(a, b)) -> GreaterOrEqual(a, b)`` and so on, and
-``Not(Equal(a, 0)) -> Cast[bool](a)``; ``Cast(Where(c, a, b)) -> Where(c, a', b')`` for constants that the other type holds. Exact.
+``Where(c, Where(c, a, b), d) -> Where(c, a, d)``; ``Where(Not(c), a, b) -> Where(c, b, a)``; for integers, which have no NaN,
+``Not(Less(a, b)) -> GreaterOrEqual(a, b)`` and so on, and ``Not(Equal(a, 0)) -> Cast[bool](a)``; ``Cast(Where(c, a, b)) -> Where(c, a',
+b')`` for constants that the other type holds. Exact.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from graphopt.ir import DType
+from graphopt.ir import DType, Value
 from graphopt.rewriting import Match, NoMatch, Replacement, Rewriter, any_, const, op, rewrite
 from graphopt.transforms.broadcasting import keeps_shape
+from graphopt.transforms.movement.expansions import reaches
 
 __all__ = ["RULES"]
 
@@ -45,6 +47,25 @@ def resolve_equal_where(m: Match, rw: Rewriter) -> Replacement:
     if not keeps_shape(x.shape, condition.shape):
         return NoMatch("%s may grow to the shape of %s", x.type, condition.type)
     return x
+
+
+@rewrite(op.Where(any_("c"), op.Where(any_("c"), any_("a"), any_("b"), name="inner"), any_("d")))
+def choose_once(m: Match, rw: Rewriter) -> Replacement:
+    """Where(c, Where(c, a, b), d) -> Where(c, a, d)."""
+    return _chosen_once(m, rw, m["a"], m["d"])
+
+
+@rewrite(op.Where(any_("c"), any_("d"), op.Where(any_("c"), any_("a"), any_("b"), name="inner")))
+def choose_other_once(m: Match, rw: Rewriter) -> Replacement:
+    """Where(c, d, Where(c, a, b)) -> Where(c, d, b)."""
+    return _chosen_once(m, rw, m["d"], m["b"])
+
+
+def _chosen_once(m: Match, rw: Rewriter, yes: Value, no: Value) -> Replacement:
+    result = m.root.output.shape
+    if result is None or not reaches([m["c"].shape, yes.shape, no.shape], result):
+        return NoMatch("%s is only reached with what is never chosen", m.root.output.type)
+    return rw.new("Where", m["c"], yes, no)
 
 
 @rewrite(op.Where(op.Not(any_("condition")), any_("a"), any_("b")))
@@ -94,6 +115,8 @@ def cast_choices(m: Match, rw: Rewriter) -> Replacement:
 RULES = (
     resolve_constant_where,
     resolve_equal_where,
+    choose_once,
+    choose_other_once,
     turn_where,
     turn_comparison,
     cast_what_is_not_zero,

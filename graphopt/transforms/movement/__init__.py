@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from graphopt.rewriting import Rule
 from graphopt.transforms.movement import (
+    absorbed_transposes,
     blocks,
     concat_parts,
     expansions,
     gathers,
     joined_transposes,
+    neighbours,
     rearranged,
     reshaped_elementwise,
     reshaped_transposes,
@@ -36,6 +38,7 @@ RULES: tuple[Rule, ...] = (
     *rearranged.RULES,
     *transposed_trees.RULES,
     *joined_transposes.RULES,
+    *neighbours.RULES,
 )
 #: Rules that re-associate, for the pass ``canonicalize-algebra``.
-ALGEBRA_RULES: tuple[Rule, ...] = (*transposed_trees.ALGEBRA_RULES,)
+ALGEBRA_RULES: tuple[Rule, ...] = (*transposed_trees.ALGEBRA_RULES, *absorbed_transposes.ALGEBRA_RULES)

@@ -98,3 +98,23 @@ def test_constants_that_the_other_type_does_not_hold_stay(a, to):
     output = {1: "float", 2: "uint8", 6: "int32", 7: "int64"}[to]
     body = f"w = Where(c, a, b) y = Cast<to={to}>(w)"
     assert_untouched(model(body, "bool[3,2] c", f"{output}[3,2] y", initializers=more), STEP)
+
+
+@pytest.mark.parametrize(
+    ("body", "rule"),
+    [
+        ("w = Where(c, a, b) y = Where(c, w, d)", "choose-once"),
+        ("w = Where(c, a, b) y = Where(c, d, w)", "choose-other-once"),
+    ],
+)
+def test_one_condition_twice(body, rule):
+    proto = model(body, "bool[2,3] c, float[2,3] a, float[2,3] b, float[3] d", "float[2,3] y")
+    assert_exact(proto, STEP, ["Where"], {rule: 1})
+
+
+def test_one_condition_twice_may_need_what_is_never_chosen():
+    body = "w = Where(c, a, b) y = Where(c, w, d)"
+    assert_untouched(model(body, "bool[3] c, float[3] a, float[2,3] b, float[3] d", "float[2,3] y"), STEP)
+    body = "w = Where(e, a, b) y = Where(c, w, d)"
+    inputs = "bool[2,3] c, bool[2,3] e, float[2,3] a, float[2,3] b, float[2,3] d"
+    assert_untouched(model(body, inputs, "float[2,3] y"), STEP)
