@@ -10,7 +10,7 @@ import numpy as np
 from graphopt.ir import Array, Constant, DType, Node, Quantization, Value, constant_of
 from graphopt.transforms.quantization.parameters import dequantized
 
-__all__ = ["DEQUANTIZE", "QUANTIZE", "Stored", "parameters_of", "scale_and_zero", "stored_by"]
+__all__ = ["DEQUANTIZE", "QUANTIZE", "Stored", "parameters_of", "parameters_of_values", "scale_and_zero", "stored_by"]
 
 QUANTIZE: Final = ("QuantizeLinear", "com.microsoft::QuantizeLinear")
 DEQUANTIZE: Final = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
@@ -73,19 +73,40 @@ def parameters_of(node: Node, dtype: DType | None) -> Quantization | None:
         node: one of the two.
         dtype: element type of the integers, where nothing else tells.
     """
-    scale, zero = constant_of(node.input_at(1)), constant_of(node.input_at(2))
-    if scale is None or node.has_references or (zero is None and node.input_at(2) is not None):
+    scale, zero = node.input_at(1), node.input_at(2)
+    if node.has_references or scale is None:
         return None
-    if zero is not None:
-        dtype = zero.dtype
-    if dtype is None or not dtype.is_integer or not scale.dtype.is_float:
+    return parameters_of_values(scale, zero, dtype, node.int_attr("axis", 1), node.int_attr("block_size", 0))
+
+
+def parameters_of_values(
+    scale: Value, zero: Value | None, dtype: DType | None, axis: int, block: int = 0
+) -> Quantization | None:
+    """How numbers are stored, by a scale and a zero point; ``None`` where they are not constant.
+
+    Args:
+        scale: scalar, of one number, [channels], or in blocks.
+        zero: the same, or ``None`` for 0.
+        dtype: element type of the integers, where no zero point tells.
+        axis: of the channels or blocks, where there is more than one scale.
+        block: numbers that share a scale.
+    """
+    scales, zeros = constant_of(scale), constant_of(zero)
+    if scales is None or (zeros is None and zero is not None):
         return None
-    if zero is None:
-        zero = Constant(np.zeros(scale.shape, dtype.numpy))
-    block = node.int_attr("block_size", 0)
-    axis = node.int_attr("axis", 1) if scale.ndim and (scale.size != 1 or block) else None
-    if axis is None and (scale.ndim or zero.ndim):
-        if zero.size != 1:
+    if zeros is not None:
+        dtype = zeros.dtype
+    if dtype is None or not dtype.is_integer or not scales.dtype.is_float:
+        return None
+    if zeros is None:
+        zeros = Constant(np.zeros(scales.shape, dtype.numpy))
+    if scales.size == 1 and not block:
+        if zeros.size != 1:
             return None
-        scale, zero = (Constant(item.numpy().reshape(())) for item in (scale, zero))
-    return Quantization(dtype, scale, zero, axis, block)
+        scales, zeros = (item if not item.ndim else Constant(item.numpy().reshape(())) for item in (scales, zeros))
+        return Quantization(dtype, scales, zeros)
+    if zeros.size == 1 and zeros.shape != scales.shape:
+        zeros = Constant(np.broadcast_to(zeros.numpy().reshape(()), scales.shape).copy())
+    if zeros.shape != scales.shape or (not block and scales.ndim != 1):
+        return None
+    return Quantization(dtype, scales, zeros, axis, block)
