@@ -10,6 +10,7 @@ from graphopt.backends.onnx.atomic import check_output
 from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
+from graphopt.cli.calibrating_options import calibration_of
 from graphopt.cli.explaining import Explainer
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, OptionalSeed, Quiet, UsageError
 from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline, stated_requests
@@ -55,6 +56,8 @@ def optimize(
     guard: asked.Guard = True,
     inputs: InputFile = None,
     seed: OptionalSeed = None,
+    calibrate: asked.Calibrate = None,
+    table: asked.CalibrationTableFile = None,
     external_data: asked.ExternalData = None,
     force: asked.Force = False,
     as_json: AsJson = False,
@@ -90,6 +93,8 @@ def optimize(
                 "--verify-each": verify_each,
                 "--opt-bisect-limit": opt_bisect_limit,
                 "--reproducer": reproducer,
+                "--calibrate": calibrate,
+                "--table": table,
             }
         )
     place = None if output is None else Path(output)
@@ -162,6 +167,7 @@ def optimize(
             guard=guard,
             inputs=inputs,
             seed=seed,
+            calibration=calibration_of(model, target, plugins, file, calibrate, table),
             disabled=disabled,
             instrumentations=watchers,
             progress=tell,

@@ -11,6 +11,8 @@ __all__ = [
     "LEVEL",
     "TARGET",
     "BisectLimit",
+    "Calibrate",
+    "CalibrationTableFile",
     "Check",
     "Disable",
     "ExecutorName",
@@ -151,6 +153,25 @@ Guard: TypeAlias = Annotated[
         _CHECK,
         "--guard/--no-guard",
         text="With the check for ONNX Runtime, leave out rules that leave it less to fuse; on by default.",
+    ),
+]
+
+Calibrate: TypeAlias = Annotated[
+    str | None,
+    _option(
+        _WHAT,
+        "--calibrate",
+        metavar="D",
+        text="Data for passes that need some: .npz, a folder of .npy or .npz files, or module:function.",
+    ),
+]
+CalibrationTableFile: TypeAlias = Annotated[
+    Path | None,
+    _option(
+        _WHAT,
+        "--table",
+        metavar="TABLE.json",
+        text="Ranges for passes that need some, as graphopt calibrate finds them.",
     ),
 ]
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from graphopt.cli.optimize_options import LEVEL
 from graphopt.cli.options import UsageError
 from graphopt.compiler.requested import with_requests
+from graphopt.data import shipped_pipeline
 from graphopt.errors import PipelineError
 from graphopt.passes import Pipeline, PipelineFile, read_pipeline_file
 from graphopt.plugin_manager import PluginManager
@@ -91,12 +92,13 @@ def _by_name(option: str, texts: Sequence[str] | None, parse: Callable[[str], tu
 
 
 def read_pipeline(path: Path) -> PipelineFile:
-    """A pipeline file; what it states and the check cannot follow is an error, not something to pass over.
+    """A pipeline file, or one that ships with graphopt by its name; what it states and the check cannot follow is an error.
 
     Raises:
         PipelineError: if it can't be read, or states such a thing.
     """
-    file = read_pipeline_file(path)
+    shipped = None if path.exists() else shipped_pipeline(path.name if path.parent == Path() else "")
+    file = read_pipeline_file(path if shipped is None else shipped)
     stated = {
         "check.rtol": file.check.rtol,
         "check.atol": file.check.atol,

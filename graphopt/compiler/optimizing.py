@@ -19,7 +19,7 @@ from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
 from graphopt.errors import VerificationError
 from graphopt.ir import Model, Node
 from graphopt.numerics import Numerics
-from graphopt.passes import Instrumentation, Pipeline
+from graphopt.passes import CalibrationSource, Instrumentation, Pipeline
 from graphopt.passes.dumps import Reproducer
 from graphopt.passes.verify_each import VerifyEach
 from graphopt.plugin_manager import PluginManager
@@ -44,6 +44,7 @@ def optimize(
     guard: bool = True,
     inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
     seed: int = 0,
+    calibration: CalibrationSource | None = None,
     disabled: Sequence[str] = (),
     instrumentations: Sequence[Instrumentation] = (),
     progress: Callable[[str], None] | None = None,
@@ -70,6 +71,7 @@ def optimize(
         guard: whether, with the check for ONNX Runtime, its own fused kernels are counted. A rule that leaves fewer is left out.
         inputs: inputs for the check, an ``.npz`` file or arrays by name; drawn by ``seed`` when ``None``.
         seed: of all random numbers.
+        calibration: data for passes that need some; :class:`graphopt.compiler.calibration_source.Batches` gives it.
         disabled: passes or rules to leave out.
         instrumentations: who watches the pipeline.
         progress: told what is going on, in a few words.
@@ -127,6 +129,7 @@ def optimize(
         seed,
         rules,
         bisect_limit,
+        calibration,
     )
     if remarks is not None:
         work.trace, work.explain = remarks.trace, _both(explain, remarks)

@@ -1,4 +1,4 @@
-"""The trained model that ships with graphopt, and labelled images to judge it on.
+"""What ships with graphopt: a trained model with labelled images to judge it on, and pipeline files.
 
 A small convolutional classifier of handwritten digits with BatchNormalization kept apart, as training frameworks export
 it, and the held-out part of the data set that it never saw. `graphopt demo` and the documentation use them;
@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["digits_model", "digits_test"]
+__all__ = ["digits_model", "digits_test", "shipped_pipeline"]
 
 
 def digits_model() -> Path:
@@ -49,3 +49,17 @@ def digits_test() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """
     with (files(__name__) / "digits_test.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         return archive["x"], archive["y"]
+
+
+def shipped_pipeline(name: str) -> Path | None:
+    """Return the path of a pipeline file that ships with graphopt, ``None`` if there is none of that name.
+
+    Args:
+        name: with or without ``.toml``.
+
+    Example:
+        >>> shipped_pipeline("deploy-int8").name
+        'deploy-int8.toml'
+    """
+    path = Path(str(files(__name__))) / "pipelines" / f"{name.removesuffix('.toml')}.toml"
+    return path if name and path.is_file() else None

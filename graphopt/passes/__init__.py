@@ -16,14 +16,16 @@ from graphopt.passes.operators import Kernel, Lowering, LowerOperators, Operator
 from graphopt.passes.options import OptionSpec, build_pass, option_specs, options_text, pass_text
 from graphopt.passes.pipeline import Fixpoint, Item, Pipeline, parse_overrides, parse_pipeline
 from graphopt.passes.record import PassRecord, PipelineReport
+from graphopt.passes.reference import Reference
 from graphopt.passes.registry import Lazy, PassRegistry, Registry, suggestion
 from graphopt.passes.rewrite_pass import RewritePass
 from graphopt.passes.session_settings import SessionSettings
-from graphopt.passes.toml_config import CheckConfig, InputConfig, PipelineFile, read_pipeline_file
+from graphopt.passes.toml_config import CalibrationConfig, CheckConfig, InputConfig, PipelineFile, read_pipeline_file
 from graphopt.passes.verify_each import VerifyEach
 
 __all__ = [
     "BisectLimit",
+    "CalibrationConfig",
     "CalibrationSource",
     "CalibrationTable",
     "Calibrator",
@@ -58,6 +60,7 @@ __all__ = [
     "PrintIR",
     "Range",
     "Reassociates",
+    "Reference",
     "Registry",
     "Reproducer",
     "RewritePass",

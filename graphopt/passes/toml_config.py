@@ -13,6 +13,9 @@ rtol = 1e-3
 [inputs]
 dims = { batch = 4 }
 
+[calibration]
+data = "calibrate.npz"
+
 [session]
 threads = 2
 """
@@ -33,7 +36,7 @@ from graphopt.passes.pipeline import Pipeline, parse_pipeline
 from graphopt.passes.registry import PassRegistry, suggestion
 from graphopt.passes.session_settings import SessionSettings
 
-__all__ = ["CheckConfig", "InputConfig", "PipelineFile", "read_pipeline_file"]
+__all__ = ["CalibrationConfig", "CheckConfig", "InputConfig", "PipelineFile", "read_pipeline_file"]
 
 _Tolerance = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -73,6 +76,27 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
+class CalibrationConfig:
+    """Data for passes that need some.
+
+    Attributes:
+        data: ``.npz`` or ``.npy`` file, or a folder of them, relative to the TOML file; or ``module:function``.
+        table: ranges that ``graphopt calibrate`` has found, relative to the TOML file.
+        calibrator: what finds ranges.
+        options: of the calibrator.
+        batch: examples in a batch.
+        limit: how many examples are used.
+    """
+
+    data: str | None = None
+    table: str | None = None
+    calibrator: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+    batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+@dataclass(frozen=True)
 class PipelineFile:
     """What a TOML file says; exactly one of ``level``, ``pipeline`` and ``passes``, or none.
 
@@ -86,6 +110,7 @@ class PipelineFile:
         opset: what the model is raised to.
         check: how the result is compared.
         inputs: what with.
+        calibration: data for passes that need some.
         session: how ONNX Runtime is to run the result.
         path: the file.
     """
@@ -99,6 +124,7 @@ class PipelineFile:
     opset: Annotated[int, msgspec.Meta(ge=1)] | None = None
     check: CheckConfig = field(default_factory=CheckConfig)
     inputs: InputConfig = field(default_factory=InputConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     session: SessionSettings = field(default_factory=SessionSettings)
     path: Path = field(default=Path(), repr=False)
 
@@ -113,6 +139,18 @@ class PipelineFile:
     def inputs_path(self) -> Path | None:
         """The file with inputs, ``None`` when none is stated."""
         return None if self.inputs.file is None else self.path.parent / self.inputs.file
+
+    @property
+    def calibration_data(self) -> str | None:
+        """Path of calibration data, or ``module:function``; ``None`` when none is stated."""
+        data = self.calibration.data
+        beside = None if data is None else self.path.parent / data
+        return data if beside is None or (data is not None and ":" in data and not beside.exists()) else str(beside)
+
+    @property
+    def calibration_table(self) -> Path | None:
+        """The file with ranges, ``None`` when none is stated."""
+        return None if self.calibration.table is None else self.path.parent / self.calibration.table
 
     def build(self, registry: PassRegistry, default: str = "", *, rules: bool = False) -> Pipeline:
         """The pipeline with its options, without what it leaves out.
@@ -168,7 +206,20 @@ def read_pipeline_file(path: Path) -> PipelineFile:
 
 
 _SECTIONS = {
-    "": ("level", "pipeline", "passes", "disable", "options", "target", "opset", "check", "inputs", "session"),
+    "": (
+        "level",
+        "pipeline",
+        "passes",
+        "disable",
+        "options",
+        "target",
+        "opset",
+        "check",
+        "inputs",
+        "calibration",
+        "session",
+    ),
+    "calibration": tuple(CalibrationConfig.__dataclass_fields__),
     "check": tuple(CheckConfig.__dataclass_fields__),
     "inputs": tuple(InputConfig.__dataclass_fields__),
     "session": tuple(SessionSettings.__dataclass_fields__),
