@@ -1,0 +1,146 @@
+"""Operators that ONNX defines by a graph of others: that graph as a function of the model, for ``inline-functions`` to put in their place.
+
+Losses, Attention, CenterCropPad, AffineGrid and many more. Some graphs depend on types and attributes; ONNX makes these for a node. A graph
+is taken as it is stated for the newest opset that is not newer than the model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, cast
+
+import onnx
+from onnx import FunctionProto, ModelProto, NodeProto
+
+from graphopt.errors import GraphoptError
+from graphopt.ir import Function, Graph, Model, Node
+from graphopt.numerics import Numerics, Reassociates
+from graphopt.passes import Pass, PassContext, PassResult
+from graphopt.rewriting import Rewriter
+from graphopt.serde.attributes import attribute_to_proto
+from graphopt.serde.lift import lift_model
+from graphopt.serde.types import type_to_proto
+
+__all__ = ["ExpandFunctionOps"]
+
+#: Domain of the functions that are made.
+_DOMAIN: Final = "graphopt.bodies"
+
+
+@dataclass(frozen=True)
+class ExpandFunctionOps(Pass):
+    """Make calls of functions out of operators that ONNX defines by a graph; ``inline-functions`` puts the graphs in their place.
+
+    The graph means the same; kernels of a runtime may round otherwise. Needs types: some graphs depend on them.
+
+    Attributes:
+        ops: operators to expand, all that have a graph if none are stated.
+        lacking: only those for which the target has no kernel.
+        keep: operators that stay.
+    """
+
+    name: ClassVar[str] = "expand-function-ops"
+    numerics: ClassVar[Numerics] = Reassociates(1e-4)
+    per_function: ClassVar[bool] = False
+    ops: tuple[str, ...] = ()
+    lacking: bool = False
+    keep: tuple[str, ...] = ()
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Expand operators in a graph and its subgraphs."""
+        model = cast(Model, graph.owner)
+        rewriter = Rewriter(ctx.types)
+        made = 0
+        for node in list(graph.walk()):
+            if not self._is_wanted(node, ctx):
+                continue
+            body = _body_of(node)
+            if body is None or not ctx.applications.admits(self.name, node.outputs[0].name):
+                continue
+            function = _function(model, node, body)
+            if function is None:
+                continue
+            call = Node(function.name, node.inputs, len(node.outputs), dict(node.attributes), domain=_DOMAIN)
+            node.graph.insert_before(node, call)  # type: ignore[union-attr]  # a node of a graph has one
+            rewriter.start(node)
+            for old, new in zip(node.outputs, call.outputs, strict=True):
+                new.type = old.type
+            rewriter.finish(node, list(call.outputs))
+            ctx.applications.record(self.name, call.outputs[0].name)
+            made += 1
+        if made:
+            model.opset_imports.setdefault(_DOMAIN, 1)
+        return PassResult(changed=made > 0, stats={"calls": made})
+
+    def _is_wanted(self, node: Node, ctx: PassContext) -> bool:
+        if node.op in self.keep or (self.ops and node.op not in self.ops):
+            return False
+        schema = node.schema
+        if schema is None or not schema.has_function:
+            return False
+        return not self.lacking or not ctx.target.has_kernel(node.op)
+
+
+def _body_of(node: Node) -> FunctionProto | None:
+    """The graph that ONNX states for a node, ``None`` when there is none for it."""
+    opset = node.opset
+    if opset is None:
+        return None
+    try:
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)  # its stubs lack what follows
+        if schema.has_context_dependent_function:
+            versions = [item for item in schema.context_dependent_function_opset_versions if item <= opset]
+            if versions:
+                types = [type_to_proto(None if item is None else item.type).SerializeToString() for item in node.inputs]
+                made = schema.get_context_dependent_function_with_opset_version(
+                    max(versions), _node_proto(node).SerializeToString(), types
+                )
+                found = FunctionProto.FromString(made)
+                return found if found.node else None
+        versions = [item for item in schema.function_opset_versions if item <= opset]
+        if schema.has_function and versions:
+            stated: bytes = schema.get_function_with_opset_version(max(versions)).SerializeToString()
+            return FunctionProto.FromString(stated)
+    except Exception:  # noqa: BLE001  ONNX raises what it likes where it can't make one
+        return None
+    return None
+
+
+def _node_proto(node: Node) -> NodeProto:
+    names = ["" if item is None else item.name for item in node.inputs]
+    proto = onnx.helper.make_node(node.op_type, names, [item.name for item in node.outputs], domain=node.domain)
+    for name, attribute in node.attributes.items():
+        proto.attribute.append(attribute_to_proto(name, attribute))
+    return proto
+
+
+def _function(model: Model, node: Node, body: FunctionProto) -> Function | None:
+    """The graph as a function of the model."""
+    body.domain, body.name = _DOMAIN, f"{node.op_type}_{len(model.functions)}"
+    stated = {item.name for item in body.attribute_proto} | set(node.attributes)
+    if any(
+        name not in stated for name in body.attribute
+    ):  # an attribute without a value is one that the body can do without
+        for name in [item for item in body.attribute if item not in stated]:
+            default = None if node.schema is None else node.schema.attribute_default(name)
+            if default is None:
+                continue
+            body.attribute_proto.append(onnx.helper.make_attribute(name, default))
+            body.attribute.remove(name)
+    call = onnx.helper.make_node(body.name, list(body.input), list(body.output), domain=_DOMAIN)
+    graph = onnx.helper.make_graph([call], "call", [onnx.ValueInfoProto(name=name) for name in body.input], [])
+    for name in body.attribute:
+        if name in node.attributes:
+            call.attribute.append(attribute_to_proto(name, node.attributes[name]))
+    proto = ModelProto(ir_version=10, graph=graph, functions=[body])
+    graph_output = proto.graph.output.add()
+    graph_output.name = body.output[0]
+    proto.graph.node[0].CopyFrom(call)
+    proto.opset_import.extend([*body.opset_import, onnx.helper.make_opsetid(_DOMAIN, 1)])
+    try:
+        lifted = lift_model(proto)
+    except GraphoptError:
+        return None
+    [function] = lifted.functions.values()
+    model.functions[function.key] = function
+    return function

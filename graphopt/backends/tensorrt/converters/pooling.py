@@ -1,0 +1,125 @@
+"""Pooling over windows and over all of the spatial axes, and LRN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphopt.backends.tensorrt.converters.operands import all_of, floats_only, rank_of
+from graphopt.backends.tensorrt.converters.windows import Window, one_dimensional, window_of
+from graphopt.backends.tensorrt.emitter import Emitter
+from graphopt.backends.tensorrt.protocols import Tensor
+from graphopt.backends.tensorrt.registry import lower
+from graphopt.ir import Node
+
+
+def _plain_windows(node: Node) -> str | None:
+    rank = rank_of(node.input_at(0))
+    if rank is not None and rank not in (3, 4, 5):
+        return f"pooling over {rank - 2} axes"
+    if any(step != 1 for step in node.ints_attr("dilations") or ()):
+        return "pooling with dilations"
+    if len(node.outputs) > 1 and (node.outputs[1].is_used or node.outputs[1].is_graph_output):
+        return "the places of the largest numbers are used"
+    return None
+
+
+@lower("MaxPool", supports=all_of(floats_only, _plain_windows))
+def max_pool(e: Emitter, node: Node) -> Sequence[Tensor | None]:
+    """One pooling layer."""
+    return [_pool(e, e.input(node, 0), node, "MAX"), *(None for _ in node.outputs[1:])]
+
+
+@lower("AveragePool", supports=all_of(floats_only, _plain_windows))
+def average_pool(e: Emitter, node: Node) -> Sequence[Tensor]:
+    """One pooling layer; what ``ceil_mode`` pads behind counts for nothing."""
+    return [_pool(e, e.input(node, 0), node, "AVERAGE", counts_padding=bool(node.int_attr("count_include_pad", 0)))]
+
+
+@lower("LpPool", supports=all_of(floats_only, _plain_windows))
+def lp_pool(e: Emitter, node: Node) -> Sequence[Tensor]:
+    """(sum of |x|^p)^(1/p): the mean over each window, padding counted, times its size."""
+    x, p = e.input(node, 0), node.int_attr("p", 2)
+    size = float(np.prod(node.ints_attr("kernel_shape") or (1,)))
+    powers = e.unary(x, "ABS")
+    if p != 1:
+        powers = e.elementwise(x, x, "PROD") if p == 2 else e.elementwise(powers, e.scalar_like(p, x), "POW")
+    mean = _pool(e, powers, node, "AVERAGE", counts_padding=True, padding_is_zero=True)
+    total = e.elementwise(mean, e.scalar_like(size, mean), "PROD")
+    if p == 1:
+        return [total]
+    return [e.unary(total, "SQRT") if p == 2 else e.elementwise(total, e.scalar_like(1 / p, total), "POW")]
+
+
+def _pool(
+    e: Emitter, x: Tensor, node: Node, kind: str, *, counts_padding: bool = False, padding_is_zero: bool = False
+) -> Tensor:
+    kernel = node.ints_attr("kernel_shape") or ()
+    window = window_of(e, node, kernel, tuple(x.shape)[2:])
+    flat = len(kernel) == 1
+    if flat:
+        x, window = one_dimensional(x, e), window.widened()
+    if counts_padding and window.is_padded_further and not padding_is_zero:
+        x, window = _padded(e, x, window)
+        counts_padding = False
+    layer = e.check(e.network.add_pooling_nd(x, e.api.enum("PoolingType", kind), window.kernel))
+    layer.stride_nd = window.strides
+    layer.pre_padding, layer.post_padding = window.before, window.after
+    if kind == "AVERAGE":
+        layer.average_count_excludes_padding = not counts_padding
+    found = e.out(layer)
+    return e.squeeze(found, [2]) if flat else found
+
+
+def _padded(e: Emitter, x: Tensor, window: Window) -> tuple[Tensor, Window]:
+    """Zeros for the padding that counts, as numbers; what is left to the layer does not count."""
+    shape, count = tuple(x.shape), len(window.kernel)
+    if -1 in shape[2:]:
+        raise e.fail("ceil_mode with padding that counts, of a size that is not known")
+    start = [0, 0, *(-item for item in window.before)]
+    sizes = [
+        size + front + back for size, front, back in zip(shape[2:], window.before, window.declared_after, strict=True)
+    ]
+    layer = e.check(e.network.add_slice(x, start, [1] * len(shape), [1] * len(shape)))
+    layer.mode = e.api.enum("SampleMode", "FILL")
+    if -1 in shape:
+        layer.set_input(2, e.concat([e.sizes(x, (0, 1)), e.constant(np.array(sizes, np.int64))]))
+    else:
+        layer.shape = (*shape[:2], *sizes)
+    rest = tuple(mine - stated for mine, stated in zip(window.after, window.declared_after, strict=True))
+    none = (0,) * count
+    return e.out(layer), Window(window.kernel, window.strides, window.dilations, none, rest, none)
+
+
+@lower("GlobalAveragePool", "GlobalMaxPool", supports=floats_only)
+def global_pool(e: Emitter, node: Node) -> Sequence[Tensor]:
+    """A reduction over the spatial axes."""
+    x = e.input(node, 0)
+    op = "AVG" if node.op_type == "GlobalAveragePool" else "MAX"
+    return [e.reduce(x, op, range(2, e.rank(x)), keep=True)]
+
+
+@lower("GlobalLpPool", supports=floats_only)
+def global_lp_pool(e: Emitter, node: Node) -> Sequence[Tensor]:
+    """(sum of |x|^p)^(1/p) over the spatial axes."""
+    x, p = e.input(node, 0), node.int_attr("p", 2)
+    powers = e.elementwise(e.unary(x, "ABS"), e.scalar_like(p, x), "POW")
+    total = e.reduce(powers, "SUM", range(2, e.rank(x)), keep=True)
+    return [e.elementwise(total, e.scalar_like(1 / p, total), "POW")]
+
+
+def _images(node: Node) -> str | None:
+    rank = rank_of(node.input_at(0))
+    if rank is not None and rank != 4:
+        return f"LRN of {rank} axes"
+    return None if node.int_attr("size", 1) % 2 else "LRN over an even number of channels"
+
+
+@lower("LRN", supports=all_of(floats_only, _images))
+def lrn(e: Emitter, node: Node) -> Sequence[Tensor]:
+    """One layer."""
+    alpha, beta, bias = (
+        node.float_attr(name, default) for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+    )
+    return [e.out(e.network.add_lrn(e.input(node, 0), node.int_attr("size"), alpha, beta, bias))]
