@@ -100,7 +100,8 @@ def _body_of(node: Node) -> FunctionProto | None:
         versions = [item for item in schema.function_opset_versions if item <= opset]
         if schema.has_function and versions:
             stated: bytes = schema.get_function_with_opset_version(max(versions)).SerializeToString()
-            return FunctionProto.FromString(stated)
+            body: FunctionProto = FunctionProto.FromString(stated)
+            return body
     except Exception:  # noqa: BLE001  ONNX raises what it likes where it can't make one
         return None
     return None
