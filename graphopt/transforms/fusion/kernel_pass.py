@@ -15,7 +15,10 @@ __all__ = ["KernelPass"]
 
 @dataclass(frozen=True)
 class KernelPass(RewritePass):
-    """Applies those of its rules whose operator, named by ``makes``, the target has a kernel for, and those that name none."""
+    """Applies those of its rules whose operator, named by ``makes``, the target has a kernel for, and those that name none.
+
+    A rule that names an element type, by ``kernel_dtype``, wants a kernel for that.
+    """
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Apply the rules everywhere in a graph."""
@@ -31,5 +34,5 @@ class KernelPass(RewritePass):
         opset = graph.opset() or 0
         for rule in self.active_rules():
             oldest, makes = getattr(rule, "min_opset", 0), getattr(rule, "makes", "")
-            if opset >= oldest and (not makes or target.has_kernel(makes)):
+            if opset >= oldest and (not makes or target.has_kernel(makes, getattr(rule, "kernel_dtype", None))):
                 yield rule

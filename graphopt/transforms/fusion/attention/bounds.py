@@ -9,13 +9,13 @@ import numpy as np
 
 from graphopt.ir import DType, Node, Value
 
-__all__ = ["largest_magnitude"]
+__all__ = ["MOVES", "largest_magnitude"]
 
 _MOST_STEPS: Final = 24
 #: Numbers of larger constants are not looked at.
 _MOST_ELEMENTS: Final = 1 << 22
 #: What moves numbers around, or leaves some out.
-_MOVES: Final = frozenset(
+MOVES: Final = frozenset(
     {
         "Reshape",
         "Squeeze",
@@ -73,7 +73,7 @@ def _of_constant(value: Value) -> float:
 def _of_node(node: Node, steps: int) -> float:
     inputs = node.inputs
     match node.op:
-        case op if op in _MOVES:
+        case op if op in MOVES:
             return largest_magnitude(inputs[0], steps)
         case "Where":
             return max(largest_magnitude(inputs[1], steps), largest_magnitude(inputs[2], steps))

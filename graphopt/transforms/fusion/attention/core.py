@@ -32,6 +32,7 @@ class Mask:
         keep: whether scores stay where the truth values are true.
         scores: the shape of these scores.
         reshaped: whether they have another shape than the product of query and key.
+        clamp: whether low numbers are raised to one that kernels do not take for the lowest.
     """
 
     value: Value
@@ -40,6 +41,7 @@ class Mask:
     keep: bool = True
     scores: Shape | None = None
     reshaped: bool = False
+    clamp: bool = False
 
 
 class _Inner(Protocol):

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graphopt.rewriting import Rule
+from graphopt.transforms.fusion.attention.cached import GiveAttentionCache, GiveMultiHeadAttentionCache
+from graphopt.transforms.fusion.attention.grouped import UseGroupQueryAttention
+from graphopt.transforms.fusion.attention.heads import JoinAttentionHeads, ShareAttentionHeads
 from graphopt.transforms.fusion.attention.multi_head import UseMultiHeadAttention
 from graphopt.transforms.fusion.attention.packed import SplitPackedFactors
 from graphopt.transforms.fusion.attention.rotary import UseRotaryEmbedding
-from graphopt.transforms.fusion.attention.standard import JoinAttentionHeads, ShareAttentionHeads, UseAttention
+from graphopt.transforms.fusion.attention.rotary_heads import RotateJoinedHeads
+from graphopt.transforms.fusion.attention.standard import UseAttention
 from graphopt.transforms.fusion.kernel_pass import KernelPass
 
 __all__ = ["FuseAttention", "FuseMicrosoftAttention"]
@@ -20,7 +24,13 @@ class FuseAttention(KernelPass):
     """Make the standard operator of attention, and give it heads as they were before they were split. Re-associates; idempotent."""
 
     name: ClassVar[str] = "fuse-attention"
-    rules: ClassVar[tuple[Rule, ...]] = (UseAttention(), ShareAttentionHeads(), JoinAttentionHeads())
+    rules: ClassVar[tuple[Rule, ...]] = (
+        UseAttention(),
+        ShareAttentionHeads(),
+        GiveAttentionCache(),
+        RotateJoinedHeads(),
+        JoinAttentionHeads(),
+    )
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,9 @@ class FuseMicrosoftAttention(KernelPass):
     rules: ClassVar[tuple[Rule, ...]] = (
         SplitPackedFactors(),
         UseRotaryEmbedding(),
+        RotateJoinedHeads(),
         UseMultiHeadAttention(),
+        GiveMultiHeadAttentionCache(),
+        UseGroupQueryAttention(),
         JoinAttentionHeads(),
     )

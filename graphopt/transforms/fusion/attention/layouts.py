@@ -190,6 +190,12 @@ def _reshaped(layout: Layout, before: Shape | None, after: Shape | None) -> Layo
         and same_dim(after[3], before[3])
     ):
         return Layout.BSNH if same_dim(after[0], before[0]) or same_dim(after[2], before[1]) else None
+    if (
+        layout in (Layout.BNSH, Layout.BNHS) and len(before) == 3 and before[1] == 1
+    ):  # a single position needs no moving
+        rows, size = after[2:] if layout is Layout.BNSH else after[:1:-1]
+        alone = rows == 1 and isinstance(after[1], int) and isinstance(size, int) and before[2] == after[1] * size
+        return Layout.BSD if alone else None
     if layout is Layout.BSNH and len(before) == 3 and isinstance(after[2], int) and isinstance(after[3], int):
         joined = before[2] == after[2] * after[3]
         return Layout.BSD if joined and any(map(same_dim, before[:2], after[:2])) else None

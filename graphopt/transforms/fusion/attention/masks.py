@@ -9,7 +9,8 @@ import numpy as np
 from graphopt.ir import Dim, Shape, Value
 from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.fusion.attention.core import Mask
-from graphopt.transforms.fusion.attention.layouts import Factor, Layout
+from graphopt.transforms.fusion.attention.layouts import Factor, Layout, trace
+from graphopt.transforms.fusion.attention.levels import clamped
 from graphopt.transforms.fusion.attention.shapes import size_vector, squeeze_first, unsqueeze
 
 __all__ = ["BiasPlan", "plan_bias"]
@@ -111,7 +112,12 @@ def _of_rank_4(shape: Shape) -> _Shape:
 
 
 def _length(rw: Rewriter, factor: Factor) -> Value:
-    """The number of positions of a factor, as a vector."""
+    """The number of positions of a factor, as a vector; of the parts that it is joined of, which attention may join itself then."""
+    whole = factor.seen.get(Layout.BNSH)
+    concat = None if whole is None else whole.value.producer
+    if concat is not None and concat.op == "Concat" and concat.int_attr("axis") in (2, -2) and len(concat.inputs) == 2:
+        parts = [_length(rw, trace(item, Layout.BNSH, scales=False)) for item in concat.inputs if item is not None]
+        return rw.new("Add", *parts)
     for layout in (Layout.BSD, Layout.BSNH, Layout.BNSH, Layout.BNHS):
         if layout in factor.seen:
             return size_vector(rw, factor.seen[layout].value, layout.value.index("S"))
@@ -121,7 +127,7 @@ def _length(rw: Rewriter, factor: Factor) -> Value:
 def _additive(mask: Mask, rw: Rewriter) -> Value:
     """What adding it does to scores."""
     if mask.filler is None:
-        return mask.value
+        return clamped(rw, mask.value) if mask.clamp else mask.value
     nothing, filler = np.zeros((), np.float32), np.array(mask.filler, np.float32)
     kept, left = (nothing, filler) if mask.keep else (filler, nothing)
     return rw.new("Where", mask.value, kept, left)

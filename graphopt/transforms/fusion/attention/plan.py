@@ -9,6 +9,7 @@ from graphopt.rewriting import NoMatch
 from graphopt.transforms.fusion.attention.core import Core, find_core
 from graphopt.transforms.fusion.attention.layouts import Factor, Layout, is_reshape, trace
 from graphopt.transforms.fusion.attention.masks import BiasPlan, plan_bias
+from graphopt.transforms.fusion.attention.repeats import repeated
 
 __all__ = ["Joined", "Plan", "find_join", "fits", "joined_product", "make_plan"]
 
@@ -50,7 +51,7 @@ class Joined:
         product: the product.
         result: what it gives.
         nodes: what lies between.
-        single: whether nothing is moved, as for a single head.
+        single: whether nothing is moved, as for a single head or a single position.
         split: the shape in which batch and heads, in one axis of the product, are apart again.
     """
 
@@ -77,6 +78,8 @@ def make_plan(product: Node, joined: Joined | None) -> Plan | NoMatch:
     query = trace(core.query, Layout.FSH if rank == 3 else Layout.BNSH, scales=True)
     key = trace(core.key, Layout.FHS if rank == 3 else Layout.BNHS, scales=True)
     value = trace(core.value, Layout.FSH if rank == 3 else Layout.BNSH, scales=False)
+    for factor in (key, value):
+        _note_length(factor)
     heads, factors = query.number("N"), (query, key, value)
     flat = rank == 3 and not (heads and all(item.number("N") == heads and item.sizes.get("B") for item in factors))
     if flat:
@@ -101,13 +104,21 @@ def make_plan(product: Node, joined: Joined | None) -> Plan | NoMatch:
     return Plan(core, query, key, value, heads, size, value_size, bias, flat)
 
 
+def _note_length(factor: Factor) -> None:
+    """Take down how many positions there are where heads were repeated: the target of a Reshape may not say."""
+    seen = factor.seen.get(Layout.BNSH)
+    source = None if seen is None else repeated(seen.value)
+    if source is not None and source.shape is not None and source.shape[2] is not None:
+        factor.sizes.setdefault("S", []).append(source.shape[2])
+
+
 def joined_product(node: Node, op: str = "MatMul") -> Joined | None:
     """The product whose heads a Reshape joins, by its form: BNSH (or FSH) becomes BSNH, then BSD."""
     source = node.inputs[0]
     if source is None or source.rank != 4 or node.output.rank != 3:
         return None
     inner = _inner(source, node)
-    if inner is None or inner.op == op:  # a single head needs no moving
+    if inner is None or inner.op == op:  # a single head, or a single position, needs no moving
         return None if inner is None else Joined(inner, node.output, (), single=True)
     if inner.op != "Transpose" or inner.has_references or inner.ints_attr("perm") != _SWAPPED:
         return None
@@ -129,7 +140,7 @@ def joined_product(node: Node, op: str = "MatMul") -> Joined | None:
 def fits(joined: Joined, query: Factor, heads: int, size: int) -> bool:
     """Whether the result has the batch and the rows of the query, and all numbers of all heads in one axis."""
     shape = joined.result.shape
-    if shape is None or (joined.single and heads != 1):
+    if shape is None or (joined.single and heads != 1 and query.number("S") != 1):
         return False
     if joined.split is not None and joined.split[1] != heads:
         return False

@@ -2,14 +2,19 @@
 
 ``Reshape(Transpose(softmax(scale * Q @ K^T + mask) @ V)) -> Attention[q_num_heads, kv_num_heads](q, k, v, mask)``, and the same of an
 ``Attention`` whose factors were split and moved for it; keys and values whose heads were repeated for several queries are given once.
+Where keys or values were not split for it, as those of a cache, all factors have heads on an axis of their own.
 
 ONNX Runtime's kernel takes lengths of at least 1 and masks with full rows and columns, and gives 0 for rows whose mask is the lowest number
-or -inf throughout (found by trying it): attention that is spelt out becomes the operator only where lengths are known and no mask has such
-numbers. Numerics: re-associates. Source: https://onnx.ai/onnx/operators/onnx__Attention.html
+or -inf throughout (found by trying it; the specification says 0 for -inf, too): attention that is spelt out becomes the operator only where
+lengths are known, and low numbers of masks are raised to one that leaves no weight either. float16 is taken with masks of small numbers;
+Cast around the softmax goes, for the operator's softmax is as precise.
+Numerics: re-associates. Source: https://onnx.ai/onnx/operators/onnx__Attention.html
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -17,17 +22,19 @@ import numpy as np
 from graphopt.ir import DType, Node, Value
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
-from graphopt.transforms.broadcasting import same_dim
-from graphopt.transforms.fusion.attention.bounds import largest_magnitude
-from graphopt.transforms.fusion.attention.layouts import Factor, Layout, is_reshape, trace
-from graphopt.transforms.fusion.attention.plan import Plan, find_join, fits, joined_product, make_plan
-from graphopt.transforms.fusion.attention.shapes import join_heads
+from graphopt.transforms.fusion.attention.core import Mask
+from graphopt.transforms.fusion.attention.layouts import Factor, Layout
+from graphopt.transforms.fusion.attention.levels import NO_WEIGHT, Levels, levels_of, must_clamp
+from graphopt.transforms.fusion.attention.masks import plan_bias
+from graphopt.transforms.fusion.attention.plan import Joined, Plan, find_join, joined_product, make_plan
+from graphopt.transforms.fusion.attention.repeats import repeated
+from graphopt.transforms.fusion.attention.shapes import head_major, join_heads, split_heads, transpose
 
-__all__ = ["JoinAttentionHeads", "ShareAttentionHeads", "UseAttention"]
+__all__ = ["UseAttention"]
 
 _MIN_OPSET: Final = 23
-#: Numbers of a mask below this are still numbers to add.
-_NO_FILLER: Final = 1e38
+#: Masks of float16 may not have larger numbers, for nothing is known about how sums with them are rounded.
+_SMALL: Final = 1e4
 
 
 class UseAttention(RewritePattern):
@@ -41,135 +48,108 @@ class UseAttention(RewritePattern):
     makes: ClassVar[str] = "Attention"
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
-        """Where heads are joined behind the product."""
+        """At the Reshape that joins heads if there is one, else at the product."""
         if (rw.graph.opset() or 0) < _MIN_OPSET:
             return NoMatch("opset %s has no Attention", rw.graph.opset())
-        joined = joined_product(node) if node.op == "Reshape" else find_join(node)
-        if joined is None or node.op != "Reshape":
-            return NoMatch("joins no heads" if joined is None else "heads are joined behind it")
-        plan = make_plan(joined.product, joined)
+        joined = joined_product(node) if node.op == "Reshape" else None
+        if node.op == "Reshape" and joined is None:
+            return NoMatch("joins no heads")
+        plan = make_plan(node if joined is None else joined.product, joined)
         if isinstance(plan, NoMatch):
             return plan
+        later = find_join(node) if joined is None else None
+        if later is not None and not isinstance(make_plan(node, later), NoMatch):
+            return NoMatch("heads are joined behind it")
         reason = _refusal(plan)
         if reason is not None:
             return reason
-        rw.matched = [node, *joined.nodes, *plan.core.nodes]
-        query = join_heads(rw, plan.query, plan.heads, plan.size)
-        key = join_heads(rw, plan.key, plan.heads, plan.size)
-        value = join_heads(rw, plan.value, plan.heads, plan.value_size)
-        scale = float(np.float32(plan.core.scale * query.scale * key.scale))
-        attributes: dict[str, object] = {"q_num_heads": plan.heads, "kv_num_heads": plan.heads, "scale": scale}
-        return rw.new_node(
-            "Attention", [query.value, key.value, value.value, plan.bias.emit(rw)], attributes=attributes
-        ).output
+        masks = _kernel_masks(plan)
+        if isinstance(masks, NoMatch):
+            return masks
+        bias = plan_bias(masks, plan.query, plan.key, plan.heads, joined=joined is not None)
+        if isinstance(bias, NoMatch):
+            return bias
+        plan.bias = bias
+        rw.matched = [node, *(() if joined is None else joined.nodes), *plan.core.nodes]
+        if not all(_has_rows(factor, plan.heads) for factor in (plan.key, plan.value)):
+            return _of_heads(plan, joined, node, rw)
+        made = _of_rows(plan, rw)
+        if joined is not None or plan.flat:
+            return made
+        return transpose(rw, split_heads(rw, made, plan.heads, plan.value_size), (0, 2, 1, 3))
+
+
+def _of_rows(plan: Plan, rw: Rewriter) -> Value:
+    """The operator on factors whose heads are side by side."""
+    query = join_heads(rw, plan.query, plan.heads, plan.size)
+    key = join_heads(rw, plan.key, plan.heads, plan.size)
+    value = join_heads(rw, plan.value, plan.heads, plan.value_size)
+    scale = float(np.float32(plan.core.scale * query.scale * key.scale))
+    attributes: dict[str, object] = {"q_num_heads": plan.heads, "kv_num_heads": plan.heads, "scale": scale}
+    inputs = [query.value, key.value, value.value, plan.bias.emit(rw)]
+    return rw.new_node("Attention", inputs, attributes=attributes).output
+
+
+def _of_heads(plan: Plan, joined: Joined | None, node: Node, rw: Rewriter) -> Value:
+    """The operator on factors whose heads have an axis of their own, and what joins heads after it."""
+    query = head_major(rw, plan.query, plan.heads, plan.size)
+    key = head_major(rw, plan.key, plan.heads, plan.size)
+    value = head_major(rw, plan.value, plan.heads, plan.value_size)
+    scale = float(np.float32(plan.core.scale * query.scale * key.scale))
+    inputs = [query.value, key.value, value.value, plan.bias.emit(rw)]
+    made = rw.new_node("Attention", inputs, attributes={"scale": scale}).output
+    if joined is None:
+        return made
+    moved = made if joined.single else transpose(rw, made, (0, 2, 1, 3))
+    return rw.new_node("Reshape", [moved, node.inputs[1]], attributes=dict(node.attributes)).output
+
+
+def _has_rows(factor: Factor, heads: int) -> bool:
+    """Whether positions come before heads in some form of a factor, or keys of one head are transposed."""
+    return Layout.BSD in factor.seen or Layout.BSNH in factor.seen or (heads == 1 and Layout.FHS in factor.seen)
 
 
 def _refusal(plan: Plan) -> NoMatch | None:
     """Why the kernel would not do what a core does."""
     core = plan.core
-    if core.query.dtype is not DType.FLOAT or core.value.dtype is not DType.FLOAT:
-        return NoMatch("the element type is %s, expected float32", core.query.dtype)
-    if not plan.query.number("S") or not plan.key.number("S"):
+    if core.query.dtype not in (DType.FLOAT, DType.FLOAT16) or core.value.dtype is not core.query.dtype:
+        return NoMatch("the element type is %s, expected float32 or float16", core.query.dtype)
+    if not plan.query.number("S") or not (plan.key.number("S") or _grows(plan.key)):
         return NoMatch("a length may be 0")
     if core.scale <= 0 or any(seen.scale <= 0 for item in (plan.query, plan.key) for seen in item.seen.values()):
         return NoMatch("the scale is not positive")
-    for mask in core.masks:
-        if mask.filler is not None or largest_magnitude(mask.value) > _NO_FILLER:
-            return NoMatch("a row of the mask may leave nothing")
     return None
 
 
-class JoinAttentionHeads(RewritePattern):
-    """Reshape(Transpose(Attention(q, k, v))) with factors of rank 4 -> Attention(q, k, v) with factors of rank 3."""
-
-    name: ClassVar[str] = "join-attention-heads"
-    roots: ClassVar[tuple[str, ...]] = ("Reshape",)
-    numerics: ClassVar[Numerics] = Reassociates()
-    reach: ClassVar[int] = 5
-    min_opset: ClassVar[int] = _MIN_OPSET
-    makes: ClassVar[str] = "Attention"
-
-    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
-        """Where each factor was split and moved."""
-        joined = joined_product(node, "Attention")
-        if joined is None or joined.split is not None or joined.single:
-            return NoMatch("joins no heads")
-        attention = joined.product
-        if any(item is not None for item in attention.inputs[4:]) or any(
-            item.is_used for item in attention.outputs[1:]
-        ):
-            return NoMatch("it has a cache, or gives more than the result")
-        factors: list[Factor] = []
-        for value in attention.inputs[:3]:
-            if value is None or value.rank != 4:
-                return NoMatch("a factor has another rank")
-            factor = trace(value, Layout.BNSH, scales=False)
-            if not (Layout.BSD in factor.seen or Layout.BSNH in factor.seen):
-                return NoMatch("%r was not split and moved", value.name)
-            factors.append(factor)
-        query, key, value_factor = factors
-        heads, shared, size = query.number("N"), key.number("N"), value_factor.number("H")
-        if not heads or not shared or not size or value_factor.number("N") != shared:
-            return NoMatch("%s heads of queries, %s of keys", heads, shared)
-        if not fits(joined, query, heads, size):
-            return NoMatch("%s does not certainly join %d heads", node.output.type, heads)
-        rw.matched = [node, *joined.nodes, attention]
-        inputs: list[Value | None] = [
-            join_heads(rw, factor, factor.number("N") or 0, factor.number("H") or 0).value for factor in factors
-        ]
-        attributes: dict[str, object] = {**attention.attributes, "q_num_heads": heads, "kv_num_heads": shared}
-        return rw.new_node("Attention", [*inputs, attention.input_at(3)], attributes=attributes).output
+def _grows(key: Factor) -> bool:
+    """Whether keys are joined of parts of which one has a known length."""
+    seen = key.seen.get(Layout.BNSH)
+    source = None if seen is None else repeated(seen.value) or seen.value
+    node = None if source is None else source.producer
+    if node is None or node.op != "Concat" or node.int_attr("axis") not in (2, -2):
+        return False
+    lengths = [item.shape[2] for item in node.inputs if item is not None and item.shape is not None and item.rank == 4]
+    return any(isinstance(length, int) and length > 0 for length in lengths)
 
 
-class ShareAttentionHeads(RewritePattern):
-    """Attention(q, Reshape(Expand(Unsqueeze(k))), Reshape(Expand(Unsqueeze(v)))) -> Attention(q, k, v)."""
-
-    name: ClassVar[str] = "share-attention-heads"
-    roots: ClassVar[tuple[str, ...]] = ("Attention",)
-    numerics: ClassVar[Numerics] = Reassociates()
-    reach: ClassVar[int] = 4
-    min_opset: ClassVar[int] = _MIN_OPSET
-    makes: ClassVar[str] = "Attention"
-
-    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
-        """Both by the same number."""
-        if any(item is not None for item in node.inputs[4:]) or len(node.inputs) < 3:
-            return NoMatch("it has a cache")
-        if any(item.is_used for item in node.outputs[1:]):
-            return NoMatch("it gives more than the result")
-        key, value = node.inputs[1], node.inputs[2]
-        if key is None or value is None:
-            return NoMatch("a factor is absent")
-        keys, values = _repeated(key), _repeated(value)
-        if keys is None or values is None or keys.shape is None or values.shape is None:
-            return NoMatch("keys or values are not repeated")
-        if keys.shape[1] != values.shape[1]:
-            return NoMatch("keys and values are repeated by other numbers")
-        made = rw.new_node(
-            "Attention", [node.inputs[0], keys, values, *node.inputs[3:]], attributes=dict(node.attributes)
-        )
-        return [made.output, *[None] * (len(node.outputs) - 1)]
-
-
-def _repeated(value: Value) -> Value | None:
-    """What heads were repeated of, each in place: ``[B, N, L, H]`` of which ``[B, N*r, L, H]`` was made."""
-    reshape = value.producer
-    expand = (
-        None if reshape is None or not is_reshape(reshape) or reshape.inputs[0] is None else reshape.inputs[0].producer
-    )
-    if expand is None or expand.op != "Expand" or expand.inputs[0] is None:
-        return None
-    unsqueeze = expand.inputs[0].producer
-    source = None if unsqueeze is None or not is_reshape(unsqueeze) else unsqueeze.inputs[0]
-    if source is None or source.rank != 4 or expand.output.rank != 5 or value.rank != 4:
-        return None
-    before, apart, wide, after = source.shape, expand.inputs[0].shape, expand.output.shape, value.shape
-    if before is None or apart is None or wide is None or after is None or len(apart) != 5:
-        return None
-    heads, repeats = before[1], wide[2]
-    if not isinstance(heads, int) or not isinstance(repeats, int) or after[1] != heads * repeats:
-        return None
-    kept = all(map(same_dim, (before[0], before[1], 1, before[2], before[3]), apart))
-    grown = all(map(same_dim, (before[0], before[1], before[2], before[3]), (wide[0], wide[1], wide[3], wide[4])))
-    whole = all(map(same_dim, (before[0], before[2], before[3]), (after[0], after[2], after[3])))
-    return source if kept and grown and whole else None
+def _kernel_masks(plan: Plan) -> list[Mask] | NoMatch:
+    """Masks with numbers that the kernel treats as softmax does."""
+    found, lows = [], 0
+    for mask in plan.core.masks:
+        levels = levels_of(mask.value) if mask.filler is None else Levels(frozenset({mask.filler}), 0.0)
+        if levels is None:
+            return NoMatch("the numbers of mask %s are not known well enough", mask.value.type)
+        if plan.core.query.dtype is not DType.FLOAT:
+            if levels.lows or levels.bound > _SMALL:
+                return NoMatch("mask %s has large numbers", mask.value.type)
+            found.append(mask)
+            continue
+        clamp = must_clamp(levels.lows, mask.value if mask.filler is None else None, guarded=plan.core.guarded)
+        if isinstance(clamp, NoMatch):
+            return clamp
+        lows += bool(levels.lows)
+        if mask.filler is None:
+            found.append(replace(mask, clamp=clamp))
+        else:
+            found.append(replace(mask, filler=NO_WEIGHT if clamp else -math.inf))
+    return found if lows < 2 else NoMatch("several masks have low numbers")
