@@ -46,6 +46,10 @@ COMMANDS = {
         "Find the fastest way to run a model on this machine: how to optimize it, how to set ONNX Runtime.",
         "tuning:tune",
     ),
+    "calibrate": (
+        "Find the ranges of a model's tensors from data, for quantization.",
+        "calibration:calibrate",
+    ),
     "quantize": (
         "Store the numbers of a model as integers, where that is accurate enough and faster here.",
         "quantization:quantize",

@@ -38,6 +38,11 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model is: interface, operators, weights, cost."""
+    if model.suffix == ".json":
+        from graphopt.cli.calibration import show_table  # lazily: most inspect models
+
+        show_table(model, as_json=as_json)
+        return
     bound = parse_sizes(sizes)
     if coefficients is not None and not cost:
         raise UsageError("--coefficients is for --cost; add it, or leave it out")

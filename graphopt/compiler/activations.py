@@ -228,9 +228,9 @@ def _is_float(value: Value) -> bool:
 
 def _may_be_float(value: Value) -> bool:
     """Whether a value may be worth a look: not a constant, and a float or of a type that only the runtime knows."""
-    return (
-        not value.is_constant and (value.type is None or _is_float(value)) and (value.is_used or value.is_graph_output)
-    )
+    if value.is_constant or (value.producer is not None and value.producer.op == "Constant"):
+        return False
+    return (value.type is None or _is_float(value)) and (value.is_used or value.is_graph_output)
 
 
 def _numbers(name: str, found: object, number: int, what: str) -> Iterator[tuple[str, Array]]:

@@ -43,23 +43,35 @@ class CalibrationData:
         self._begun = False
 
     def __iter__(self) -> Iterator[Feeds]:
+        for batch, _ in self.counted():
+            yield batch
+
+    def counted(self, *, skip: int = 0) -> Iterator[tuple[Feeds, int]]:
+        """Batches, each with the number of its examples.
+
+        Args:
+            skip: examples at the start to leave out; the limit counts from there on.
+
+        Raises:
+            CalibrationError: if there is none, or it can be read only once and was.
+        """
         if self._once and self._begun:
             raise CalibrationError(
                 f"{self.where} can be read only once, and is needed again; bring a list, or a function"
             )
         self._begun = True
-        left = self._limit
-        none = True
+        left, none = self._limit, True
         for batch in self._read():
-            none = False
+            count = _examples(batch)
+            if skip >= count:
+                skip -= count
+                continue
             if left is not None and left <= 0:
                 return
-            count = _examples(batch)
-            if left is not None and count > left:
-                batch = _first(batch, left, count)
-            if left is not None:
-                left -= count
-            yield batch
+            used = count - skip if left is None else min(left, count - skip)
+            yield batch if used == count else _part(batch, skip, used, count), used
+            skip, none = 0, False
+            left = None if left is None else left - used
         if none:
             said = "" if self.where == "data" else f" ({self.where} is empty)"
             raise CalibrationError(f"there is no batch to calibrate with; bring at least one{said}")
@@ -212,9 +224,11 @@ def _examples(batch: object) -> int:
     return 1
 
 
-def _first(batch: Feeds, left: int, count: int) -> Feeds:
-    """The first examples of a batch: of all its arrays that have so many."""
+def _part(batch: Feeds, start: int, size: int, count: int) -> Feeds:
+    """Some examples of a batch: of all its arrays that have so many."""
     return {
-        name: array[:left] if isinstance(array, np.ndarray) and array.ndim and len(array) == count else array
+        name: array[start : start + size]
+        if isinstance(array, np.ndarray) and array.ndim and len(array) == count
+        else array
         for name, array in batch.items()
     }
