@@ -32,6 +32,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "convert-to-float16": "transforms.quantization.float16:ConvertToFloat16",
     "convert-to-float32": "transforms.quantization.float16:ConvertToFloat32",
     "convolve-before-resize": "transforms.layout:ConvolveBeforeResize",
+    "correct-biases": "transforms.quantization.accuracy:CorrectBiases",
     "decompose-activations": "transforms.decompose:DecomposeActivations",
     "decompose-attention": "transforms.decompose:DecomposeAttention",
     "decompose-blocks": "transforms.decompose:DecomposeBlocks",

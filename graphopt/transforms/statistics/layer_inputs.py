@@ -123,6 +123,13 @@ class LayerInput:
         return 0 if self.node.op == "Conv" or self._is_transposed else 1
 
     @property
+    def outputs(self) -> int:
+        """How many output channels there are."""
+        constant = self.weight.const
+        assert constant is not None, "the weights were found to be constant"
+        return constant.shape[self.output_axis]
+
+    @property
     def channel_axis(self) -> int:
         """Axis of the output channels in the result."""
         return 1 if self.node.op == "Conv" else -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphopt.transforms.quantization.accuracy.correct_biases import CorrectBiases
 from graphopt.transforms.quantization.accuracy.gptq_weights import GptqWeights
 
-__all__ = ["GptqWeights"]
+__all__ = ["CorrectBiases", "GptqWeights"]
