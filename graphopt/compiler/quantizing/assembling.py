@@ -14,6 +14,7 @@ from graphopt.compiler.quantizing.layer_parameters import layer_parameters
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.result import CandidateReport, LayerReport, QuantizeReport
 from graphopt.compiler.quantizing.search import Found
+from graphopt.compiler.result import count_ops
 from graphopt.errors import GraphoptError
 from graphopt.runtime.base import Feeds
 
@@ -53,7 +54,8 @@ def fill_report(
     report.kept = best.plan.text if best.plan.quantized or best.plan.whole else "float"
     report.metric_after = best.values
     report.size_before, report.size_after = floats.made.size, best.made.size
-    report.pipeline = best.made.pipeline
+    report.pipeline, report.passes = best.made.pipeline, list(best.made.passes)
+    report.ops_after, report.bytes_after = count_ops(best.made.model), best.made.model.constant_bytes
     if best is not floats and best.times:
         report.speedup = best.speedup
         report.latency_before = [statistics.median(item.first) for item in best.times]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphopt.passes import SessionSettings
-from graphopt.runtime.isolation import run_isolated, shared_worker
+from graphopt.runtime.isolation import shared_worker
 from graphopt.runtime.paired import PairedTimes, measure_pair
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _runner(model: str, threads: int | None, *, optimize: bool, spinning: bool |
 def times_of(
     first: str, second: str, feeds: Sequence[Mapping[str, object]], *, seconds: float, threads: int | None, drop: bool
 ) -> list[PairedTimes]:
-    """Times of two models in turns, for each of some inputs, measured in a child process of their own.
+    """Times of two models in turns, for each of some inputs, measured in a child process.
 
     Args:
         first: path of what is compared with.
@@ -72,7 +72,7 @@ def times_of(
     Raises:
         ExecutionError: if a model does not load or run.
     """
-    return run_isolated(_times, first, second, [dict(item) for item in feeds], seconds, threads, drop)
+    return shared_worker().call(_times, first, second, [dict(item) for item in feeds], seconds, threads, drop)
 
 
 def _times(

@@ -14,7 +14,7 @@ from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.examples import open_examples
 from graphopt.compiler.quantizing.labels import Labels, examples_in, read_labels
-from graphopt.compiler.quantizing.metrics import CustomMetric, MetricKind, OutputArrays, find_metric
+from graphopt.compiler.quantizing.metrics import CustomMetric, MetricKind, OutputArrays, find_metric, tensor_outputs
 from graphopt.compiler.result import Optimized
 from graphopt.errors import CalibrationError, ExecutionError
 from graphopt.ir import Array
@@ -23,9 +23,9 @@ from graphopt.runtime import RunOptions
 from graphopt.verify import check_inputs
 
 if TYPE_CHECKING:
-    from graphopt.runtime.base import Feeds, Outputs, Runner
+    from graphopt.runtime.base import Feeds, Runner
 
-__all__ = ["Evaluation", "evaluate", "measure_quality", "tensor_outputs"]
+__all__ = ["Evaluation", "evaluate", "measure_quality"]
 
 
 @dataclass(frozen=True)
@@ -191,11 +191,6 @@ def measure_quality(
     if number < 0:
         raise CalibrationError("there is no batch to judge on; bring at least one")
     return {name: meter.value() for name, meter in meters.items()}, examples, number + 1, seconds
-
-
-def tensor_outputs(found: Outputs) -> dict[str, Array]:
-    """The outputs that are arrays, by name; sequences, maps and empty optionals say nothing to a metric."""
-    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
 
 def _check_same(outputs: OutputArrays, reference: OutputArrays) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphopt.compiler.quantizing.bench import keep_batches, outputs_of
-from graphopt.compiler.quantizing.evaluating import tensor_outputs
 from graphopt.compiler.quantizing.examples import Split
-from graphopt.compiler.quantizing.metrics import MetricKind
+from graphopt.compiler.quantizing.metrics import MetricKind, tensor_outputs
 
 if TYPE_CHECKING:
     from graphopt.runtime.base import Outputs

@@ -21,9 +21,10 @@ from graphopt.compiler.quantizing.labels import class_axis
 from graphopt.errors import CalibrationError
 from graphopt.ir import Array
 from graphopt.passes import suggestion
+from graphopt.runtime.base import Outputs
 from graphopt.verify.tolerance import kind_of
 
-__all__ = ["METRICS", "CustomMetric", "Meter", "MetricKind", "OutputArrays", "find_metric"]
+__all__ = ["METRICS", "CustomMetric", "Meter", "MetricKind", "OutputArrays", "find_metric", "tensor_outputs"]
 
 OutputArrays = Mapping[str, Array]
 CustomMetric = Callable[[OutputArrays, object], float]
@@ -283,3 +284,8 @@ def _imported(place: str) -> CustomMetric:
     if not callable(found):
         raise CalibrationError(f"metric {place!r} is {found!r:.80}, expected a function (outputs, expected) -> float")
     return cast("CustomMetric", found)
+
+
+def tensor_outputs(found: Outputs) -> dict[str, Array]:
+    """The outputs that are arrays, by name; sequences, maps and empty optionals say nothing to a metric."""
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}

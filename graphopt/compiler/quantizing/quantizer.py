@@ -30,6 +30,7 @@ from graphopt.compiler.quantizing.request import QuantizeRequest, chosen_layers
 from graphopt.compiler.quantizing.result import Quantized, QuantizeReport
 from graphopt.compiler.quantizing.search import FormSearch
 from graphopt.compiler.quantizing.workshop import Workshop
+from graphopt.compiler.result import count_ops
 from graphopt.errors import CalibrationError, QuantizationError, VerificationError
 from graphopt.ir import Array, Model
 from graphopt.numerics import Lossy
@@ -148,8 +149,8 @@ def quantize(
         metric=metric,
         max_accuracy_drop=max_accuracy_drop,
         min_sqnr=min_sqnr,
-        include=tuple(include),
-        exclude=tuple(exclude),
+        include=include,
+        exclude=exclude,
         accuracy=accuracy,
         weight_dtype=weight_dtype,
         block=block,
@@ -243,7 +244,18 @@ class _Work:
             kinds = self._kinds(labelled=labels is not None)
             judge = Judge(file.path, split, list(kinds.values()), folder)
         prospects = prospects_of(prepared, backend.target.quantization, this_processor(), sizes_of(prepared, first))
-        report = QuantizeReport(file.source, request.target, request.form, prospects, seconds=self.seconds)
+        report = QuantizeReport(
+            source=file.source,
+            level="",
+            target=request.target,
+            pipeline="",
+            numerics=Lossy(),
+            ops_before=count_ops(original),
+            bytes_before=original.constant_bytes,
+            seconds=self.seconds,
+            asked=request.form,
+            prospects=prospects,
+        )
         report.examples, report.metric_before = split.examples, judge.before
         report.notes += [split.note] if split.note else []
         budget = budget_of(

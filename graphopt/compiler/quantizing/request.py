@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphopt.compiler.arguments import expect_type
+from graphopt.compiler.quantizing.budget import parse_drop
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.metrics import CustomMetric
 from graphopt.compiler.quantizing.plan import ACCURACY_PASSES, FORMS, Form, LayerForm
@@ -65,6 +66,8 @@ class QuantizeRequest:
             )
         if not self.seconds > 0:
             raise QuantizationError(f"the time to measure is {self.seconds:g} s, expected more than 0")
+        if self.max_accuracy_drop is not None:
+            parse_drop(self.max_accuracy_drop)
         self.accuracy_passes()
 
     def accuracy_passes(self) -> frozenset[str] | None:

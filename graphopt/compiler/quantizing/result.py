@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.compiler.quantizing.layers import Prospects
-from graphopt.compiler.quantizing.sensitivity import TradeOff
 from graphopt.compiler.result import Optimized, OptimizeReport
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from graphopt.backends.base import Backend
     from graphopt.compiler.quantizing.histograms import Spread
     from graphopt.compiler.quantizing.layer_parameters import LayerParameters
+    from graphopt.compiler.quantizing.layers import Prospects
+    from graphopt.compiler.quantizing.sensitivity import TradeOff
     from graphopt.ir import Model
-    from graphopt.verify import Verdict
 
 __all__ = ["CandidateReport", "Effect", "LayerReport", "QuantizeReport", "Quantized"]
 
@@ -96,38 +91,30 @@ class Effect:
     reason: str = ""
 
 
-@dataclass
-class QuantizeReport:
-    """What happened to a model.
+@dataclass(kw_only=True)
+class QuantizeReport(OptimizeReport):
+    """What happened to a model, beyond what a report of an optimization says.
 
     Attributes:
-        source: where it came from.
-        target: what it was made for.
         asked: the form that was asked for.
+        prospects: what the processor and the model promised.
         kept: what the result is: ``float``, or forms with the number of their layers.
         calibrator: what found ranges, ``""`` where none were needed.
-        prospects: what the processor and the model promised.
         budget: what had to hold.
         metric_before: metrics of the original on held-out examples.
         metric_after: metrics of the result.
         speedup: times as fast as the model of floats, ``None`` when not measured.
         latency_before: seconds of a run of the model of floats for each size of inputs that was measured.
         latency_after: the same of the result.
-        size_before: bytes of the model of floats.
-        size_after: bytes of the result.
+        size_before: bytes of the file of the model of floats.
+        size_after: bytes of that of the result.
         layers: what became of each.
         candidates: what was tried.
         effects: what passes for accuracy brought.
         curve: accuracy, latency and size by the number of layers in floats.
-        pipeline: text of what ran.
         examples: how many were held out to judge on.
-        verdict: of the check, ``None`` when it was not asked for.
-        notes: what people should know.
-        seconds: time by phase.
     """
 
-    source: str
-    target: str
     asked: str
     prospects: Prospects
     kept: str = "float"
@@ -144,11 +131,7 @@ class QuantizeReport:
     candidates: Sequence[CandidateReport] = ()
     effects: list[Effect] = field(default_factory=list)
     curve: Sequence[TradeOff] = ()
-    pipeline: str = ""
     examples: int = 0
-    verdict: Verdict | None = None
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_quantized(self) -> bool:
@@ -157,9 +140,7 @@ class QuantizeReport:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, for JSON; numbers that are not finite are text."""
-        return {
-            "source": self.source,
-            "target": self.target,
+        return OptimizeReport.to_dict(self) | {
             "asked": self.asked,
             "kept": self.kept,
             "quantized": self.is_quantized,
@@ -197,11 +178,7 @@ class QuantizeReport:
                 }
                 for point in self.curve
             ],
-            "pipeline": self.pipeline,
             "examples": self.examples,
-            "verdict": None if self.verdict is None else self.verdict.to_json(),
-            "notes": list(self.notes),
-            "seconds": {name: round(spent, 3) for name, spent in self.seconds.items()},
         }
 
 
@@ -231,7 +208,7 @@ def _number(value: float | None) -> object:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-class Quantized:
+class Quantized(Optimized):
     """A quantized model, or the model of floats where nothing paid.
 
     Attributes:
@@ -239,35 +216,7 @@ class Quantized:
         report: what happened to it.
     """
 
+    report: QuantizeReport
+
     def __init__(self, model: Model, report: QuantizeReport, backend: Backend) -> None:
-        self.model = model
-        self.report = report
-        self._files = Optimized(model, OptimizeReport(report.source, "", report.target, report.pipeline), backend)
-
-    @property
-    def proto(self) -> ModelProto:
-        """The whole model as a message, weights included.
-
-        Raises:
-            UnsupportedOpError: if the target's models are not ONNX.
-        """
-        return self._files.proto
-
-    def save(
-        self, path: str | os.PathLike[str], *, external_data: bool | None = None, force: bool = False
-    ) -> list[Path]:
-        """Write the model in the form of its target; it appears whole or not at all.
-
-        Args:
-            path: the model file.
-            external_data: whether weights go to a file beside it; ``None`` lets the size decide.
-            force: whether files that are there may be replaced.
-
-        Returns:
-            The files written.
-
-        Raises:
-            OutputError: if the files exist, or cannot be written.
-            UnsupportedOpError: if the target has no form for a node.
-        """
-        return self._files.save(path, external_data=external_data, force=force)
+        super().__init__(model, report, backend)
