@@ -144,8 +144,13 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
     "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse,layout,exact,fuse-attention,exact,keep-layer-norm,"
     "pack-parallel-products,tidy",
-    "quantize-static": "quantize-prepare,assign-quantization,insert-qdq,eliminate-dead-code,tidy",
+    "quantize-static": "raise-opset{to=13,strict=false},quantize-prepare,assign-quantization,correct-biases,insert-qdq,"
+    "eliminate-dead-code,tidy",
     "quantize-dynamic-int8": "quantize-prepare,quantize-dynamic,eliminate-dead-code,tidy",
+    "quantize-weights-int4": "raise-opset{to=21,strict=false},quantize-prepare,quantize-weights{dtype=int4},pack-matmul-nbits,"
+    "eliminate-dead-code,tidy",
+    "quantize-weights-int8": "raise-opset{to=13,strict=false},quantize-prepare,quantize-weights,pack-matmul-nbits,"
+    "eliminate-dead-code,tidy",
 }
 
 
