@@ -40,6 +40,7 @@ RULES: dict[str, Rule] = {
 THROUGH_PIPELINES = {
     "spell-out-bias-gelu": ("fuse-bias-gelu", "fuse-transformer-ops,decompose-transformer-ops"),
     "spell-out-fused-matmul": ("fuse-operands-of-product", "fuse-transformer-ops,decompose-transformer-ops"),
+    "spell-out-group-query-attention": ("use-group-query-attention", "fuse-microsoft-attention,decompose-attention"),
     "spell-out-multi-head-attention": ("use-multi-head-attention", "fuse-microsoft-attention,decompose-attention"),
     "spell-out-rotary-embedding": ("use-rotary-embedding", "fuse-microsoft-attention,decompose-attention"),
     "spell-out-skip-layer-norm": ("fuse-skip-layer-norm", "fuse-skip-norms,decompose-transformer-ops"),

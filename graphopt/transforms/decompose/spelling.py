@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -53,8 +54,8 @@ class SpellOut(RewritePattern):
     min_opset: ClassVar[int] = 9
     dtypes: ClassVar[frozenset[DType]] = _DTYPES
 
-    def spell(self, x: Value, node: Node, make: Spelling) -> Value | NoMatch:
-        """The same function of the first input by simpler operators."""
+    def spell(self, x: Value, node: Node, make: Spelling) -> Value | Sequence[Value | None] | NoMatch:
+        """The same function of the first input by simpler operators; all outputs if there are several."""
         raise NotImplementedError
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
