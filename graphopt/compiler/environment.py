@@ -19,6 +19,7 @@ from graphopt.rewriting import Applications, Explain
 from graphopt.runtime.isolated_executor import IsolatedExecutor
 
 if TYPE_CHECKING:
+    from graphopt.analysis.dim_groups import PluginRoles
     from graphopt.passes import CalibrationSource, Executor
 
 __all__ = ["Environment"]
@@ -149,7 +150,17 @@ class Environment:
             explain=explain,
             progress=progress or (lambda text: None),
             calibration=calibration,
+            dim_roles=self._dim_roles(),
         )
+
+    def _dim_roles(self) -> dict[str, PluginRoles]:
+        """What plugins say of the axes of their operators."""
+        named = {name: item for name, item in self.plugins.operators.items() if item.dim_roles}
+        if not named:
+            return {}
+        from graphopt.analysis.dim_groups import PluginRoles  # lazily: imports networkx
+
+        return {name: PluginRoles(item.dim_roles, item.separable) for name, item in named.items()}
 
     def run_pipeline(
         self, model: Model, pipeline: Pipeline, ctx: PassContext, instrumentations: Sequence[Instrumentation] = ()

@@ -10,15 +10,19 @@ import abc
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from graphopt.ir import Array, Graph, Model, Node, Type
 from graphopt.numerics import Exact, Numerics
 from graphopt.passes.calibration import CalibrationSource
+from graphopt.passes.reference import Reference
 from graphopt.rewriting import Applications, Explain, TypeInference
 from graphopt.target import Target
+
+if TYPE_CHECKING:
+    from graphopt.analysis.dim_groups import PluginRoles
 
 __all__ = ["Executor", "ModelTypes", "Pass", "PassContext", "PassResult"]
 
@@ -70,6 +74,8 @@ class PassContext:
         explain: told of each candidate at which a rule did not apply, ``None`` when nobody asks.
         progress: told what is going on, in a few words.
         calibration: data to look at, ``None`` when the caller gave none.
+        dim_roles: what plugins say of the axes of their operators, by operator.
+        reference: the model before a lossy pass took something away, for passes that make up for it; ``None`` if none did.
         typed: the model whose types were inferred with this context; rewriters keep them current from then on.
     """
 
@@ -81,6 +87,8 @@ class PassContext:
     explain: Explain | None = None
     progress: Callable[[str], None] = field(default=lambda text: None)
     calibration: CalibrationSource | None = None
+    dim_roles: Mapping[str, PluginRoles] = field(default_factory=dict)
+    reference: Reference | None = None
     typed: Model | None = None
     _memo: dict[object, Any] = field(default_factory=dict)
 

@@ -33,6 +33,8 @@ class OperatorDefinition:
         kernel: its meaning, in numpy.
         dim_roles: name of each axis of each parameter, by parameter name: axes of one name have one size, ``"..."`` stands for any
             number of axes. ``{"X": ("batch", "channel", "..."), "Y": ("batch", "channel", "...")}``
+        separable: names of axes along which each index is treated on its own, so that pruning may take some away: ``("channel",)`` for an
+            activation, not for a softmax over channels. A name that no output has is summed over with weights.
         decomposition: the rule that puts standard operators in its place, for backends that do not know it.
     """
 
@@ -41,6 +43,7 @@ class OperatorDefinition:
     infer: Callable[[InferenceContext], None] | None = None
     dim_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     decomposition: Rule | None = None
+    separable: tuple[str, ...] = ()
 
     @property
     def op(self) -> str:

@@ -41,7 +41,7 @@ def _multi_head(node: Node, follow: Following) -> None:
     follow.give(node.outputs[0], [q[0], q[1], product_of(head, outer)])
 
 
-def _scores(node: Node, follow: Following, added: Axes | None | bool, head: Extent) -> None:
+def _scores(node: Node, follow: Following, added: Axes | bool | None, head: Extent) -> None:
     """What is added to scores [batch, heads, length, length]."""
     if not isinstance(added, list):
         return
@@ -85,7 +85,7 @@ def _attention(node: Node, follow: Following) -> None:
         follow.give(node.outputs[0], [q[0], heads, q[2], e])
 
 
-def _head_sizes(q: Axes, v: Axes, heads: int, shared: int, flat: bool) -> tuple[int | None, int | None]:  # noqa: FBT001 - private
+def _head_sizes(q: Axes, v: Axes, heads: int, shared: int, flat: bool) -> tuple[int | None, int | None]:
     if flat:
         return _per(q[2], heads), _per(v[2], shared)
     sizes = [size if isinstance(size, int) else None for size in (q[3].size, v[3].size)]

@@ -45,9 +45,11 @@ class Product:
 
     __slots__ = ("factors", "size")
 
+    size: Dim
+
     def __init__(self, factors: tuple[Extent, ...]) -> None:
         self.factors = factors
-        self.size: Dim = dim_product([factor.size for factor in factors])
+        self.size = dim_product([factor.size for factor in factors])
 
     def __repr__(self) -> str:
         return f"({' * '.join(map(repr, self.factors))})"
@@ -57,6 +59,8 @@ class Sum:
     """A joined axis. Without parts it is empty."""
 
     __slots__ = ("parts", "size")
+
+    size: Dim
 
     def __init__(self, parts: tuple[Extent, ...]) -> None:
         self.parts = parts
@@ -208,12 +212,12 @@ class Extents:
                 if not isinstance(a.size, int) or not isinstance(b.size, int):
                     break
                 size = min(a.size, b.size)
-                cut = (self._cut(a, size), self._cut(b, size))
-                if cut[0] is None or cut[1] is None:
+                first, second = self._cut(a, size), self._cut(b, size)
+                if first is None or second is None:
                     break
-                (a, rest_a), (b, rest_b) = cut
-                _put_back(left, [a, *self.parts(rest_a)])
-                _put_back(right, [b, *self.parts(rest_b)])
+                a, b = first[0], second[0]
+                _put_back(left, [a, *self.parts(first[1])])
+                _put_back(right, [b, *self.parts(second[1])])
             self.unify(a, b, where)
             left.popleft()
             right.popleft()

@@ -15,7 +15,7 @@ from graphopt.analysis.shape_values import ShapeValues
 from graphopt.ir import Array, Dim, Node, Value
 from graphopt.ir.constant_nodes import constant_of
 
-__all__ = ["Axes", "AttributeSize", "Following", "Role", "RoleFunction", "SplitSizes", "place_of"]
+__all__ = ["AttributeSize", "Axes", "Following", "Role", "RoleFunction", "SplitSizes", "place_of"]
 
 #: The extents of the axes of a tensor.
 Axes = list[Extent]

@@ -1,4 +1,4 @@
-"""Operators that give a tensor another shape: Reshape takes axes apart and joins them, Transpose moves them, Expand and Tile repeat them."""
+"""What gives a tensor another shape: Reshape takes axes apart and joins them, Transpose moves them, Expand and Tile repeat them."""
 
 from __future__ import annotations
 

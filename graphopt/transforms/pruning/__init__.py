@@ -1,7 +1,9 @@
-"""Pruning: weights become zero. Lossy, so these passes run only when they are asked for by name."""
+"""Pruning: weights become zero, or channels go for good. Lossy, so these passes run only when they are asked for by name."""
 
 from __future__ import annotations
 
+from graphopt.transforms.pruning.channels import PruneChannels
 from graphopt.transforms.pruning.magnitude import PruneMagnitude
+from graphopt.transforms.pruning.reconstruct import ReconstructLayers
 
-__all__ = ["PruneMagnitude"]
+__all__ = ["PruneChannels", "PruneMagnitude", "ReconstructLayers"]

@@ -15,17 +15,19 @@ from graphopt.analysis.dim_groups import DimGroups, Removal
 from graphopt.analysis.dim_groups.sizes import Entry
 from graphopt.ir import Constant, Graph, Node, TensorType, Value
 from graphopt.ir.constant_nodes import constant_of
+from graphopt.passes import Reference
 
 __all__ = ["remove_indices"]
 
 
-def remove_indices(graph: Graph, groups: DimGroups, removal: Removal) -> int:
+def remove_indices(graph: Graph, groups: DimGroups, removal: Removal, reference: Reference | None = None) -> int:
     """Remove indices of groups, wherever they stand.
 
     Args:
         graph: the main graph, unchanged since it was analysed.
         groups: its groups.
         removal: which indices of each leaf are kept; frozen leaves must not be among them, and at least one index of each is kept.
+        reference: told what is left of each tensor.
 
     Returns:
         How many weights became smaller.
@@ -33,7 +35,7 @@ def remove_indices(graph: Graph, groups: DimGroups, removal: Removal) -> int:
     for leaf, mask in removal.items():
         assert not groups.follow.extents.reasons(leaf), f"{leaf} is frozen"
         assert mask.any(), "an index is left"
-    changed = sum(_shrink(value, groups, removal) for value in list(groups.follow.known()))
+    changed = sum(_shrink(value, groups, removal, reference) for value in list(groups.follow.known()))
     _write_attributes(groups, removal)
     _write_entries(groups, removal)
     _write_splits(groups, removal)
@@ -41,7 +43,7 @@ def remove_indices(graph: Graph, groups: DimGroups, removal: Removal) -> int:
     return changed
 
 
-def _shrink(value: Value, groups: DimGroups, removal: Removal) -> bool:
+def _shrink(value: Value, groups: DimGroups, removal: Removal, reference: Reference | None) -> bool:
     """Cut a constant, and say of any value how large it is; whether it is a constant that was cut."""
     axes = groups.follow.known()[value]
     if axes is None:
@@ -49,6 +51,8 @@ def _shrink(value: Value, groups: DimGroups, removal: Removal) -> bool:
     masks = {axis: mask for axis, extent in enumerate(axes) if (mask := groups.mask(extent, removal)) is not None}
     if not masks:
         return False
+    if reference is not None:
+        reference.note(value.name, masks)
     if isinstance(value.type, TensorType) and value.type.shape is not None:
         shape = [int(masks[axis].sum()) if axis in masks else dim for axis, dim in enumerate(value.type.shape)]
         value.type = value.type.with_shape(tuple(shape))
@@ -94,7 +98,8 @@ def _write_entries(groups: DimGroups, removal: Removal) -> None:
             changes.setdefault(_place(entry), {})[entry.index] = size
     for (node, position), numbers in changes.items():
         constant, home = constant_of(node.input_at(position)), node.graph
-        assert constant is not None and home is not None, "entries are of constants that nodes read"
+        assert constant is not None, "entries are of constants"
+        assert home is not None, "nodes of the graph read them"
         array = constant.numpy().copy()
         for index, size in numbers.items():
             array.reshape(-1)[index] = size

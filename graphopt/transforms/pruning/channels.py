@@ -1,0 +1,142 @@
+"""Removes channels, heads and hidden units for good: the graph that is left is smaller, and every runtime gains.
+
+What can only go together, through residual sums, joins, reshapes, grouped convolutions and heads, is found by
+:mod:`graphopt.analysis.dim_groups`. Inputs and outputs keep their shapes, no layer goes as a whole, and of equal indices the last go
+first. Shapes that a model computes freeze what they are computed from, so run ``fold-constants`` (any level) before. Touches weights; needs
+types; needs data for criteria that look at activations. Not idempotent. Numerics: lossy.
+
+Source: Fang et al., DepGraph: Towards Any Structural Pruning, 2023, section 3; criteria: :mod:`graphopt.transforms.pruning.importance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from graphopt.analysis.cost_model import shipped_cost_model
+from graphopt.analysis.dim_groups import DimGroup, DimGroups, Leaf, Removal, find_dim_groups
+from graphopt.errors import PassError, PipelineError
+from graphopt.ir import Graph, Model, clone_model
+from graphopt.numerics import Lossy, Numerics
+from graphopt.passes import Pass, PassContext, PassResult, Reference
+from graphopt.transforms.pruning.budget import Costs
+from graphopt.transforms.pruning.importance import NEEDS_DATA, importance
+from graphopt.transforms.pruning.ranking import Limits, Scores, by_budget, by_ratio, masks_of
+from graphopt.transforms.pruning.removal import remove_indices
+from graphopt.transforms.pruning.selection import Selection
+
+__all__ = ["PruneChannels"]
+
+_Part = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class PruneChannels(Pass):
+    """Remove the channels, heads and hidden units that matter least.
+
+    Attributes:
+        ratio: part of the indices of each group that goes, in [0, 1); 0.5 if no budget is given.
+        flops: part of the operations that may be left, in (0, 1), instead of ``ratio``; which groups lose most is decided over all of them.
+        latency: the same of the estimated time.
+        criterion: what tells how much an index matters.
+        round_to: channels are left in multiples of this, as vector units and tensor cores like them; heads always whole.
+        min_channels: so many are left in each group at least.
+        include: only groups that one of these layers makes: names, patterns of ``*``, or ``op:Conv``; all if empty.
+        exclude: no group that one of these layers makes.
+    """
+
+    name: ClassVar[str] = "prune-channels"
+    numerics: ClassVar[Numerics] = Lossy()
+    per_function: ClassVar[bool] = False
+    ratio: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+    flops: _Part | None = None
+    latency: _Part | None = None
+    criterion: Literal["l1", "l2", "bn-scale", "activation-energy", "reconstruction"] = "l2"
+    round_to: Annotated[int, msgspec.Meta(ge=1)] = 8
+    min_channels: Annotated[int, msgspec.Meta(ge=1)] = 1
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        stated = [name for name in ("ratio", "flops", "latency") if getattr(self, name) is not None]
+        if len(stated) > 1:
+            raise PipelineError(
+                f"prune-channels: {' and '.join(stated)} are given, expected one of them; leave the others out"
+            )
+        if self.ratio is not None and not 0 <= self.ratio < 1:
+            raise PipelineError(f"prune-channels: ratio is {self.ratio}, expected a number in [0, 1)")
+        for name, part in (("flops", self.flops), ("latency", self.latency)):
+            if part is not None and not 0 < part < 1:
+                raise PipelineError(f"prune-channels: {name} is {part}, expected a number in (0, 1)")
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Find groups, rank their indices, remove those that matter least."""
+        groups = find_dim_groups(graph, ctx.dim_roles)
+        chosen = self._chosen(groups, ctx)
+        if not chosen:
+            if self.flops is not None or self.latency is not None or self.include:
+                raise PassError(
+                    f"prune-channels: nothing can be removed: {_why(groups)}; inspect --dim-groups tells more"
+                )
+            return PassResult(changed=False, stats={"groups": 0, "indices": 0, "weights": 0})
+        scores = importance(self.criterion, graph, groups, chosen, ctx)
+        removal = masks_of(scores, self._kept(graph, groups, scores))
+        if not removal:
+            return PassResult(changed=False, stats={"groups": 0, "indices": 0, "weights": 0})
+        if ctx.reference is None and isinstance(graph.owner, Model):
+            ctx.reference = Reference(clone_model(graph.owner))
+        for group in chosen:
+            if group.leaf in removal:
+                ctx.applications.record(self.name, group.name)
+        weights = remove_indices(graph, groups, removal, ctx.reference)
+        return PassResult(changed=True, stats={"groups": len(removal), "indices": _count(removal), "weights": weights})
+
+    def _chosen(self, groups: DimGroups, ctx: PassContext) -> list[DimGroup]:
+        selection = Selection(self.include, self.exclude)
+        return [
+            group
+            for group in groups.groups
+            if not group.is_frozen and selection.admits_group(group) and ctx.applications.admits(self.name, group.name)
+        ]
+
+    def _kept(self, graph: Graph, groups: DimGroups, scores: Scores) -> dict[Leaf, int]:
+        limits = Limits(self.round_to, self.min_channels)
+        part = self.latency if self.flops is None else self.flops
+        if part is None:
+            return by_ratio(scores, 0.5 if self.ratio is None else self.ratio, limits)
+        costs = Costs(
+            graph, groups, {group.leaf for group in scores}, None if self.latency is None else shipped_cost_model()
+        )
+        whole = costs.total({})
+        kept = by_budget(scores, limits, costs.total, part * whole)
+        left = costs.total(kept) / whole if whole else 1.0
+        if left > part:
+            what = "flops" if self.latency is None else "latency"
+            raise PassError(
+                f"prune-channels: {what} is {part}, and {left:.2f} is the least that can be left "
+                f"({_why(groups)}); ask for more than that, or give a smaller round_to or min_channels"
+            )
+        return kept
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it looks at activations."""
+        return self.criterion in NEEDS_DATA
+
+
+def _count(removal: Removal) -> int:
+    return sum(int((~mask).sum()) for mask in removal.values())
+
+
+def _why(groups: DimGroups) -> str:
+    frozen = [group for group in groups.groups if group.is_frozen]
+    reasons: dict[str, int] = {}
+    for group in frozen:
+        first = next(iter(group.reasons))
+        reasons[first] = reasons.get(first, 0) + 1
+    most: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: -item[1])[:2]
+    told = ", ".join(f"{count} because {why}" for why, count in most)
+    return f"{len(frozen)} of {len(groups.groups)} groups are frozen" + (f", {told}" if told else "")

@@ -1,0 +1,187 @@
+"""How much the indices of a group matter, by one of several criteria; comparable between groups.
+
+Each weight that makes (or contracts) a group gives one number for each index; they are divided by their mean over the group and
+averaged over the weights, so that a group counts the same however large its weights are and however many there are.
+
+| criterion | number of an index | source |
+|---|---|---|
+| `l1`, `l2` | norm of the weights that make it | Li et al., Pruning Filters for Efficient ConvNets, 2017, section 3.1 |
+| `bn-scale` | magnitude of the scale of its BatchNormalization, or `l2` where there is none | Liu et al., Network Slimming, 2017 |
+| `activation-energy` | mean square of it, times the squares of the weights that contract it | Sun et al., Wanda, 2023, section 3 |
+| `reconstruction` | error of the outputs without it, the other weights fitted anew | Hassibi, Stork, Optimal Brain Surgeon, 1993 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from graphopt.analysis.dim_groups import DimGroup, DimGroups, Extent, Member, per_index
+from graphopt.ir import Graph, Value
+from graphopt.ir.constant_nodes import constant_of
+from graphopt.passes import Observer, PassContext
+from graphopt.rewriting import NoMatch
+from graphopt.transforms.statistics import ChannelMoments, Gram, LayerInput, observed, read_layer
+
+__all__ = ["CRITERIA", "NEEDS_DATA", "Float64", "importance"]
+
+Float64 = npt.NDArray[np.float64]
+
+#: Columns of a layer above which second moments between channels are not looked at.
+_MOST_COLUMNS = 2560
+_DAMPING = 1e-2
+
+
+def importance(
+    criterion: str, graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext
+) -> dict[DimGroup, Float64]:
+    """How much each index of some groups matters.
+
+    Args:
+        criterion: one of :data:`CRITERIA`.
+        graph: the main graph.
+        groups: all its groups.
+        chosen: those asked for.
+        ctx: has data, for criteria that look at activations.
+
+    Returns:
+        float64 [size] for each group, with mean 1 unless all are 0.
+
+    Raises:
+        CalibrationError: if data is needed, and there is none or it does not fit.
+    """
+    scores = CRITERIA[criterion](graph, groups, chosen, ctx)
+    return {group: _averaged(scores[group], group.size) for group in chosen}
+
+
+def _averaged(found: Sequence[Float64], size: int) -> Float64:
+    parts = [part / part.mean() for part in found if part.mean() > 0 and np.isfinite(part).all()]
+    return np.mean(parts, axis=0) if parts else np.ones(size)
+
+
+_Scores = Mapping[DimGroup, Sequence[Float64]]
+_Criterion = Callable[[Graph, DimGroups, Sequence[DimGroup], PassContext], _Scores]
+
+
+def _along(groups: DimGroups, group: DimGroup, member: Member, power: float) -> Float64:
+    """The sum of powers of the magnitudes of a weight, for each index."""
+    constant = constant_of(member.value)
+    if constant is None or not constant.dtype.is_float:
+        return np.zeros(group.size)
+    sizes = np.abs(constant.numpy().astype(np.float64)) ** power
+    others = tuple(axis for axis in range(sizes.ndim) if axis != member.axis)
+    return per_index(groups.follow.extents, _axis(groups, member), group.leaf, sizes.sum(axis=others))
+
+
+def _axis(groups: DimGroups, member: Member) -> Extent:
+    axes = groups.follow.known()[member.value]
+    assert axes is not None, "members have axes"
+    return axes[member.axis]
+
+
+def _norms(power: float) -> _Criterion:
+    def criterion(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> _Scores:
+        return {
+            group: [_along(groups, group, member, power) ** (1 / power) for member in group.producers]
+            for group in chosen
+        }
+
+    return criterion
+
+
+def _scales(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> _Scores:
+    norms = _norms(2)(graph, groups, chosen, ctx)
+    found: dict[DimGroup, Sequence[Float64]] = {}
+    for group in chosen:
+        scales = [_along(groups, group, member, 1) for member in group.members if member.kind == "scale"]
+        found[group] = scales or norms[group]
+    return found
+
+
+def _readers(groups: DimGroups, group: DimGroup, graph: Graph) -> Iterator[tuple[Member, Value, int]]:
+    """The weights of the main graph that contract a group, with the tensor that they are multiplied by, and its axis."""
+    extents = groups.follow.extents
+    for member in group.consumers:
+        if member.node is None or member.node.graph is not graph:
+            continue
+        for value in member.node.inputs:
+            axes = None if value is None or groups.follow.is_weight(value) else groups.follow.axes(value)
+            for axis, extent in enumerate(axes or ()):
+                if value is not None and any(leaf is group.leaf for leaf in extents.leaves(extent)):
+                    yield member, value, axis
+                    break
+
+
+def _energies(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> _Scores:
+    seen: dict[tuple[Value, int], ChannelMoments] = {}
+    for group in chosen:
+        for _member, value, axis in _readers(groups, group, graph):
+            seen.setdefault((value, axis), ChannelMoments(axis))
+    observed("prune-channels", graph, ctx, [(value, moments) for (value, _axis), moments in seen.items()])
+    found: dict[DimGroup, list[Float64]] = {}
+    for group in chosen:
+        found[group] = []
+        for member, value, axis in _readers(groups, group, graph):
+            moments, axes = seen[value, axis], groups.follow.axes(value)
+            if moments.count and axes is not None:
+                energy = per_index(groups.follow.extents, axes[axis], group.leaf, moments.energy)
+                found[group].append(energy * _along(groups, group, member, 2))
+    return found
+
+
+def _reconstruction(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> _Scores:
+    layers: dict[DimGroup, list[tuple[Member, LayerInput]]] = {}
+    seen: dict[object, Gram] = {}
+    wanted: list[tuple[Value, Observer]] = []
+    for group in chosen:
+        layers[group] = []
+        for member in group.consumers:
+            layer = NoMatch("") if member.node is None or member.node.graph is not graph else read_layer(member.node)
+            if isinstance(layer, NoMatch) or layer.groups > 1 or layer.columns > _MOST_COLUMNS:
+                continue
+            layers[group].append((member, layer))
+            if layer.reads not in seen:
+                seen[layer.reads] = Gram(layer)
+                wanted.append((layer.value, seen[layer.reads]))
+    observed("prune-channels", graph, ctx, wanted)
+    without = [group for group in chosen if not layers[group]]
+    found: dict[DimGroup, Sequence[Float64]] = dict(_energies(graph, groups, without, ctx)) if without else {}
+    errors: dict[LayerInput, Float64] = {}
+    for group, readers in layers.items():
+        parts: list[Float64] = []
+        for member, layer in readers:
+            if layer not in errors:
+                errors[layer] = _errors(layer, seen[layer.reads])
+            parts.append(per_index(groups.follow.extents, _axis(groups, member), group.leaf, errors[layer]))
+        if readers:
+            found[group] = parts
+    return found
+
+
+def _errors(layer: LayerInput, gram: Gram) -> Float64:
+    """What the outputs lose with each input channel when the weights of the others are fitted anew: float64 [channels]."""
+    constant = constant_of(layer.weight)
+    assert constant is not None, "the weights were found to be constant"
+    weights = layer.matrix(constant.numpy().astype(np.float64))[0]
+    moments = gram.moments[0] if gram.count else np.eye(layer.columns)
+    damping = _DAMPING * max(float(np.trace(moments)) / layer.columns, 1e-12)
+    inverse = np.linalg.inv(moments + damping * np.eye(layer.columns))
+    window = layer.columns // (constant.shape[1] if layer.node.op == "Conv" else layer.columns)
+    channels = layer.columns // window
+    blocks = inverse.reshape(channels, window, channels, window)[np.arange(channels), :, np.arange(channels), :]
+    parts = weights.reshape(-1, channels, window).transpose(1, 2, 0)  # [channels, window, outputs]
+    lost: Float64 = np.einsum("cko,cko->c", parts, np.linalg.solve(blocks, parts))
+    return lost
+
+
+CRITERIA: Mapping[str, _Criterion] = {
+    "l1": _norms(1),
+    "l2": _norms(2),
+    "bn-scale": _scales,
+    "activation-energy": _energies,
+    "reconstruction": _reconstruction,
+}
+#: Criteria that look at activations.
+NEEDS_DATA = frozenset({"activation-energy", "reconstruction"})

@@ -1,0 +1,90 @@
+"""Which indices go: the least important ones of each group, or of all groups together until a budget is met."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphopt.analysis.dim_groups import DimGroup, Leaf, Mask
+from graphopt.transforms.pruning.importance import Float64
+
+__all__ = ["Limits", "Scores", "by_budget", "by_ratio", "masks_of"]
+
+Scores = Mapping[DimGroup, Float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many indices of a group may be left.
+
+    Attributes:
+        round_to: elements of axes are left in multiples of this.
+        least: elements of axes that are left at least.
+    """
+
+    round_to: int
+    least: int
+
+    def kept(self, group: DimGroup, wanted: float) -> int:
+        """The number nearest to ``wanted`` that may be kept; all where the size leaves no choice.
+
+        Example:
+            >>> from graphopt.analysis.dim_groups import Leaf
+            >>> [Limits(8, 1).kept(DimGroup(Leaf(30), 30), wanted) for wanted in (0, 11, 13, 29)]
+            [8, 8, 16, 30]
+        """
+        step = self.round_to // math.gcd(self.round_to, group.places)
+        least = max(step, -(-self.least // (group.places * step)) * step, 1)
+        if least >= group.size:
+            return group.size
+        nearest = max(round(wanted / step) * step, least)
+        return group.size if nearest > group.size or group.size - wanted < abs(nearest - wanted) else nearest
+
+
+def by_ratio(scores: Scores, ratio: float, limits: Limits) -> dict[Leaf, int]:
+    """How many indices of each group are kept when the same part of each goes."""
+    return {group.leaf: limits.kept(group, (1 - ratio) * group.size) for group in scores}
+
+
+def by_budget(
+    scores: Scores, limits: Limits, cost: Callable[[Mapping[Leaf, int]], float], budget: float
+) -> dict[Leaf, int]:
+    """How many indices of each group are kept when those least important of all go first, until a cost is met.
+
+    Args:
+        scores: of each index.
+        limits: what may be left.
+        cost: of the graph with so many indices of each leaf.
+        budget: that it is to meet.
+
+    Returns:
+        The most that meets it; the least that may be left if nothing does.
+    """
+    order = np.sort(np.concatenate(list(scores.values())))
+
+    def kept(count: int) -> dict[Leaf, int]:
+        limit = order[count - 1] if count else -np.inf
+        return {group.leaf: limits.kept(group, int((score > limit).sum())) for group, score in scores.items()}
+
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        if cost(kept(middle)) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    return kept(low)
+
+
+def masks_of(scores: Scores, kept: Mapping[Leaf, int]) -> dict[Leaf, Mask]:
+    """The most important indices of each group, as many as are kept; of equal ones the first. Groups that keep all are left out."""
+    found: dict[Leaf, Mask] = {}
+    for group, score in scores.items():
+        if kept[group.leaf] < group.size:
+            mask = np.zeros(group.size, np.bool_)
+            mask[np.argsort(-score, kind="stable")[: kept[group.leaf]]] = True
+            found[group.leaf] = mask
+    return found
