@@ -11,7 +11,19 @@ from typing import ClassVar
 
 from graphopt.passes import RewritePass
 from graphopt.rewriting import Rule
-from graphopt.transforms.strength import batched_products, box_filters, common_factors, scalar_factors, zero_biases
+from graphopt.transforms.strength import (
+    batched_products,
+    box_filters,
+    common_factors,
+    parallel_convs,
+    pointwise_convs,
+    powers,
+    scalar_factors,
+    shared_factors,
+    softmax,
+    tables,
+    zero_biases,
+)
 
 __all__ = ["ReduceStrength"]
 
@@ -27,4 +39,10 @@ class ReduceStrength(RewritePass):
         *batched_products.RULES,
         *common_factors.RULES,
         *box_filters.RULES,
+        *shared_factors.RULES,
+        *powers.RULES,
+        *softmax.RULES,
+        *tables.RULES,
+        *parallel_convs.RULES,
+        *pointwise_convs.RULES,
     )
