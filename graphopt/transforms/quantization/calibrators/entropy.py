@@ -15,8 +15,8 @@ from graphopt.transforms.quantization.calibrators.histogram import BINS, Histogr
 __all__ = ["Entropy"]
 
 #: Windows that are tried on the whole way, and then between the neighbours of the best.
-_COARSE: Final = 64
-_FINE: Final = 16
+_COARSE: Final = 48
+_FINE: Final = 12
 
 
 class Entropy(FromHistogram):

@@ -20,8 +20,8 @@ Reals = NDArray[np.float64]
 _COARSE: Final = np.geomspace(1.0, 0.01, 60)
 _FINE: Final = (np.geomspace(1.08, 0.92, 17), np.geomspace(1.01, 0.99, 9))
 #: The same where both ends are searched together: where the zero point falls depends on both.
-_GRID: Final = np.append(np.linspace(1.0, 0.3, 11), np.geomspace(0.24, 0.01, 7))
-_BESIDE: Final = (np.geomspace(1.25, 0.8, 25), *_FINE)
+_GRID: Final = np.append(np.linspace(1.0, 0.3, 7), np.geomspace(0.2, 0.01, 5))
+_BESIDE: Final = (np.geomspace(1.25, 0.8, 17), *_FINE)
 
 
 class MeanSquaredError(FromHistogram):
