@@ -22,7 +22,6 @@ from tests.testing import (
     handmade_filters,
     handmade_indices,
     handmade_integers,
-    handmade_quantized,
     handmade_recurrent,
     handmade_strength,
     handmade_stored,
