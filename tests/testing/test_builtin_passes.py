@@ -39,6 +39,7 @@ RULES: dict[str, Rule] = {
 #: Rules for nodes that are not drawn, the rules that make such nodes, and pipelines of both.
 THROUGH_PIPELINES = {
     "spell-out-bias-gelu": ("fuse-bias-gelu", "fuse-transformer-ops,decompose-transformer-ops"),
+    "spell-out-embed-layer-norm": ("fuse-embed-layer-norm", "fuse-transformer-ops,decompose-transformer-ops"),
     "spell-out-fused-matmul": ("fuse-operands-of-product", "fuse-transformer-ops,decompose-transformer-ops"),
     "spell-out-group-query-attention": ("use-group-query-attention", "fuse-microsoft-attention,decompose-attention"),
     "spell-out-multi-head-attention": ("use-multi-head-attention", "fuse-microsoft-attention,decompose-attention"),

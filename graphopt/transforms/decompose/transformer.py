@@ -1,14 +1,17 @@
 """Spells out ONNX Runtime's operators for pieces of transformer blocks: the inverse of ``fuse-transformer-ops`` and ``fuse-skip-norms``.
 
-``BiasGelu``, ``FusedMatMul``, ``SkipLayerNormalization`` and ``SkipSimplifiedLayerNormalization`` by standard operators of the model's
-opset. Numerics: re-associates. Source: ONNX Runtime's docs/ContribOperators.md.
+``BiasGelu``, ``EmbedLayerNormalization``, ``FusedMatMul``, ``SkipLayerNormalization`` and ``SkipSimplifiedLayerNormalization`` by standard
+operators of the model's opset. Numerics: re-associates. Source: ONNX Runtime's docs/ContribOperators.md.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from graphopt.ir import DType, Node, Value
 from graphopt.rewriting import NoMatch, Replacement, Rewriter, Rule
@@ -17,6 +20,7 @@ from graphopt.transforms.decompose.spelling import DecomposePass, Spelling, Spel
 __all__ = ["DecomposeTransformerOps"]
 
 _SUM_PLACE = 3
+_EMBEDDING_SUM = 2
 
 
 class SpellOutBiasGelu(SpellOut):
@@ -61,6 +65,38 @@ class SpellOutFusedMatMul(SpellOut):
         product = make.of("MatMul", *factors)
         alpha = node.float_attr("alpha", 1.0)
         return product if alpha == 1 else make.of("Mul", product, alpha)
+
+
+class SpellOutEmbedLayerNorm(SpellOut):
+    """com.microsoft::EmbedLayerNormalization(ids, kinds, w, p, s, ...) -> LayerNormalization(w[ids] + p[places] + s[kinds], ...)."""
+
+    name: ClassVar[str] = "spell-out-embed-layer-norm"
+    roots: ClassVar[tuple[str, ...]] = ("com.microsoft::EmbedLayerNormalization",)
+    min_opset: ClassVar[int] = 17
+    dtypes: ClassVar[frozenset[DType]] = frozenset({DType.INT32})
+
+    def spell(self, x: Value, node: Node, make: Spelling) -> Sequence[Value | None] | NoMatch:
+        """Positions in their order are the first rows of their table."""
+        kinds, words, positions, segments, gamma, beta = (node.input_at(place) for place in range(1, 7))
+        places = node.input_at(8)
+        if words is None or positions is None or gamma is None or beta is None or (kinds is None) != (segments is None):
+            return NoMatch("a table, scale or bias is absent")
+        if any(value.is_used for value in node.outputs[1:_EMBEDDING_SUM]):
+            return NoMatch("lengths of masks are used")
+        total = make.of("Gather", words, x, axis=0)
+        if places is None:
+            zero = np.zeros(1, np.int64)
+            length = make.of("Shape", x, start=1, end=2)
+            total = make.of("Add", total, make.of("Slice", positions, zero, length, zero))
+        else:
+            total = make.of("Add", total, make.of("Gather", positions, places, axis=0))
+        if kinds is not None and segments is not None:
+            total = make.of("Add", total, make.of("Gather", segments, kinds, axis=0))
+        epsilon = node.float_attr("epsilon", 1e-12)
+        made = make.of("LayerNormalization", total, gamma, beta, axis=-1, epsilon=epsilon)
+        summed = len(node.outputs) > _EMBEDDING_SUM and node.outputs[_EMBEDDING_SUM].is_used
+        others: list[Value | None] = [None] * (len(node.outputs) - 1)
+        return [made, *others[:-1], total] if summed else [made, *others]
 
 
 class _SpellOutSkipNorm(SpellOut):
@@ -132,6 +168,7 @@ class DecomposeTransformerOps(DecomposePass):
     name: ClassVar[str] = "decompose-transformer-ops"
     rules: ClassVar[tuple[Rule, ...]] = (
         SpellOutBiasGelu(),
+        SpellOutEmbedLayerNorm(),
         SpellOutFusedMatMul(),
         SpellOutSkipLayerNorm(),
         SpellOutSkipRmsNorm(),

@@ -1,4 +1,4 @@
-"""Pieces of transformer blocks: residual sums with their normalization, Gelu with its bias, products with transpositions and factors.
+"""Pieces of transformers: residual sums with their normalization, Gelu with its bias, products with transpositions and factors, embeddings.
 
 Operators of ONNX Runtime's domain are made only for targets that have a kernel for them.
 """
@@ -11,6 +11,7 @@ from typing import ClassVar
 from graphopt.rewriting import Rule
 from graphopt.transforms.fusion.kernel_pass import KernelPass
 from graphopt.transforms.fusion.transformer.bias_gelu import FuseBiasGelu
+from graphopt.transforms.fusion.transformer.embeddings import FuseEmbedLayerNorm
 from graphopt.transforms.fusion.transformer.fused_matmul import FoldScaleOfProduct, FuseOperandsOfProduct
 from graphopt.transforms.fusion.transformer.residual_sums import KeepLayerNorm
 from graphopt.transforms.fusion.transformer.skip_norms import FuseSkipLayerNorm, FuseSkipRmsNorm
@@ -20,10 +21,15 @@ __all__ = ["FuseSkipNorms", "FuseTransformerOps", "KeepLayerNorm"]
 
 @dataclass(frozen=True)
 class FuseTransformerOps(KernelPass):
-    """Make ONNX Runtime's BiasGelu and FusedMatMul, where the target has them. Re-associates; needs types; idempotent."""
+    """Make ONNX Runtime's BiasGelu, EmbedLayerNormalization and FusedMatMul, if the target has them. Re-associates; needs types."""
 
     name: ClassVar[str] = "fuse-transformer-ops"
-    rules: ClassVar[tuple[Rule, ...]] = (FuseBiasGelu(), FuseOperandsOfProduct(), FoldScaleOfProduct())
+    rules: ClassVar[tuple[Rule, ...]] = (
+        FuseEmbedLayerNorm(),
+        FuseBiasGelu(),
+        FuseOperandsOfProduct(),
+        FoldScaleOfProduct(),
+    )
 
 
 @dataclass(frozen=True)
