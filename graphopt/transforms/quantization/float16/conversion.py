@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
 
 from graphopt.ir import Attribute, AttributeKind, Constant, DType, Graph, Lineage, Node, TensorType, Value, constant_of
 from graphopt.transforms.quantization.float16.element_types import Typed, changeable
@@ -18,8 +21,8 @@ from graphopt.transforms.quantization.float16.operators import FLEXIBLE
 
 __all__ = ["Conversion"]
 
-#: Attributes that state the element type of an output.
-_STATED = {"EyeLike": "dtype"}
+#: What ConstantOfShape is filled with where nothing is stated.
+_ZERO: Final = Constant(np.zeros(1, np.float32))
 
 
 @dataclass(slots=True)
@@ -100,22 +103,20 @@ class Conversion:
         """Give a changed node's outputs their new type."""
         if not places.outputs or constant_of(node.outputs[0]) is not None:
             return
+        if node.op in ("Cast", "ConstantOfShape") and not self._is_wanted(node.output, typed):
+            return
         if node.op == "Cast":
-            if not self._is_wanted(node.output, typed):
-                return
             node.set_attribute("to", int(self.goal))
         elif node.op == "ConstantOfShape":
-            stated = node.attributes["value"].value
-            assert isinstance(stated, Constant), "without a value it gives float32"
-            node.set_attribute("value", Attribute(AttributeKind.TENSOR, changed_constant(stated, self.goal)))
-        elif node.op in _STATED:
-            node.set_attribute(_STATED[node.op], int(self.goal))
+            stated = node.attributes.get("value")
+            value = stated.value if stated is not None and isinstance(stated.value, Constant) else _ZERO
+            node.set_attribute("value", Attribute(AttributeKind.TENSOR, changed_constant(value, self.goal)))
         for place in places.outputs:
             self._retype(node.outputs[place])
         self.nodes += 1
 
     def _is_wanted(self, value: Value, typed: dict[Node, Typed]) -> bool:
-        """Whether somebody who reads a cast wants its new type."""
+        """Whether somebody who reads what may have either type wants the new one."""
         return any(
             user in typed and user.op not in FLEXIBLE and index in typed[user].inputs for user, index in value.uses
         )
@@ -198,7 +199,7 @@ class Conversion:
         assert node is not None, "a node was made"
         made = node.output
         if value.home is graph and value.producer is not None:
-            made.name, value.name = value.name, made.name
+            made.name, value.name = value.name, graph.fresh_name(f"{value.name}_{value.dtype}")
             made.declared, made.doc, made.metadata = value.declared, value.doc, value.metadata
             value.declared, value.doc, value.metadata = False, "", None
             made.origin = value.origin

@@ -1,7 +1,7 @@
 """Which inputs and outputs of a node change their type together, read from its operator's schema.
 
 Inputs and outputs that a schema types by the same letter have to agree; those it types by themselves (the ``scales`` of Resize, float32
-whatever the data are) never change.
+whatever the data are) never change, nor do outputs that are typed by an attribute, but those of Cast and ConstantOfShape.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from graphopt.ir import DType, Node, OpSchema, Parameter, Value
+from graphopt.ir import DType, Node, OpSchema, Parameter, TensorType, Value
 
 __all__ = ["Typed", "changeable"]
 
@@ -34,6 +34,10 @@ _UNIFORM: Final = frozenset(
 _MICROSOFT: Final = "com.microsoft"
 #: Outputs that are float32 by an attribute of their node, whatever the schema allows: the statistics of a normalization.
 _STATISTICS: Final = frozenset({"LayerNormalization"})
+#: Operators whose output has a type of its own that can be stated: by an attribute, or by a scale.
+_TYPED: Final = frozenset({"Cast", "Constant", "ConstantOfShape", "DequantizeLinear"})
+#: Operators whose output has the type of an input where none is stated, though the schema does not say so.
+_LIKE: Final = frozenset({"Bernoulli", "EyeLike", "RandomNormalLike", "RandomUniformLike"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,12 @@ class Typed:
 
 
 def changeable(node: Node, source: DType, goal: DType) -> Typed:
-    """What of a node has type ``source``, and may have ``goal`` instead by its schema; nothing of an operator without one."""
+    """What of a node has type ``source``, and may have ``goal`` instead by its schema.
+
+    Nothing of an operator without schema, or that takes or gives sequences.
+    """
+    if node.op in _LIKE or any(value is not None and not _is_tensor(value) for value in (*node.inputs, *node.outputs)):
+        return Typed(frozenset(), frozenset())
     inputs = [(place, value) for place, value in enumerate(node.inputs) if value is not None and value.dtype is source]
     outputs = [(place, value) for place, value in enumerate(node.outputs) if value.dtype is source]
     schema = node.schema
@@ -64,6 +73,8 @@ def changeable(node: Node, source: DType, goal: DType) -> Typed:
             return Typed(frozenset(), frozenset())
         return Typed(frozenset(place for place, _value in inputs), frozenset(place for place, _value in outputs))
     kept = _kept_keys(node, schema, goal)
+    if node.op not in _TYPED:
+        kept |= {formal.type_key for formal in schema.outputs} - {formal.type_key for formal in schema.inputs}
     first = 1 if node.op in _STATISTICS else len(outputs)
     return Typed(
         frozenset(_places(inputs, schema.inputs, goal, kept)),
@@ -71,13 +82,20 @@ def changeable(node: Node, source: DType, goal: DType) -> Typed:
     )
 
 
+def _is_tensor(value: Value) -> bool:
+    return value.type is None or isinstance(value.type, TensorType)
+
+
 def _kept_keys(node: Node, schema: OpSchema, goal: DType) -> frozenset[str]:
-    """Letters that stand for something else than tensors here, or of which a part can't have the type."""
+    """Letters of which a part can't have the type, or has one that is not known."""
     kept = set()
     for values, formals in ((node.inputs, schema.inputs), (node.outputs, schema.outputs)):
         for place, value in enumerate(values):
             formal = _formal(formals, place)
-            if formal is not None and value is not None and not _allows(formal, goal):
+            if formal is None or value is None:
+                continue
+            is_unknown = value.dtype is None and (value.is_used or value.producer is not node)
+            if is_unknown or not _allows(formal, goal):
                 kept.add(formal.type_key)
     return frozenset(kept)
 

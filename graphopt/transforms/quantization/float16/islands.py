@@ -33,7 +33,7 @@ from graphopt.transforms.quantization.float16.narrowing import is_as_good_as_inf
 from graphopt.transforms.quantization.float16.operators import (
     FLEXIBLE,
     FROM_INTEGERS,
-    LITTLE,
+    HEAVY,
     MEANS,
     POOLS,
     PRODUCTS,
@@ -65,6 +65,7 @@ class Islands:
         depth: most terms of a reduction.
         product_depth: most terms of each sum of a product of matrices, ``None`` for any number.
         largest: largest magnitude of an activation.
+        interface: whether inputs and outputs of the model change too, so that there is no cast around what is next to them.
         ranges: of values of the main graph, by name.
     """
 
@@ -75,6 +76,7 @@ class Islands:
     depth: int = 2048
     product_depth: int | None = None
     largest: float = math.inf
+    interface: bool = False
     ranges: Mapping[str, Range] = field(default_factory=dict)
 
     @property
@@ -207,7 +209,7 @@ def kept_nodes(graph: Graph, islands: Islands) -> dict[Node, NoMatch]:
         return kept
     for node in _near_small_sums(graph, islands.source, kept):
         kept.setdefault(node, NoMatch("it belongs to a sum with a very small constant"))
-    for node in _between(graph, islands.source, kept):
+    for node in () if islands.interface else _between(graph, islands.source, kept):
         kept[node] = NoMatch("all around it stay as they are")
     return kept
 
@@ -245,8 +247,8 @@ def _has_small_constant(node: Node, source: DType) -> bool:
 
 
 def _between(graph: Graph, source: DType, kept: Mapping[Node, NoMatch]) -> set[Node]:
-    """Nodes of little work that have no way to one that changes but through others of little work."""
-    found = {node for node in graph.walk() if node not in kept and node.op in LITTLE}
+    """Nodes of little work that have no way to one of much work that changes but through nodes that stay."""
+    found = {node for node in graph.walk() if node not in kept and node.op not in HEAVY}
     todo = [node for node in found if any(item not in kept and item not in found for item in _around(node, source))]
     while todo:
         node = todo.pop()

@@ -7,7 +7,7 @@ from typing import Final
 __all__ = [
     "FLEXIBLE",
     "FROM_INTEGERS",
-    "LITTLE",
+    "HEAVY",
     "MEANS",
     "POOLS",
     "PRODUCTS",
@@ -29,6 +29,7 @@ SENSITIVE: Final = {
         ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "Unique", "Hardmax"), "finds places, which ties would change"
     ),
     **dict.fromkeys(("CumSum", "CumProd", "Range"), "counts"),
+    "MeanVarianceNormalization": "is defined by numbers of float32",
     **dict.fromkeys(
         ("Resize", "Upsample", "GridSample", "RoiAlign", "MaxRoiPool", "AffineGrid", "DeformConv"),
         "reads at places that it computes",
@@ -64,9 +65,22 @@ _FROM_INTEGERS: Final = (
 )
 #: Operators by which what is computed from integers goes on being that.
 FROM_INTEGERS: Final = frozenset(_FROM_INTEGERS.split())
-_LITTLE: Final = (
-    "Abs Add Clip Concat Div Dropout Erf Exp Expand Flatten Gather Gelu HardSigmoid HardSwish Identity LeakyRelu Log Max Min Mul Neg "
-    "PRelu Pad Pow Reciprocal Relu Reshape Sigmoid Slice Softplus Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze Where"
+#: Operators that do so much work that casts around them pay; others stay with what is around them.
+HEAVY: Final = frozenset(
+    {
+        "Attention",
+        "Conv",
+        "ConvTranspose",
+        "Einsum",
+        "GRU",
+        "Gemm",
+        "LSTM",
+        "MatMul",
+        "RNN",
+        "com.microsoft::Attention",
+        "com.microsoft::FusedMatMul",
+        "com.microsoft::GroupQueryAttention",
+        "com.microsoft::MatMulNBits",
+        "com.microsoft::MultiHeadAttention",
+    }
 )
-#: Operators that do so little work that casts around them are no gain.
-LITTLE: Final = frozenset(_LITTLE.split())

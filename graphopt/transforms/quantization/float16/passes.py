@@ -100,6 +100,7 @@ class ConvertToFloat16(_ConvertFloats):
             self.depth,
             self.product_depth,
             self.largest,
+            self.interface,
             _ranges(graph, ctx),
         )
 
@@ -124,7 +125,16 @@ class ConvertToBfloat16(_ConvertFloats):
     def islands(self, graph: Graph, ctx: PassContext) -> Islands:
         """All rules but those about ranges."""
         selection = Selection(self.include, self.exclude)
-        return Islands(self.source, self.goal, ctx.target, selection, self.depth, self.product_depth, math.inf)
+        return Islands(
+            self.source,
+            self.goal,
+            ctx.target,
+            selection,
+            self.depth,
+            self.product_depth,
+            math.inf,
+            self.interface,
+        )
 
 
 @dataclass(frozen=True)
