@@ -53,14 +53,14 @@ class DimGroup:
         size: how many indices there are.
         members: the weights that have them.
         reasons: why nothing of it may be removed, and where that was met first; empty if something may.
-        places: the fewest elements of an axis that go with an index: 1, or the size of a head.
+        places: the fewest elements of an axis that go with an index, 1 or the size of a head; 0 if no constant has it.
     """
 
     leaf: Leaf
     size: int
     members: list[Member] = field(default_factory=list)
     reasons: Mapping[str, str] = field(default_factory=dict)
-    places: int = 1
+    places: int = 0
 
     @property
     def is_frozen(self) -> bool:
@@ -169,7 +169,8 @@ def _collect(follow: Following) -> list[DimGroup]:
                 if not isinstance(leaf.size, int) or leaf.size < 2:
                     continue
                 group = groups.setdefault(leaf, DimGroup(leaf, leaf.size))
-                group.places = _fewest(group.places, places_per_index(extents, extent, leaf))
+                places = places_per_index(extents, extent, leaf)
+                group.places = min(group.places, places) if group.places else places
     _freeze_stored(follow, standing)
     for role in follow.roles:
         for leaf in dict.fromkeys(extents.leaves(role.extent)):
@@ -177,7 +178,8 @@ def _collect(follow: Following) -> list[DimGroup]:
                 group = groups.setdefault(leaf, DimGroup(leaf, leaf.size))
                 group.members.extend(_holders(role, leaf, standing))
     for leaf, group in list(groups.items()):
-        if not group.members and extents.reasons(leaf):  # the size of a kernel, say: no weight makes or contracts it
+        if not group.members:  # the size of a kernel, or the numbers of a shape: no weight makes or contracts it
+            extents.freeze(leaf, "no weight contracts it", "")
             del groups[leaf]
             continue
         told = {(member.value, member.axis) for member in group.members}
@@ -188,10 +190,6 @@ def _collect(follow: Following) -> list[DimGroup]:
             extents.freeze(leaf, "no weight makes it", group.name)
         group.reasons = extents.reasons(leaf)
     return list(groups.values())
-
-
-def _fewest(one: int, other: int) -> int:
-    return min(one, other) if one > 1 or other == 1 else max(one, other)
 
 
 def _freeze_stored(follow: Following, standing: Mapping[Leaf, list[Member]]) -> None:

@@ -36,8 +36,9 @@ class Limits:
             >>> [Limits(8, 1).kept(DimGroup(Leaf(30), 30), wanted) for wanted in (0, 11, 13, 29)]
             [8, 8, 16, 30]
         """
-        step = self.round_to // math.gcd(self.round_to, group.places)
-        least = max(step, -(-self.least // (group.places * step)) * step, 1)
+        places = max(group.places, 1)
+        step = self.round_to // math.gcd(self.round_to, places)
+        least = max(step, -(-self.least // (places * step)) * step, 1)
         if least >= group.size:
             return group.size
         nearest = max(round(wanted / step) * step, least)
