@@ -24,6 +24,8 @@ from graphopt.transforms.quantization.static.scales import group_quantization, i
 
 __all__ = ["AssignQuantization"]
 
+#: QuantizeLinear exists from this opset on; why older models stay is told node by node.
+_OLDEST = 10
 _TYPES = ("", "int8", "uint8", "int16", "uint16")
 
 
@@ -77,7 +79,7 @@ class AssignQuantization(Pass):
             raise PipelineError(
                 f"{self.name}: target {ctx.target.name!r} has no integer kernels; choose another one with --target, such as onnx"
             )
-        if not ctx.target.has_kernel("QuantizeLinear", opset=opset):
+        if opset is not None and opset >= _OLDEST and not ctx.target.has_kernel("QuantizeLinear", opset=opset):
             self.logger.info(
                 "target %s has no QuantizeLinear of opset %s: nothing is quantized", ctx.target.name, opset
             )
