@@ -147,6 +147,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "reduce-before-transpose": handmade_algebra.reduced_transpose,
     "slice-instead-of-gather": handmade_algebra.neighbours,
     "slice-instead-of-split": handmade_algebra.one_part,
+    "pool-instead-of-mean": handmade_filters.mean_of_image,
     "resolve-concat-from-sequence": concat_from_sequence,
     "resolve-optional": optional,
     "resolve-sequence-at": sequence_at,

@@ -8,7 +8,7 @@ from onnx import ModelProto
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["averaging", "picking"]
+__all__ = ["averaging", "mean_of_image", "picking"]
 
 
 def _conv(choices: Choices, weights: np.ndarray, attributes: list[str]) -> ModelProto:
@@ -44,3 +44,18 @@ def averaging(choices: Choices) -> ModelProto:
     weights = np.full((channels, 1, *sizes), 1 / np.prod(sizes))
     attributes = [f"group = {channels}", f"strides = {choices.of(([1, 1], [2, 1]))}"]
     return _conv(choices, weights, [*attributes, *([f"pads = {pads}"] if choices.chance(0.5) else [])])
+
+
+def mean_of_image(choices: Choices) -> ModelProto:
+    """The mean of what a convolution gives, or an activation behind it."""
+    opset = choices.of((11, 13, 18, 21))
+    act = choices.of(("", "d = Relu(c)", "d = Sigmoid(c)"))
+    axes = choices.of(([2, 3], [-2, -1]))
+    text = "ReduceMean<keepdims = 1>({0}, k)" if opset >= 18 else f"ReduceMean<keepdims = 1, axes = {axes}>({{0}})"
+    weights = np.random.default_rng(choices.integer(0, 1 << 30)).normal(size=(2, 3, 2, 2)).astype(np.float32)
+    return model(
+        f"c = Conv(x, w) {act} m = {text.format('d' if act else 'c')} y = Neg(m)",
+        f"float[{choices.of(('n', '2'))},3,{choices.of((3, 4))},3] x",
+        opset=opset,
+        initializers={"w": weights, **({"k": np.array(axes)} if opset >= 18 else {})},
+    )

@@ -21,6 +21,7 @@ from graphopt.transforms.canonicalize import (
     identities,
     kept_axes,
     merged_reductions,
+    moved_casts,
     negations,
     neutral,
     pads,
@@ -47,6 +48,7 @@ class Canonicalize(RewritePass):
     rules: ClassVar[tuple[Rule, ...]] = (
         *identities.RULES,
         *casts.RULES,
+        *moved_casts.RULES,
         *unary.RULES,
         *negations.RULES,
         *transposes.RULES,

@@ -12,7 +12,7 @@ from functools import lru_cache
 from graphopt.ir import DType, Node, Value
 from graphopt.rewriting import Match, NoMatch, Replacement, Rewriter, any_, op, rewrite
 
-__all__ = ["RULES", "holds"]
+__all__ = ["RULES", "holds", "is_one_cast"]
 
 #: Stored bits of the mantissa, exponents of the smallest normal and of the largest number (IEEE 754-2019, table 3.5).
 _FLOAT_FORMATS = {
@@ -90,6 +90,16 @@ def _goes_on(source: DType, middle: DType, target: DType) -> bool:
     return target.is_integer and target.bits >= 8 and (middle.is_integer or holds(source, target))
 
 
+def is_one_cast(x: Value | None, inner: Node, outer: Node) -> DType | NoMatch:
+    """The type that two casts give, if one cast of ``x`` gives the same numbers."""
+    source, middle, target = None if x is None else _dtype_of(x), _target(inner), _target(outer)
+    if source is None or middle is None or target is None:
+        return NoMatch("a type is not known")
+    if not holds(source, middle) or not _goes_on(source, middle, target):
+        return NoMatch("%s to %s to %s is more than one cast", source, middle, target)
+    return target
+
+
 @rewrite(op.Cast(any_("x")))
 def eliminate_cast(m: Match, rw: Rewriter) -> Replacement:
     """Cast[T](x: T) -> x."""
@@ -102,12 +112,10 @@ def eliminate_cast(m: Match, rw: Rewriter) -> Replacement:
 @rewrite(op.Cast(op.Cast(any_("x"), name="inner", shared=True)))
 def merge_casts(m: Match, rw: Rewriter) -> Replacement:
     """Cast[C](Cast[B](x: A)) -> Cast[C](x), or x where C is A."""
-    source, middle, target = _dtype_of(m["x"]), _target(m.node("inner")), _target(m.root)
-    if source is None or middle is None or target is None:
-        return NoMatch("a type is not known")
-    if not holds(source, middle) or not _goes_on(source, middle, target):
-        return NoMatch("%s to %s to %s is more than one cast", source, middle, target)
-    if source == target:
+    target = is_one_cast(m["x"], m.node("inner"), m.root)
+    if isinstance(target, NoMatch):
+        return target
+    if _dtype_of(m["x"]) == target:
         return m["x"]
     return rw.new_node("Cast", [m["x"]], attributes=dict(m.root.attributes)).output
 

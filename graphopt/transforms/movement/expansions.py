@@ -1,7 +1,8 @@
 """Leaves expansion to the operators that broadcast anyway.
 
-``f(Expand(x, s), y) -> f(x, y)`` for arithmetic, comparisons and logic where ``x`` and ``y`` together have the shape of the result: along
-each axis one of them has its size. Exact. Source: https://onnx.ai/onnx/repo-docs/Broadcasting.html
+``f(Expand(x, s), y) -> f(x, y)``, and so for a Tile of axes of size 1, for arithmetic, comparisons and logic where ``x`` and ``y`` together
+have the shape of the result: along each axis one of them has its size. Exact.
+Source: https://onnx.ai/onnx/repo-docs/Broadcasting.html
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import ClassVar
 from graphopt.ir import Node, Shape, Value
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.broadcasting import same_dim
+from graphopt.transforms.operands import constant_ints
 
 __all__ = ["RULES"]
 
@@ -53,8 +55,7 @@ class DropExpandBeforeBroadcast(RewritePattern):
         if result is None or len(node.inputs) < 2 or (node.opset or 0) < 8:
             return NoMatch("the shape of the result is not known")
         for position, value in enumerate(node.inputs):
-            expand = None if value is None else value.producer
-            x = None if expand is None or expand.op != "Expand" or expand.has_references else expand.inputs[0]
+            x = None if value is None or value.producer is None else _spread(value.producer)
             if x is None or x.shape is None:
                 continue
             others: list[Value | None] = [item for place, item in enumerate(node.inputs) if place != position]
@@ -63,6 +64,20 @@ class DropExpandBeforeBroadcast(RewritePattern):
                 inputs[position] = x
                 return rw.new_node(node.op, inputs, attributes=dict(node.attributes), name=node.name).output
         return NoMatch("no operand is expanded, or nothing else has the size")
+
+
+def _spread(node: Node) -> Value | None:
+    """What an Expand repeats, or a Tile that repeats only along axes of size 1."""
+    x = node.inputs[0] if node.op in ("Expand", "Tile") and not node.has_references else None
+    if x is None or node.op == "Expand":
+        return x
+    repeats = node.input_at(1)
+    counts = None if repeats is None else constant_ints(repeats)
+    if not isinstance(counts, tuple) or x.shape is None or len(counts) != len(x.shape):
+        return None
+    return (
+        x if all(count == 1 or (size == 1 and count > 0) for count, size in zip(counts, x.shape, strict=True)) else None
+    )
 
 
 RULES = (DropExpandBeforeBroadcast(),)

@@ -15,6 +15,7 @@ from graphopt.transforms.strength import (
     batched_products,
     box_filters,
     common_factors,
+    global_pools,
     parallel_convs,
     pointwise_convs,
     powers,
@@ -45,4 +46,5 @@ class ReduceStrength(RewritePass):
         *tables.RULES,
         *parallel_convs.RULES,
         *pointwise_convs.RULES,
+        *global_pools.RULES,
     )

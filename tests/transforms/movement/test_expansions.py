@@ -7,7 +7,7 @@ import pytest
 
 from graphopt.transforms.canonicalize import Canonicalize
 from graphopt.transforms.movement.expansions import reaches
-from tests.transforms.harness import assert_exact, assert_untouched, model
+from tests.transforms.harness import assert_exact, assert_same_bits, assert_untouched, feeds_for, model, run, transform
 
 STEP = Canonicalize()
 RULE = {"drop-expand-before-broadcast": 1}
@@ -62,3 +62,16 @@ def test_shapes_that_reach():
     assert reaches([(), (5,)], (5,))
     assert not reaches([None, (3,)], (2, 3))
     assert not reaches([(1,), ()], (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "counts", "stays"),
+    [("1,3", [2, 1], False), ("2,1", [1, 3], False), ("1,3", [2, 2], True), ("2,3", [1, 1], False)],
+)
+def test_tiles_of_single_elements(shape, counts, stays):
+    other = "float[2,6] z" if stays else "float[2,3] z"
+    proto = model("t = Tile(x, n) y = Add(t, z)", f"float[{shape}] x, {other}", initializers={"n": np.array(counts)})
+    found = transform(proto, Canonicalize())
+    assert (["Tile", "Add"] if stays else ["Add"]) == found.ops
+    feeds = feeds_for(proto)
+    assert_same_bits(run(proto, feeds), run(found.after, feeds))
