@@ -26,6 +26,8 @@ __all__ = ["AssignQuantization"]
 
 #: QuantizeLinear exists from this opset on; why older models stay is told node by node.
 _OLDEST = 10
+#: From this opset on it takes 16-bit integers.
+_WIDE = 21
 _TYPES = ("", "int8", "uint8", "int16", "uint16")
 
 
@@ -72,7 +74,7 @@ class AssignQuantization(Pass):
             opset: of the model.
 
         Raises:
-            PipelineError: if the target has no integer kernels.
+            PipelineError: if the target has no integer kernels, or the opset is too old for what is asked.
         """
         scheme = ctx.target.quantization
         if scheme is None:
@@ -84,6 +86,11 @@ class AssignQuantization(Pass):
                 "target %s has no QuantizeLinear of opset %s: nothing is quantized", ctx.target.name, opset
             )
             return QuantizationScheme(scheme.name)
+        wide = next((text for text in (self.activation, self.weight) if text.endswith("16")), "")
+        if wide and (opset or 0) < _WIDE and "com.microsoft" not in ctx.target.domains:
+            raise PipelineError(
+                f"{self.name}: opset {opset} stores no {wide}; raise it with raise-opset{{to={_WIDE}}} first"
+            )
         changes: dict[str, object] = {}
         if self.activation:
             changes["activation"] = self.activation
