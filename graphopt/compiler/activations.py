@@ -84,6 +84,7 @@ class Activations:
         self._memory = memory
         self._reducible = _reducible(copy, extremes)
         self._small = False
+        self._fitting: object = None
         self._ways: list[Way] = []
         self._runner: OrtRunner | None = None
         self._switches: dict[str, Array] = {}
@@ -117,8 +118,10 @@ class Activations:
                 yield from _numbers(name, feeds[name], number, "input")
         if not self._outputs:
             return
-        if not self._small and not self._fits(feeds):
+        shapes = {name: np.shape(cast("Array", value)) for name, value in feeds.items()}
+        if not self._small and shapes != self._fitting and not self._fits(feeds):
             self._open(self._saving())
+        self._fitting = shapes
         for way in self._ways:
             for name, found in way.read(self._run, feeds):
                 yield from _numbers(name, found, number, "tensor")
@@ -183,7 +186,9 @@ class Activations:
         for file in os.listdir(self._folder.name):
             os.unlink(os.path.join(self._folder.name, file))
         save(model, path)
-        settings = SessionSettings(arena=arena, memory_pattern=False)  # patterns are kept for each size of inputs
+        settings = SessionSettings(
+            arena=arena, memory_pattern=False, spinning=False
+        )  # patterns stay for each size of inputs
         try:
             return OrtRunner(path, low_memory=False, settings=settings)
         except ExecutionError as err:  # nobody knows the temporary file

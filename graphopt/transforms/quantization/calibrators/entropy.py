@@ -57,10 +57,10 @@ class Entropy(FromHistogram):
             return Range(*np.clip([-most, most], histogram.low, histogram.high).tolist())
         first, last = histogram.first, histogram.first + histogram.counts.size
         windows = _Windows(first, histogram.counts.astype(np.float64), 2**self.bits)
-        start, end = first, last
-        for _ in range(2):
+        end = windows.best_end(first, last)
+        start = windows.best_start(first, end)
+        if start != first:
             end = windows.best_end(start, last)
-            start = windows.best_start(first, end)
         edges = histogram.edges()
         return Range(float(edges[start - first]), float(edges[end - first]))
 

@@ -21,7 +21,9 @@ _COARSE: Final = np.geomspace(1.0, 0.01, 60)
 _FINE: Final = (np.geomspace(1.08, 0.92, 17), np.geomspace(1.01, 0.99, 9))
 #: The same where both ends are searched together: where the zero point falls depends on both.
 _GRID: Final = np.append(np.linspace(1.0, 0.3, 7), np.geomspace(0.2, 0.01, 5))
-_BESIDE: Final = (np.geomspace(1.25, 0.8, 17), *_FINE)
+_BESIDE: Final = np.geomspace(1.25, 0.8, 17)
+#: Bins that are taken for one in the first round.
+_POOLED: Final = 4
 
 
 class MeanSquaredError(FromHistogram):
@@ -52,38 +54,54 @@ class MeanSquaredError(FromHistogram):
 
     def find(self, histogram: Histogram) -> Range:
         """The best range that the search comes to."""
-        errors = Reconstructions(histogram, bits=self.bits, symmetric=self.symmetric)
-        return least(histogram, lambda low, high: errors.of(low, high).total, symmetric=self.symmetric)
+        fine = Reconstructions(histogram, bits=self.bits, symmetric=self.symmetric)
+        rough = Reconstructions(histogram, bits=self.bits, symmetric=self.symmetric, pooled=_POOLED)
+        return least(
+            histogram,
+            lambda low, high: fine.of(low, high).total,
+            lambda low, high: rough.of(low, high).total,
+            symmetric=self.symmetric,
+        )
 
 
-def least(histogram: Histogram, cost: Callable[[Reals, Reals], Reals], *, symmetric: bool) -> Range:
+def least(
+    histogram: Histogram,
+    cost: Callable[[Reals, Reals], Reals],
+    rough: Callable[[Reals, Reals], Reals],
+    *,
+    symmetric: bool,
+) -> Range:
     """The range of least cost, from that of all numbers down to a hundredth of it.
 
     Args:
         histogram: of the numbers.
         cost: of ranges, given lower and upper ends as float64 [candidates].
+        rough: nearly the same, and faster: says where to look closer.
         symmetric: whether both ends have one magnitude.
     """
     bottom, top = min(histogram.low, 0.0), max(histogram.high, 0.0)
     low, high = bottom, top
     if symmetric:
         most = max(-bottom, top)
-        for shares in (_COARSE, *_FINE):
-            tried = np.minimum(shares * max(-low, high), most)
-            best = tried[np.argmin(cost(-tried, tried))]
-            low, high = max(-best, bottom), min(best, top)
+        best = most
+        for shares, price in ((_COARSE, rough), *((shares, cost) for shares in _FINE)):
+            tried = np.minimum(shares * best, most)
+            best = tried[np.argmin(price(-tried, tried))]
+        low, high = max(-best, bottom), min(best, top)
         return _seen(histogram, float(low), float(high))
     together = bool(bottom and top)
     if together:
         lows, highs = np.repeat(_GRID * low, _GRID.size), np.tile(_GRID * high, _GRID.size)
         parts = range(0, lows.size, _GRID.size)  # in parts: each candidate takes an array of all bins
-        costs = np.concatenate([cost(lows[at : at + _GRID.size], highs[at : at + _GRID.size]) for at in parts])
+        costs = np.concatenate([rough(lows[at : at + _GRID.size], highs[at : at + _GRID.size]) for at in parts])
         low, high = lows[costs.argmin()], highs[costs.argmin()]
-    for shares in _BESIDE if together else (_COARSE, *_FINE):
-        tried = np.minimum(shares * high, top)
-        high = tried[np.argmin(cost(np.full_like(tried, low), tried))]
-        tried = np.maximum(shares * low, bottom)
-        low = tried[np.argmin(cost(tried, np.full_like(tried, high)))]
+    for shares, price in ((_BESIDE if together else _COARSE, rough), *((shares, cost) for shares in _FINE)):
+        if top:
+            tried = np.minimum(shares * high, top)
+            high = tried[np.argmin(price(np.full_like(tried, low), tried))]
+        if bottom:
+            tried = np.maximum(shares * low, bottom)
+            low = tried[np.argmin(price(tried, np.full_like(tried, high)))]
     return _seen(histogram, float(low), float(high))
 
 
