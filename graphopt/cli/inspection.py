@@ -34,6 +34,10 @@ def inspect(
     ] = False,
     coefficients: CoefficientsFile = None,
     top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Nodes that --cost lists.")] = 20,
+    dim_groups: Annotated[
+        bool,
+        typer.Option("--dim-groups", help="Show which channels, heads and hidden units go together, instead."),
+    ] = False,
     no_plugin: NoPlugin = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,6 +50,8 @@ def inspect(
     bound = parse_sizes(sizes)
     if coefficients is not None and not cost:
         raise UsageError("--coefficients is for --cost; add it, or leave it out")
+    if cost and dim_groups:
+        raise UsageError("--cost and --dim-groups show two different things; leave one out")
     estimating = None
     if cost:
         from graphopt.cli.costs import Estimating  # lazily: a summary does without
@@ -55,6 +61,11 @@ def inspect(
     with progress(f"reading {model}", wanted=not as_json) as tell:
         lifted = environment.lift(model)
         tell("types")
+        if dim_groups:
+            from graphopt.cli.dim_groups import show_dim_groups  # lazily: a summary does without
+
+            show_dim_groups(lifted, environment, as_json=as_json)
+            return
         infer_types(lifted, bound, environment)
         tell("cost")
         summary = summarize(lifted, sizes=bound) if estimating is None else None
