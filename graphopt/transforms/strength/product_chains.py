@@ -97,10 +97,10 @@ class MergeProducts(RewritePattern):
         if before.linear.dtype is not after.linear.dtype or after.matrix.shape[0] != width or inside is None:
             return NoMatch("matrices %s and %s do not fit", before.matrix.shape, after.matrix.shape)
         rows = [row for row in (before.bias, term) if row is not None]
-        if any(row.size not in (1, width) or row.shape[-1:] not in ((), (1,), (width,)) for row in rows):
+        if any(row.size != 1 and not (row.size == width == row.shape[-1]) for row in rows):
             return NoMatch("what is added between is not one row")
-        if add is not None and add.output.rank != inside.rank:
-            return NoMatch("what is added has more axes than the product")
+        if term is not None and term.ndim > 1 and not (inside.rank is not None and term.ndim <= inside.rank):
+            return NoMatch("what is added may have more axes than the product")
         if before.matrix.shape[0] * after.matrix.shape[1] > before.matrix.size + after.matrix.size:
             return NoMatch("the product has more elements than its factors")
         bias = after.bias
@@ -115,17 +115,11 @@ class MergeProducts(RewritePattern):
             return added
         rw.matched = [node, first, *(() if add is None else (add,))]
         matrix = rw.constant(weight, after.linear.weight.name)
-        if "Gemm" in (first.op, node.op):
-            operands = [
-                before.x,
-                matrix,
-                None if added is None else rw.constant(added, f"{after.linear.weight.name}_bias"),
-            ]
-            return rw.new_node("Gemm", operands, name=node.name).output
-        product = rw.new("MatMul", before.x, matrix, name=node.name)
-        return (
-            product if added is None else rw.new("Add", product, rw.constant(added, f"{after.linear.weight.name}_bias"))
-        )
+        row_of_biases = None if added is None else rw.constant(added, f"{after.linear.weight.name}_bias")
+        if row_of_biases is not None and "Gemm" in (first.op, node.op):
+            return rw.new("Gemm", before.x, matrix, row_of_biases, name=node.name)
+        product = rw.new("MatMul", before.x, matrix, name=first.name)
+        return product if row_of_biases is None else rw.new("Add", product, row_of_biases)
 
 
 def _product_and_term(add: Node) -> tuple[Value, Value] | None:
