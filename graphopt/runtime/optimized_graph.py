@@ -36,9 +36,7 @@ def optimized_graph(path: str) -> ModelProto:
 
     with tempfile.TemporaryDirectory(prefix="graphopt-kernels-", ignore_cleanup_errors=True) as folder:
         made = os.path.join(folder, "made.onnx")
-        with contextlib.suppress(
-            OSError, NotImplementedError
-        ):  # where it is not possible, weights are written and removed
+        with contextlib.suppress(OSError, NotImplementedError):  # else weights are written, and removed at the end
             os.symlink(os.devnull, os.path.join(folder, _WEIGHTS))
         options = ort.SessionOptions()
         options.log_severity_level = 4
