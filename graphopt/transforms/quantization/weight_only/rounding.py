@@ -106,7 +106,9 @@ def _best(rows: _Floats, dtype: DType, *, symmetric: bool, like: DType) -> tuple
         tried = _exact(whole * np.float32(part), like)
         steps = rows / tried[:, None]
         numbers = np.clip(np.rint(steps) + zero[:, None], least, most) - zero[:, None]
-        error = np.square(numbers - steps).sum(1) * np.float32(part * part)  # in steps of the whole range: nothing overflows
+        error = np.square(numbers - steps).sum(1) * np.float32(
+            part * part
+        )  # in steps of the whole range: nothing overflows
         scale = np.where(error < best, tried, scale)
         best = np.minimum(best, error)
     return scale, zero
