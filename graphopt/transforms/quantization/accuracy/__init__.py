@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphopt.transforms.quantization.accuracy.correct_biases import CorrectBiases
+from graphopt.transforms.quantization.accuracy.equalize import EqualizeLayers
 from graphopt.transforms.quantization.accuracy.gptq_weights import GptqWeights
 
-__all__ = ["CorrectBiases", "GptqWeights"]
+__all__ = ["CorrectBiases", "EqualizeLayers", "GptqWeights"]
