@@ -44,6 +44,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "dequantize": "transforms.quantization.static:Dequantize",
     "eliminate-common-subexpressions": "transforms.cse:EliminateCommonSubexpressions",
     "eliminate-dead-code": "transforms.dead_code:EliminateDeadCode",
+    "equalize-layers": "transforms.quantization.accuracy:EqualizeLayers",
     "expand-function-ops": "backends.onnx.function_bodies:ExpandFunctionOps",
     "fold-constants": "transforms.constant_folding:FoldConstants",
     "fold-shapes": "transforms.shape_folding:FoldShapes",
