@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from graphopt.backends.onnx.files import save
 from graphopt.backends.onnx.inference import OnnxTypes
 from graphopt.compiler.calibration_outputs import REDUCIBLE, Extremes, Gated, Way, Whole
-from graphopt.compiler.calibration_sizes import tensor_bytes
+from graphopt.compiler.calibration_sizes import shapes_of, tensor_bytes
 from graphopt.compiler.calibration_views import run_for_views
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError, ExecutionError
@@ -118,7 +118,7 @@ class Activations:
                 yield from _numbers(name, feeds[name], number, "input")
         if not self._outputs:
             return
-        shapes = {name: np.shape(cast("Array", value)) for name, value in feeds.items()}
+        shapes = shapes_of(feeds)
         if not self._small and shapes != self._fitting and not self._fits(feeds):
             self._open(self._saving())
         self._fitting = shapes
@@ -182,9 +182,7 @@ class Activations:
         return run_for_views(self._whole[name], feeds, [name])[name]
 
     def _loaded(self, model: Model, *, arena: bool) -> OrtRunner:
-        path = os.path.join(self._folder.name, "model.onnx")
-        for file in os.listdir(self._folder.name):
-            os.unlink(os.path.join(self._folder.name, file))
+        path = os.path.join(tempfile.mkdtemp(dir=self._folder.name), "model.onnx")
         save(model, path)
         settings = SessionSettings(
             arena=arena, memory_pattern=False, spinning=False

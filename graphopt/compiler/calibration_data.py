@@ -63,7 +63,7 @@ class CalibrationData:
         left, none = self._limit, True
         for batch in self._read():
             count = _examples(batch)
-            if skip >= count:
+            if skip and skip >= count:
                 skip -= count
                 continue
             if left is not None and left <= 0:

@@ -6,11 +6,12 @@ Each way edits a copy of the model once and then reads tensors from runs of it. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import numpy as np
 
-from graphopt.ir import Array, Attribute, AttributeKind, Constant, DType, Graph, Model, Node, TensorType, Value
+from graphopt.compiler.calibration_sizes import shapes_of
+from graphopt.ir import Attribute, AttributeKind, Constant, DType, Graph, Model, Node, TensorType, Value
 from graphopt.runtime.base import Datum, Feeds
 from graphopt.verify.attribution.slicing import slices
 
@@ -142,7 +143,7 @@ class Gated:
 
     def _slices(self, run: Run, feeds: Feeds) -> list[range]:
         """Which tensors go together; inputs of the same shapes as the last ones need no new look."""
-        shapes = {name: np.shape(cast("Array", value)) for name, value in feeds.items()}
+        shapes = shapes_of(feeds)
         if self._known[0] != shapes:
             found = run({**feeds, **self._settings(())}, [self._shapes[name] for name in self._names])
             sizes = [

@@ -9,9 +9,9 @@ import numpy as np
 
 from graphopt.analysis.op_flops import bound_shape
 from graphopt.ir import Model, SymbolicDim, TensorType
-from graphopt.runtime.base import Feeds
+from graphopt.runtime.base import Datum, Feeds
 
-__all__ = ["tensor_bytes"]
+__all__ = ["shapes_of", "tensor_bytes"]
 
 
 def tensor_bytes(model: Model, names: Sequence[str], feeds: Feeds) -> dict[str, int | None]:
@@ -33,6 +33,17 @@ def tensor_bytes(model: Model, names: Sequence[str], feeds: Feeds) -> dict[str, 
                     count = math.prod(dim for dim in shape if isinstance(dim, int))
                     found[value.name] = count * max(value.type.dtype.numpy.itemsize, 1)
     return found
+
+
+def shapes_of(feeds: Feeds) -> dict[str, object]:
+    """Shapes by name; of a list those of its elements."""
+    return {name: _shape(value) for name, value in feeds.items()}
+
+
+def _shape(value: Datum) -> object:
+    if isinstance(value, list):
+        return [_shape(item) for item in value]
+    return value.shape if isinstance(value, np.ndarray) else type(value)
 
 
 def _bound(model: Model, feeds: Feeds) -> dict[str, int]:

@@ -176,6 +176,17 @@ def test_tensors_are_freed_one_by_one():
     assert len(alive) > 5
 
 
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_sequences_may_be_inputs(memory):
+    """Their elements have any shapes."""
+    text = """<ir_version: 8, opset_import: ["": 17]> g (seq(float[n]) s, int64 at) => (float[m] y)
+    { one = SequenceAt(s, at) twice = Add(one, one) y = Neg(twice) }"""
+    model = environment().lift(onnx.parser.parse_model(text))
+    batch = {"s": [np.ones(3, np.float32), np.full(2, 4, np.float32)], "at": np.array(1)}
+    ((found,), _) = tensors(model, [batch], memory=memory)
+    assert [8.0, 8.0] == found["twice"].tolist()
+
+
 def test_only_wanted_tensors_are_shown():
     model = environment().lift(digits_model())
     found, _ = tensors(model, [{"image": digits_test()[0][:4]}], only=["logits"])

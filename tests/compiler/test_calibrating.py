@@ -16,6 +16,7 @@ from graphopt.data import digits_model, digits_test
 from graphopt.errors import CalibrationError, ExecutionError, PipelineError, PluginError
 from graphopt.passes import CalibrationTable, Range
 from graphopt.runtime import Feeds
+from graphopt.target import QuantizationScheme
 
 MODEL = """
 <ir_version: 8, opset_import: ["": 17]>
@@ -274,7 +275,50 @@ def test_what_is_no_calibrator_names_its_plugin(kind):
 
 
 def test_built_in_calibrators_are_listed():
-    rows = {row["name"]: row for row in builtin_plugins(discover=False).describe("calibrators")}
+    rows = {str(row["name"]): row for row in builtin_plugins(discover=False).describe("calibrators")}
     assert ["auto", "entropy", "min-max", "moving-average", "mse", "percentile"] == sorted(rows)
     assert {"builtin"} == {row["owner"] for row in rows.values()}
     assert str(rows["min-max"]["doc"]).startswith("The smallest and the largest number")
+
+
+def test_calibrators_are_told_how_numbers_are_stored():
+    """Those that have such options, where the caller does not say it; the table keeps what was used."""
+    scheme = QuantizationScheme("own", activation="int16", symmetric_activations=True)
+    batches = [batch(1, 2, 3)]
+    told = {"bits": 16, "symmetric": True}
+    assert told == graphopt.calibrate(model(), batches, calibrator="mse", scheme=scheme).options
+    stated = graphopt.calibrate(model(), batches, calibrator="mse", options={"bits": 4}, scheme=scheme)
+    assert {"bits": 4, "symmetric": True} == stated.options
+    assert {} == graphopt.calibrate(model(), batches, scheme=scheme).options
+    assert 2 == graphopt.calibrate(model(), batches, calibrator="mse", resume=stated).batches
+
+
+def test_only_wanted_tensors_are_in_the_table():
+    assert {"wide", "y"} == graphopt.calibrate(
+        model(), [batch(1, 2, 3)], only=["wide", "y", "row", "none"]
+    ).ranges.keys()
+
+
+def test_observed_numbers_and_clipped_shares_are_in_the_table(tmp_path):
+    numbers = np.linspace(0, 100, 999, dtype=np.float32).reshape(333, 3)
+    feeds: Feeds = {"x": numbers, "row": np.zeros(1, np.int64)}
+    table = graphopt.calibrate(model(), [feeds], calibrator="percentile", options={"percentile": 90.0})
+    assert Range(0.0, 100.0) == table.observed["x"]
+    assert 0.1 == pytest.approx(table.clipped["x"], abs=0.01)
+    assert table == CalibrationTable.load(table.save(tmp_path / "table.json"))
+
+
+def test_a_table_prepared_otherwise_is_refused():
+    one = graphopt.calibrate(digits_model(), digits_test()[0][:10], prepare="O1")
+    with pytest.raises(CalibrationError, match="is of a model prepared by 'O1', expected 'O2'; use the same"):
+        graphopt.calibrate(digits_model(), digits_test()[0][:10], prepare="O2", resume=one)
+    other = graphopt.calibrate(digits_model(), digits_test()[0][:10])
+    with pytest.raises(CalibrationError, match="prepared by 'O1' and by '' can't be merged; prepare it alike"):
+        graphopt.merge_calibrations(one, other)
+    assert "O1" == graphopt.merge_calibrations(one, one).prepare
+
+
+def test_a_run_stops_when_it_is_told_to():
+    """After the batch that it is at."""
+    table = graphopt.calibrate(model(), [batch(1, 2, 3), batch(7, 7, 7)], stop=lambda: True)
+    assert (1, Range(1, 3)) == (table.batches, table["x"])

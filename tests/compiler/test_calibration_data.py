@@ -161,6 +161,14 @@ def test_iterables_are_taken_as_they_are():
         list(once)
 
 
+def test_examples_at_the_start_are_left_out():
+    """Whole batches and parts of them; batches without examples stay."""
+    data = open_data([{"x": ROWS[:4]}, {"x": ROWS[:0]}, {"x": ROWS[4:]}], [X], limit=5)
+    assert [(3, 3), (0, 0), (2, 2)] == [(len(np.asarray(batch["x"])), count) for batch, count in data.counted(skip=1)]
+    assert [(0, 0), (5, 5)] == [(len(np.asarray(batch["x"])), count) for batch, count in data.counted(skip=4)]
+    assert 5.0 * 3 == np.asarray(next(data.counted(skip=5))[0]["x"])[0, 0]
+
+
 def test_files_are_read_piece_by_piece(tmp_path, monkeypatch):
     """No more than a batch is in memory."""
     np.savez_compressed(tmp_path / "big.npz", x=np.zeros((1000, 3), np.float32))

@@ -30,6 +30,20 @@ def test_shards_find_what_one_run_finds(executor: str) -> None:
     assert ["3 batches", "6 batches", "7 batches"] == told
 
 
+def test_a_model_is_prepared_once() -> None:
+    """Here, not in each shard; the table is one of the model as it was."""
+    images = digits_test()[0][:60]
+    found = calibrate_shards(digits_model(), images, executor="threads", shard=2, batch=10, prepare="O2")
+    whole = calibrate(digits_model(), images, batch=10, prepare="O2")
+    assert (whole.batches, whole.model, "O2") == (found.batches, found.model, found.prepare)
+    assert whole.ranges.keys() == found.ranges.keys()
+
+
+def test_shards_stop_when_they_are_told_to() -> None:
+    found = calibrate_shards(digits_model(), batches(9), executor="threads", jobs=1, shard=2, stop=lambda: True)
+    assert 2 == found.batches
+
+
 def test_batches_are_read_as_they_are_needed() -> None:
     """Not all at once: data may be larger than memory."""
     read: list[int] = []
