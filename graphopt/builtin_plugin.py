@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Final
 
 from graphopt.hookspecs import HOOK_API_VERSION, hookimpl
-from graphopt.passes import Lazy
+from graphopt.passes import Converter, Lazy
 from graphopt.plugin_manager import PluginManager
 
 __all__ = ["BUILTIN", "GRAPHOPT_API_VERSION", "builtin_plugins"]
@@ -70,6 +70,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "insert-qdq": "transforms.quantization.static:InsertQdq",
     "keep-blocked-layout": "transforms.layout:KeepBlockedLayout",
     "keep-layer-norm": "transforms.fusion.transformer:KeepLayerNorm",
+    "legalize-tensorrt": "backends.tensorrt.legalize:LegalizeTensorRt",
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",
     "legalize-onnxruntime": "backends.onnxruntime.legalize:LegalizeOnnxRuntime",
     "merge-linear": "transforms.layout:MergeLinear",
@@ -90,6 +91,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "set-input-shapes": "transforms.input_shapes:SetInputShapes",
     "simplify-if": "transforms.control_flow:SimplifyIf",
     "simplify-loop": "transforms.control_flow:SimplifyLoop",
+    "smooth-activations": "transforms.quantization.accuracy:SmoothActivations",
     "unroll-loops": "transforms.loops:UnrollLoops",
 }
 
@@ -103,11 +105,21 @@ _BACKENDS: Final[Mapping[str, str]] = {
     "onnxruntime": "backends.onnxruntime.backend:OnnxRuntimeBackend",
 }
 
+#: Backends whose libraries are optional: place, what is needed, how to install it.
+_OPTIONAL_BACKENDS: Final[Mapping[str, tuple[str, tuple[str, ...], str]]] = {
+    "tensorrt": (
+        "backends.tensorrt.backend:TensorRtBackend",
+        ("tensorrt|tensorrt_rtx|tensorrt_rtx_bindings",),
+        "pip install graphopt[tensorrt-rtx]",
+    ),
+}
+
 _TARGETS: Final[Mapping[str, str]] = {
     "onnx": "backends.targets:ONNX",
     "onnxruntime-cpu": "backends.onnxruntime.targets:CPU",
     "onnxruntime-cuda": "backends.onnxruntime.targets:CUDA",
     "tensorrt": "backends.targets:TENSORRT",
+    "tensorrt-rtx": "backends.targets:TENSORRT_RTX",
 }
 
 #: ONNX Runtime runs plain ONNX too: the check of a model for any runtime runs there.
@@ -174,7 +186,21 @@ def graphopt_frontends() -> Mapping[str, Lazy]:
 @hookimpl
 def graphopt_backends() -> Mapping[str, Lazy]:
     """Runtimes that models are made for."""
-    return _lazy(_BACKENDS, make=True)
+    optional = {
+        name: Lazy(f"graphopt.{path}", requires=needs, install=line, make=True)
+        for name, (path, needs, line) in _OPTIONAL_BACKENDS.items()
+    }
+    return _lazy(_BACKENDS, make=True) | optional
+
+
+@hookimpl
+def graphopt_lowerings(backend: str) -> Sequence[Converter]:
+    """Converters of TensorRT's networks."""
+    if backend != "tensorrt":
+        return ()
+    from graphopt.backends.tensorrt.registry import builtin_converters  # lazily: few models are made for it
+
+    return builtin_converters()
 
 
 @hookimpl

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import typer
 
     from graphopt.ir import Model
-    from graphopt.passes import Calibrator, Lazy, Lowering, OperatorDefinition, Pass, PassRecord
+    from graphopt.passes import Calibrator, Converter, Lazy, Lowering, OperatorDefinition, Pass, PassRecord
     from graphopt.plugin_manager import ReportSection
     from graphopt.runtime import Runtime
     from graphopt.target import Target
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 #: Version of the hooks in this file; grows with each change that a plugin may depend on.
-HOOK_API_VERSION: Final = 3
+HOOK_API_VERSION: Final = 4
 #: Oldest version that a plugin may be written for; grows only when something that was deprecated for two minor releases goes.
 OLDEST_HOOK_API_VERSION: Final = 1
 
@@ -138,16 +138,16 @@ def graphopt_targets() -> Mapping[str, Target | Lazy]:  # type: ignore[empty-bod
 
 
 @hookspec
-def graphopt_lowerings(backend: str) -> Sequence[Lowering]:  # type: ignore[empty-body]
-    """Rules that put what a backend runs in the place of one operator.
+def graphopt_lowerings(backend: str) -> Sequence[Lowering | Converter]:  # type: ignore[empty-body]
+    """What one operator is for one backend: a rule that puts others in its place, or a converter that adds a network's layers.
 
-    When: each time a model is legalized for a backend, before the backend's own pipeline.
+    When: each time a model is legalized for a backend, before the backend's own pipeline; converters when the backend is looked up.
 
     Args:
         backend: name of the backend.
 
     Returns:
-        Lowerings for that backend; those for others are ignored.
+        Lowerings and converters for that backend; those for others are ignored. Converters: hook API version 4 and later.
 
     Who: plugins with operators of their own, and vendors that teach an existing backend a new operator.
     """

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from graphopt.ir import Model, Node
-from graphopt.passes import PassContext
+from graphopt.passes import Converter, PassContext
 from graphopt.target import Target
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Artifact", "Backend", "SavingBackend"]
+__all__ = ["Artifact", "Backend", "ConvertingBackend", "SavingBackend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,11 @@ class SavingBackend(Protocol):
         Raises:
             OutputError: if the files exist, or cannot be written.
         """
+
+
+@runtime_checkable
+class ConvertingBackend(Protocol):
+    """A backend that builds networks layer by layer, with a converter for each operator."""
+
+    def with_converters(self, converters: Sequence[Converter]) -> Backend:
+        """The same backend with the converters that plugins bring, built-in ones among them."""

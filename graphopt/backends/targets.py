@@ -5,11 +5,13 @@ Source: the operator matrix of https://github.com/onnx/onnx-tensorrt (facts only
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
+from graphopt.backends.tensorrt.kernels import ConvertedOperators
 from graphopt.target import QuantizationScheme, Target
 
-__all__ = ["ONNX", "TENSORRT"]
+__all__ = ["ONNX", "TENSORRT", "TENSORRT_RTX"]
 
 #: Operators that move or choose numbers, so that they mean the same on integers.
 _MOVING: Final = frozenset(
@@ -61,47 +63,18 @@ ONNX: Final = Target(
     doc="Any runtime: standard operators at the model's own opset.",
 )
 
-#: TensorRT 10 parses opsets up to 22; from 17 and 20 on it makes one layer of LayerNormalization and Gelu.
+#: Networks are built layer by layer, so any opset is taken; from 17 and 20 on LayerNormalization and Gelu are one layer.
 TENSORRT: Final = Target(
     "tensorrt",
-    max_opset=22,
-    unsupported=frozenset(
-        {
-            "BitShift",
-            "Compress",
-            "ConcatFromSequence",
-            "ConvInteger",
-            "Det",
-            "DynamicQuantizeLinear",
-            "ImageDecoder",
-            "MatMulInteger",
-            "MaxRoiPool",
-            "MaxUnpool",
-            "Multinomial",
-            "NegativeLogLikelihoodLoss",
-            "Optional",
-            "OptionalGetElement",
-            "OptionalHasElement",
-            "QLinearConv",
-            "QLinearMatMul",
-            "RegexFullMatch",
-            "SequenceAt",
-            "SequenceConstruct",
-            "SequenceEmpty",
-            "SequenceErase",
-            "SequenceInsert",
-            "SequenceLength",
-            "SequenceMap",
-            "SoftmaxCrossEntropyLoss",
-            "SplitToSequence",
-            "StringConcat",
-            "StringNormalizer",
-            "StringSplit",
-            "TfIdfVectorizer",
-            "Unique",
-        }
-    ),
+    backend="tensorrt",
     preferred_opset=20,
+    kernels=ConvertedOperators(),
     quantization=_TENSORRT_SCHEME,
-    doc="NVIDIA TensorRT: standard operators, without sequences and text.",
+    doc="NVIDIA TensorRT: engines built layer by layer; what it has no layers for is refused.",
+)
+
+TENSORRT_RTX: Final = replace(
+    TENSORRT,
+    name="tensorrt-rtx",
+    doc="NVIDIA TensorRT for RTX: the same, and engines can be built without a GPU.",
 )

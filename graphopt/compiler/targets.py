@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from graphopt.backends.base import Artifact, Backend, SavingBackend
+from graphopt.backends.base import Artifact, Backend, ConvertingBackend, SavingBackend
 from graphopt.errors import PipelineError, PluginError
 from graphopt.ir import Model, Node
 from graphopt.passes import PassContext, suggestion
@@ -50,6 +50,8 @@ def find_backend(plugins: PluginManager, name: str) -> Backend:
             "(graphopt list targets)"
         )
     backend = cast("Backend", plugins.backends.find(server))
+    if isinstance(backend, ConvertingBackend):
+        backend = backend.with_converters(plugins.converters(server))
     if name not in plugins.targets or backend.target is target:
         return backend
     return _SavingServant(backend, target) if isinstance(backend, SavingBackend) else _Servant(backend, target)

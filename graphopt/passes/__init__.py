@@ -12,7 +12,7 @@ from graphopt.passes.calibration_table import CalibrationTable
 from graphopt.passes.dumps import PrintIR, Reproducer, installed_versions
 from graphopt.passes.instrumentation import BisectLimit, Instrumentation, PassStatistics, PeakMemory, TimePasses
 from graphopt.passes.manager import PassManager
-from graphopt.passes.operators import Kernel, Lowering, LowerOperators, OperatorDefinition
+from graphopt.passes.operators import Converter, Kernel, Lowering, LowerOperators, OperatorDefinition
 from graphopt.passes.options import OptionSpec, build_pass, option_specs, options_text, pass_text
 from graphopt.passes.pipeline import Fixpoint, Item, Pipeline, parse_overrides, parse_pipeline
 from graphopt.passes.record import PassRecord, PipelineReport
@@ -30,6 +30,7 @@ __all__ = [
     "CalibrationTable",
     "Calibrator",
     "CheckConfig",
+    "Converter",
     "Exact",
     "Executor",
     "Fixpoint",

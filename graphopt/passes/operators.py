@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from graphopt.ir import Array, Model
+from graphopt.ir import Array, Model, Node, TensorType, Value
 from graphopt.numerics import Numerics, weakest
 from graphopt.passes.base import Pass, PassContext, PassResult
 from graphopt.rewriting import Rule, RuleIndex, rewrite_graph
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from graphopt.ir import Graph
 
-__all__ = ["Kernel", "LowerOperators", "Lowering", "OperatorDefinition"]
+__all__ = ["Converter", "Kernel", "LowerOperators", "Lowering", "OperatorDefinition"]
 
 #: Computes an operator with numpy: arrays for the inputs (``None`` where absent), attributes as keywords; one array, or a tuple of them.
 Kernel = Callable[..., "Array | tuple[Array, ...]"]
@@ -64,6 +64,40 @@ class Lowering:
     op: str
     backend: str
     rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """How one operator becomes layers of a runtime whose networks are built layer by layer.
+
+    Attributes:
+        op: the operator, ``"Conv"`` or ``"domain::Name"``.
+        backend: name of the backend, whose documentation says what ``convert`` is given and what it returns.
+        convert: adds the layers of a node.
+        supports: why a node is not taken, ``None`` when it is; it must agree with what can be built.
+        priority: of several that take a node, the one with the highest is used; built-in ones have 0.
+        dynamic: whether sizes that are known only when the model runs are taken.
+    """
+
+    op: str
+    backend: str
+    convert: Callable[..., Any] = field(repr=False)
+    supports: Callable[[Node], str | None] | None = field(default=None, repr=False)
+    priority: int = 0
+    dynamic: bool = True
+
+    def reason_against(self, node: Node) -> str | None:
+        """Why this converter does not take a node, ``None`` when it does."""
+        if not self.dynamic:
+            for value in (*node.inputs, *node.outputs):
+                if value is not None and not _has_fixed_sizes(value):
+                    return f"the sizes of {value.name!r} are not fixed"
+        return None if self.supports is None else self.supports(node)
+
+
+def _has_fixed_sizes(value: Value) -> bool:
+    shape = value.type.shape if isinstance(value.type, TensorType) else None
+    return shape is not None and all(isinstance(size, int) for size in shape)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Lazy:
 
     Attributes:
         path: ``"package.module:attribute"``.
-        requires: modules of optional packages that it needs.
+        requires: modules of optional packages that it needs; of ``"one|other"`` either.
         install: command that installs them, for people.
         make: whether the attribute is called, without arguments, to make the thing.
 
@@ -48,7 +48,7 @@ class Lazy:
     @property
     def missing(self) -> str | None:
         """What is not installed and how to install it; ``None`` when nothing is missing."""
-        absent = [name for name in self.requires if not _is_installed(name)]
+        absent = [name.replace("|", " or ") for name in self.requires if not any(map(_is_installed, name.split("|")))]
         if not absent:
             return None
         verb = "is" if len(absent) == 1 else "are"

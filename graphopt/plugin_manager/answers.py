@@ -91,18 +91,19 @@ def answered_mapping(plugin: str, hook: str, answer: object) -> Mapping[str, obj
     return answer
 
 
-def answered_list(plugin: str, hook: str, answer: object, kind: type[_T]) -> Sequence[_T]:
-    """A list of one kind of thing.
+def answered_list(plugin: str, hook: str, answer: object, *kinds: type[_T]) -> Sequence[_T]:
+    """A list of things of some kinds.
 
     Raises:
         PluginError: if it is something else.
     """
-    if isinstance(answer, Sequence) and all(isinstance(item, kind) for item in answer):
+    if isinstance(answer, Sequence) and all(isinstance(item, kinds) for item in answer):
         return cast("Sequence[_T]", answer)
     wrong = (
-        next((item for item in answer if not isinstance(item, kind)), None) if isinstance(answer, Sequence) else answer
+        next((item for item in answer if not isinstance(item, kinds)), None) if isinstance(answer, Sequence) else answer
     )
-    raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(wrong).__name__}, expected a list of {kind.__name__}")
+    expected = " or ".join(kind.__name__ for kind in kinds)
+    raise PluginError(f"plugin {plugin!r}: {hook} gave a {type(wrong).__name__}, expected a list of {expected}")
 
 
 def answered_passes(plugin: str, answer: object) -> dict[str, type[Pass] | Lazy]:

@@ -10,7 +10,7 @@ import functools
 import importlib.metadata
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import pluggy
 
@@ -18,6 +18,7 @@ from graphopt import hookspecs
 from graphopt.errors import GraphoptError, PluginError
 from graphopt.ir import register_schema
 from graphopt.passes import (
+    Converter,
     Instrumentation,
     Kernel,
     Lowering,
@@ -305,10 +306,8 @@ class PluginManager:
         A lowering that a plugin states for the backend goes before the decomposition of the operator.
         """
         stated: dict[str, tuple[str, Lowering]] = {}
-        for plugin, answer in self.ask("graphopt_lowerings", backend=backend):
-            for item in answered_list(plugin, "graphopt_lowerings", answer, Lowering):
-                if item.backend != backend:
-                    continue
+        for plugin, item in self._lowerings(backend):
+            if isinstance(item, Lowering):
                 if item.op in stated:
                     first, second = sorted((stated[item.op][0], plugin))
                     raise PluginError(
@@ -321,6 +320,20 @@ class PluginManager:
             if definition.decomposition is not None and name not in stated:
                 rules.append(definition.decomposition)
         return LowerOperators(tuple(rules)) if rules else None
+
+    def converters(self, backend: str) -> list[Converter]:
+        """What adds layers for a backend, those of plugins with the built-in ones."""
+        return [item for _, item in self._lowerings(backend) if isinstance(item, Converter)]
+
+    def _lowerings(self, backend: str) -> Iterator[tuple[str, Lowering | Converter]]:
+        """What plugins state for a backend, with the plugin's name."""
+        hook = "graphopt_lowerings"
+        for plugin, answer in self.ask(hook, backend=backend):
+            for item in cast(
+                "Sequence[Lowering | Converter]", answered_list(plugin, hook, answer, Lowering, Converter)
+            ):
+                if item.backend == backend:
+                    yield plugin, item
 
     def report_sections(self) -> list[tuple[str, ReportSection]]:
         """Sections of the report that plugins add, each with the plugin's name."""

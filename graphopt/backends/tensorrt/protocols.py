@@ -26,6 +26,8 @@ class Tensor(Protocol):
     is_network_input: bool
     is_network_output: bool
 
+    def get_dimension_name(self, index: int) -> str | None: ...
+
     def set_dimension_name(self, index: int, name: str) -> None: ...
 
 

@@ -1,12 +1,12 @@
-"""Converters: what makes TensorRT's layers of one operator. Built-in ones and those of plugins are registered alike."""
+"""What makes TensorRT's layers of one operator. Built-in converters and those of plugins are registered alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from graphopt.ir import Node
+from graphopt.passes import Converter
 
 if TYPE_CHECKING:
     from graphopt.backends.tensorrt.emitter import Emitter
@@ -21,40 +21,6 @@ Supports = Callable[[Node], "str | None"]
 
 BACKEND: Final = "tensorrt"
 _F = TypeVar("_F", bound=Convert)
-
-
-@dataclass(frozen=True, slots=True)
-class Converter:
-    """How one operator becomes layers.
-
-    Attributes:
-        op: the operator, ``"Conv"`` or ``"domain::Name"``.
-        backend: name of the backend.
-        convert: adds the layers.
-        supports: why a node is not taken, ``None`` when it is; it must agree with what builds.
-        priority: of several that take a node, the one with the highest is used.
-        dynamic: whether sizes that are known only when the engine runs are taken.
-    """
-
-    op: str
-    backend: str
-    convert: Convert = field(repr=False)
-    supports: Supports | None = field(default=None, repr=False)
-    priority: int = 0
-    dynamic: bool = True
-
-    def reason_against(self, node: Node) -> str | None:
-        """Why this converter does not take a node."""
-        if not self.dynamic:
-            for value in (*node.inputs, *node.outputs):
-                if value is not None and not _is_static(value):
-                    return f"the sizes of {value.name!r} are not fixed"
-        return None if self.supports is None else self.supports(node)
-
-
-def _is_static(value: object) -> bool:
-    shape = getattr(getattr(value, "type", None), "shape", None)
-    return shape is not None and all(isinstance(size, int) for size in shape)
 
 
 _BUILTIN: Final[list[Converter]] = []

@@ -92,8 +92,10 @@ def loop(e: Emitter, node: Node) -> Sequence[Tensor]:
     carried = len(node.inputs) - 2
     scanned = len(body.outputs) - 1 - carried
     trips = e.optional(node, 0)
-    always = body.outputs[0].const is not None and body.outputs[0].is_constant and bool(body.outputs[0].const.numpy())
-    always = always or body.outputs[0] is body.inputs[1]
+    going_on = _source(body.outputs[0])
+    always = going_on is body.inputs[1] or (
+        going_on.const is not None and going_on.is_constant and bool(going_on.const.numpy())
+    )
     first = e.array(node, 1)
     while_ = not (always and (node.input_at(1) is None or (first is not None and bool(first))))
     if while_ and scanned:
@@ -122,6 +124,13 @@ def loop(e: Emitter, node: Node) -> Sequence[Tensor]:
     if condition is not None:
         condition.set_input(1, e.reshape(e.tensor(body.outputs[0]), []))
     return _results(e, made, states, body.outputs[1:], count, axes=[0] * scanned, reverse=[False] * scanned)
+
+
+def _source(value: Value) -> Value:
+    """What a value is a copy of."""
+    while value.producer is not None and value.producer.op == "Identity" and value.producer.inputs[0] is not None:
+        value = value.producer.inputs[0]
+    return value
 
 
 def _shape_of(value: Value) -> list[int]:

@@ -73,17 +73,25 @@ def power(e: Emitter, node: Node) -> Sequence[Tensor]:
 
 @lower("Mod", supports=no_wrapping_integers)
 def modulo(e: Emitter, node: Node) -> Sequence[Tensor]:
-    """X - y * (x / y), the quotient floored, or cut with ``fmod``."""
-    x, y = e.input(node, 0), e.input(node, 1)
-    if not node.int_attr("fmod", 0):
-        whole = e.elementwise(x, y, "FLOOR_DIV")
-    elif e.is_integer(x):
-        whole = e.elementwise(x, y, "DIV")
+    """The rest x - y * (x / y), the quotient floored, or cut with ``fmod``; an infinite y leaves x, or is y where their signs differ."""
+    x, y = e.aligned(e.input(node, 0), e.input(node, 1))
+    cut = bool(node.int_attr("fmod", 0))
+    if e.is_integer(x):
+        whole = e.elementwise(x, y, "DIV" if cut else "FLOOR_DIV")
+        return [e.elementwise(x, e.elementwise(whole, y, "PROD"), "SUB")]
+    quotient = e.elementwise(x, y, "DIV")
+    if cut:
+        whole = e.elementwise(e.unary(quotient, "SIGN"), e.unary(e.unary(quotient, "ABS"), "FLOOR"), "PROD")
     else:
-        quotient = e.elementwise(x, y, "DIV")
-        size = e.unary(e.unary(quotient, "ABS"), "FLOOR")
-        whole = e.elementwise(e.unary(quotient, "SIGN"), size, "PROD")
-    return [e.elementwise(x, e.elementwise(whole, y, "PROD"), "SUB")]
+        whole = e.unary(quotient, "FLOOR")
+    found = e.elementwise(x, e.elementwise(whole, y, "PROD"), "SUB")
+    finite = e.select(e.unary(x, "ISINF"), e.scalar_like(np.nan, x), x)
+    if not cut:
+        turned = e.elementwise(
+            e.elementwise(e.unary(x, "SIGN"), e.unary(y, "SIGN"), "PROD"), e.scalar_like(0, x), "LESS"
+        )
+        finite = e.select(e.elementwise(turned, e.unary(e.unary(x, "ISINF"), "NOT"), "AND"), y, finite)
+    return [e.select(e.unary(y, "ISINF"), finite, found)]
 
 
 @lower("And", "Or", "Xor", "Equal", "Greater", "Less")

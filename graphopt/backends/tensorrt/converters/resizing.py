@@ -57,6 +57,11 @@ def resize(e: Emitter, node: Node) -> Sequence[Tensor]:
     if scales is not None and scales.size:
         full = np.ones(rank, np.float32)
         full[axes] = scales
+        exact = all(
+            size != -1 and float(size * factor).is_integer() for size, factor in zip(x.shape, full, strict=True)
+        )
+        if coordinates == "align_corners" and not exact:
+            raise e.fail("aligned corners of a size that is no whole number, which is rounded before it is used")
         layer.scales = tuple(float(item) for item in full)
     elif sizes is not None:
         shape = list(x.shape)

@@ -1,0 +1,71 @@
+"""The backend: legalizes for TensorRT, builds the network, and an engine of it with the library's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from graphopt.backends.base import Artifact
+from graphopt.backends.targets import TENSORRT
+from graphopt.backends.tensorrt.api import Api, load
+from graphopt.backends.tensorrt.building import EngineOptions, build_engine
+from graphopt.backends.tensorrt.network import BuiltNetwork, build_network
+from graphopt.backends.tensorrt.registry import Registry, builtin_converters
+from graphopt.ir import Model, Node
+from graphopt.passes import Converter, PassContext
+from graphopt.target import Target
+
+__all__ = ["LEGALIZE", "TensorRtBackend"]
+
+#: What every model goes through before it is lowered.
+LEGALIZE: Final = (
+    "inline-functions,constants-to-initializers,decompose-attention{lacking=true},decompose-transformer-ops{lacking=true},"
+    "fixpoint{max_rounds=4}(expand-function-ops{lacking=true},inline-functions,constants-to-initializers),"
+    "fold-shapes,canonicalize,fold-constants{max_growth=1073741824,max_bytes=1073741824},simplify-if,eliminate-dead-code,legalize-tensorrt"
+)
+
+
+class TensorRtBackend:
+    """Builds networks layer by layer, without the ONNX parser.
+
+    Args:
+        target: what the runtime can do.
+        converters: what adds layers; built-in ones if ``None``.
+    """
+
+    name = "tensorrt"
+
+    def __init__(self, target: Target = TENSORRT, converters: Sequence[Converter] | None = None) -> None:
+        self.target = target
+        self.registry = Registry(builtin_converters() if converters is None else converters)
+
+    def with_converters(self, converters: Sequence[Converter]) -> TensorRtBackend:
+        """The same with converters of plugins."""
+        return TensorRtBackend(self.target, converters)
+
+    def legalize(self, model: Model, ctx: PassContext) -> str:
+        """Functions inlined, operators without layers spelled out, constants folded whatever their size."""
+        return LEGALIZE
+
+    def supports(self, node: Node) -> str | None:
+        """Why there are no layers for a node."""
+        found = self.registry.find(node)
+        return found if isinstance(found, str) else None
+
+    def network(self, model: Model, api: Api | None = None) -> BuiltNetwork:
+        """The network of a legalized model.
+
+        Raises:
+            UnsupportedOpError: if a node has no layers.
+            ExecutionError: if no library is installed.
+        """
+        return build_network(model, api or load(), self.registry)
+
+    def emit(self, model: Model) -> Artifact:
+        """The serialized engine of a legalized model, for all devices that the library compiles for.
+
+        Raises:
+            UnsupportedOpError: if a node has no layers.
+            ExecutionError: if no library is installed, an input has a size that is not known, or no engine can be built.
+        """
+        return Artifact("tensorrt", data=build_engine(self.network(model), EngineOptions()))

@@ -1,0 +1,73 @@
+"""Cases of the ONNX suite, lowered and evaluated: one of each operator here, all of them in benchmarks.tensorrt_suite."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+from graphopt.errors import UnsupportedOpError
+from tests.backends.tensorrt.library import close, needs_library, network_of, outputs_of
+from tests.onnx_suite import load_cases
+
+pytestmark = needs_library
+
+#: Operators of one case each; what an operator needs at build time is frozen.
+OPERATORS = (  # noqa: SIM905  a list would be a hundred lines
+    "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil "
+    "Celu Clip Concat ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace Div Elu Equal Erf Exp "
+    "Expand Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater "
+    "GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish Hardmax Identity If InstanceNormalization "
+    "IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization "
+    "LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg NegativeLogLikelihoodLoss Not "
+    "OneHot Or PRelu Pad Pow RMSNormalization RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
+    "ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence "
+    "Round Scan ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax "
+    "SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh "
+    "ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor "
+).split()
+#: Small integers, and inputs of these operators from the second on, are given as constants.
+FROZEN = ("BatchNormalization", "Clip", "GRU", "GroupNormalization", "LSTM", "Loop", "OneHot", "Pad", "RNN", "Resize")
+
+
+def frozen(case):
+    """A case's model and inputs, with what is a setting rather than data as constants."""
+    model, given = copy.deepcopy(case.model), dict(case.data_sets[0].inputs)
+    settings = model.graph.node[0].op_type in FROZEN
+    for place, info in enumerate(list(model.graph.input)):
+        array = given.get(info.name)
+        if not isinstance(array, np.ndarray) or array.size > 1024 or len(model.graph.input) < 2:
+            continue
+        if (array.dtype.kind in "iu" and array.size <= 64) or (settings and place):
+            model.graph.initializer.append(
+                numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), info.name)
+            )
+            model.graph.input.remove(info)
+            del given[info.name]
+    return model, given
+
+
+def _cases():
+    found = {}
+    for case in load_cases():
+        if case.data_sets and case.kind == "node" and len(case.model.graph.node) == 1:
+            found.setdefault(case.model.graph.node[0].op_type, []).append(case)
+    return found
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_some_case_of_each_operator_is_right_and_none_is_wrong(operator):
+    right = 0
+    for case in _cases()[operator][:8]:
+        model, feeds = frozen(case)
+        try:
+            built = network_of(model)
+        except UnsupportedOpError:
+            continue
+        outputs = outputs_of(built, feeds)
+        for info, wanted in zip(case.model.graph.output, case.data_sets[0].outputs, strict=True):
+            assert close(outputs[info.name], wanted, rtol=1e-3), case.name
+        right += 1
+    assert right, f"no case of {operator} was lowered"
