@@ -5,5 +5,6 @@ from __future__ import annotations
 from graphopt.transforms.quantization.accuracy.correct_biases import CorrectBiases
 from graphopt.transforms.quantization.accuracy.equalize import EqualizeLayers
 from graphopt.transforms.quantization.accuracy.gptq_weights import GptqWeights
+from graphopt.transforms.quantization.accuracy.smooth import SmoothActivations
 
-__all__ = ["CorrectBiases", "EqualizeLayers", "GptqWeights"]
+__all__ = ["CorrectBiases", "EqualizeLayers", "GptqWeights", "SmoothActivations"]
