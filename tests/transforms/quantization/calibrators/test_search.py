@@ -121,6 +121,13 @@ def test_a_mirrored_tensor_has_the_mirrored_range():
     assert one.high == pytest.approx(-two.low, abs=20 * width)
 
 
+def test_a_pile_of_numbers_does_not_decide():
+    """The background of a picture gives each channel a number that most pixels share."""
+    numbers = np.concatenate([np.repeat([0.11, 0.27, 0.43], 30_000), np.abs(RNG.standard_normal(20_000)) * 2])
+    found = seen(Entropy(), numbers)
+    assert found.clipped(found.range()) <= 0.0015
+
+
 def test_many_zeros_do_not_decide():
     """A tensor behind a Relu is mostly zero."""
     numbers = np.maximum(RNG.standard_normal(50_000) - 1.5, 0)
