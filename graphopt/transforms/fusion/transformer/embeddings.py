@@ -150,7 +150,27 @@ def _is_one_row(ids: Value, total: Value) -> bool:
 def _is_in_order(ids: Value) -> bool:
     """Whether indices are certainly 0, 1, 2, ... for each member of the batch."""
     numbers = ids.array()
-    return numbers is not None and bool((numbers == np.arange(numbers.shape[1])).all())
+    if numbers is not None:
+        return numbers.ndim > 0 and bool((numbers == np.arange(numbers.shape[-1])).all())
+    node = ids.producer
+    source = None if node is None or not node.inputs else node.inputs[0]
+    if node is None or source is None or (node.attributes and node.has_references):
+        return False
+    if node.op == "Range":
+        return [_number(item) for item in (source, node.inputs[2])] == [0, 1]
+    if node.op == "Unsqueeze":
+        return source.rank == 1 and ids.shape is not None and ids.shape[0] == 1 and _is_in_order(source)
+    if node.op == "Slice" and len(node.inputs) > 3:
+        first, axis, step = (_number(node.input_at(place)) for place in (1, 3, 4))
+        last = (source.rank or 0) - 1
+        return first == 0 and axis in (-1, last) and (step == 1 or node.input_at(4) is None) and _is_in_order(source)
+    return False
+
+
+def _number(value: Value | None) -> int | None:
+    """The number of a constant with one element."""
+    numbers = None if value is None else value.array()
+    return int(numbers.reshape(-1)[0]) if numbers is not None and numbers.size == 1 else None
 
 
 def _indices(rw: Rewriter, ids: Value) -> Value:

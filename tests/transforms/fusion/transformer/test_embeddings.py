@@ -80,6 +80,26 @@ def test_positions_that_are_known(body, inputs, rows):
     assert [OP] == agree(made(body, inputs, rows=np.array([rows])), np.int32)
 
 
+@pytest.mark.parametrize(
+    ("positions", "length", "ops"),
+    [
+        ("r = Slice(rows, zero, three, one) ", "3", [OP]),
+        ("r = Slice(rows, one, four, one) ", "3", ["Slice", "Cast", OP]),
+        (
+            "k = Shape<start = 1, end = 2>(ids) l = Squeeze(k, zero) q = Range(none, l, step) r = Unsqueeze(q, zero) ",
+            "s",
+            [OP],
+        ),
+    ],
+)
+def test_positions_that_are_counted(positions, length, ops):
+    """They need no indices; what starts elsewhere does."""
+    numbers = {name: np.array([k]) for name, k in (("zero", 0), ("one", 1), ("three", 3), ("four", 4))}
+    body = f"{positions}a = Gather(w, ids) b = Gather(p, r) s = Add(a, b) {NORM}"
+    proto = made(body, f"int32[b,{length}] ids", rows=np.arange(6)[None], none=np.array(0), step=np.array(1), **numbers)
+    assert ops == agree(proto, np.int32)
+
+
 def test_positions_of_each_member():
     inputs = "int32[b,3] ids, int32[b,3] kinds"
     body = f"a = Gather(w, ids) b = Gather(p, kinds) s = Add(a, b) {NORM}"
