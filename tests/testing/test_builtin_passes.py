@@ -71,8 +71,10 @@ CHANGED = {
 }
 #: Passes that do nothing until somebody states something; their own tests do.
 WITHOUT_OPTIONS_NOTHING = {"set-input-shapes"}
+#: Passes that may do more in a second run: that takes away more, or fits anew.
+GO_ON = {"equalize-layers", "prune-channels", "reconstruct-layers"}
 #: Passes that look at data; their own tests bring some.
-WITH_DATA = {"assign-quantization"}
+WITH_DATA = {"assign-quantization", "correct-biases", "gptq-weights", "smooth-activations"}
 
 
 def hold(
@@ -179,7 +181,8 @@ def test_passes_without_rules_keep_all_laws(name):
 @pytest.mark.parametrize("name", sorted(set(PASSES) - CHANGED.keys() - WITHOUT_OPTIONS_NOTHING - WITH_DATA))
 def test_passes_of_rules_keep_all_laws_on_models_of_all_kinds(name):
     report = hold(name, of_all_kinds()[:EACH])
-    assert EACH == report.laws["honest"] == report.laws["idempotent"]
+    assert report.laws["honest"] == EACH
+    assert name in GO_ON or report.laws["idempotent"] == EACH
 
 
 # -- plugins ----------------------------------------------------------------------------------------------------------------

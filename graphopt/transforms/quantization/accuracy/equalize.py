@@ -37,7 +37,7 @@ from graphopt.transforms.statistics import LayerInput
 __all__ = ["EqualizeLayers", "admitted"]
 
 Float64 = npt.NDArray[np.float64]
-_WAYS: Final = ("weights", "activations")
+_WAYS: Final = ("auto", "weights", "activations")
 #: Rounds at most, and the factor below which a round has changed nothing.
 _ROUNDS: Final = 20
 _SETTLED: Final = 1.01
@@ -57,8 +57,8 @@ class EqualizeLayers(Pass):
     """Make the channels of tensors between layers alike, so that one scale fits all of them better.
 
     Attributes:
-        by: "weights" evens out the ranges of weights, without data; "activations" what rounding tensors and weights costs, by calibration
-            data.
+        by: "weights" evens out the ranges of weights, without data; "activations" makes the least of what rounding tensors and weights
+            costs, by calibration data; "auto" takes activations if there are data, else weights.
         include: the layers to work on (names, patterns, ``op:Conv``), all by default.
         exclude: layers to leave alone.
     """
@@ -67,7 +67,7 @@ class EqualizeLayers(Pass):
     numerics: ClassVar[Numerics] = Reassociates()
     per_function: ClassVar[bool] = False
     keeps_types: ClassVar[bool] = True
-    by: str = "weights"
+    by: str = "auto"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -86,7 +86,8 @@ class EqualizeLayers(Pass):
         streams = [item for item in streams if ctx.applications.admits(self.name, layer_name(item.readers[0].node))]
         if not streams:
             return PassResult(changed=False)
-        scaled, ratios = (self._by_weights if self.by == "weights" else self._by_activations)(graph, ctx, streams)
+        by_weights = self.by == "weights" or (self.by == "auto" and ctx.calibration is None)
+        scaled, ratios = (self._by_weights if by_weights else self._by_activations)(graph, ctx, streams)
         for stream in scaled:
             ctx.applications.record(self.name, layer_name(stream.readers[0].node))
             for value in stream.values:

@@ -117,7 +117,7 @@ def test_what_a_table_says_is_forgotten() -> None:
     ctx.calibration = source
     lifted = lift_model(triple())
     ctx.types.infer_model(lifted)
-    assert EqualizeLayers().run(lifted.graph, ctx).changed
+    assert EqualizeLayers(by="weights").run(lifted.graph, ctx).changed
     assert source.forgotten == ["h", "r", "d", "l"]
 
 
@@ -125,7 +125,7 @@ def test_include_exclude_and_options() -> None:
     """A stream is left alone if a layer at either end is; wrong options and lacking data are said."""
     _, [result] = carried_out(triple(), None, EqualizeLayers(exclude=("y",)))
     assert result.stats["streams"] == 1
-    with pytest.raises(PipelineError, match="by is 'luck', expected one of weights, activations"):
+    with pytest.raises(PipelineError, match="by is 'luck', expected one of auto, weights, activations"):
         EqualizeLayers(by="luck")
     with pytest.raises(CalibrationError, match="'equalize-layers' looks at data"):
         carried_out(triple(), None, EqualizeLayers(by="activations"))
