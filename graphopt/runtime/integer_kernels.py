@@ -137,7 +137,7 @@ def _results(node: Node) -> Iterator[Value]:
         yield value
         if value.has_single_use:
             (user,) = value.users
-            if user.op_type in ("Add", "Clip", _QUANTIZE, "Relu"):
+            if user.op_type in ("Add", "Clip", "Identity", _QUANTIZE, "Relu"):
                 todo.append(user.output)
 
 

@@ -3,7 +3,8 @@
 An activation gets one pair, right behind what gives it: who computes on integers reads it, and everybody does where the producer gives
 nothing but integers. Weights and biases are stored as integers, with a DequantizeLinear. Values that share a scale share its constant.
 Names stay: what was computed keeps its name, except that a graph output is what DequantizeLinear gives. Main graph only; a value that a
-subgraph captures counts as any other. Numerics: lossy, exactly the round trips that the notes mean.
+subgraph captures counts as any other. Products that give floats become ``fuse-integer-products``' operator where the target has it.
+Numerics: lossy, exactly the round trips that the notes mean.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from graphopt.ir import Graph, constant_of
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.transforms.quantization.static.decisions import FORM, form_of
+from graphopt.transforms.quantization.static.qoperator import FuseIntegerProducts
 from graphopt.transforms.quantization.static.spelling import Speller
 
 __all__ = ["InsertQdq"]
@@ -22,13 +24,18 @@ __all__ = ["InsertQdq"]
 
 @dataclass(frozen=True)
 class InsertQdq(Pass):
-    """Spell quantizations that are noted on values as QuantizeLinear and DequantizeLinear. Idempotent: the notes go."""
+    """Spell quantizations that are noted on values as QuantizeLinear and DequantizeLinear. Idempotent: the notes go.
+
+    Attributes:
+        fuse: whether a product that gives floats, with its bias, becomes one operator where the target has one for it.
+    """
 
     name: ClassVar[str] = "insert-qdq"
     numerics: ClassVar[Numerics] = Lossy()
     per_function: ClassVar[bool] = False
     keeps_types: ClassVar[bool] = True
     idempotent: ClassVar[bool] = True
+    fuse: bool = True
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Spell the notes of the main graph."""
@@ -48,4 +55,5 @@ class InsertQdq(Pass):
             value.quantization = None
         graph.touch()
         ctx.applications.record(self.name, "")
-        return PassResult(changed=True, stats={"nodes": len(marked), **speller.counts})
+        fused = FuseIntegerProducts().run(graph, ctx).stats if self.fuse else {}
+        return PassResult(changed=True, stats={"nodes": len(marked), **speller.counts, **fused})

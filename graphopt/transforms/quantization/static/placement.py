@@ -60,6 +60,9 @@ class Placement:
         reason = why_not(node, self.scheme) or refused.get(layer_name(node))
         if reason is not None:
             return reason
+        given = data_outputs(node) if self.passes(node) else [chain_of(node, self.scheme).tail]
+        if not any(value.is_used for value in given):
+            return "nobody reads what it gives"
         excluded = Selection(exclude=selection.exclude)
         return None if (selection if node.op in COMPUTING else excluded).admits(node) else "left out as asked"
 

@@ -30,8 +30,8 @@ def data_inputs(node: Node) -> list[int]:
 
 
 def data_outputs(node: Node) -> list[Value]:
-    """The outputs that are quantized: all of Split, the first of any other."""
-    return list(node.outputs) if node.op == "Split" else list(node.outputs[:1])
+    """The outputs that are quantized: all of Split, the first of any other; those that somebody reads."""
+    return [value for value in (node.outputs if node.op == "Split" else node.outputs[:1]) if value.is_used]
 
 
 def weight_axis(node: Node, rank: int) -> int | None:
