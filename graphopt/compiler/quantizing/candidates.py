@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from graphopt.compiler.quantizing.bench import times_of
@@ -101,6 +102,7 @@ class Trials:
         calibration: data for passes.
         registry: passes by name.
         tell: told what is going on.
+        few: the same data, of which passes look at a few examples; ranges are the same.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Trials:
         calibration: CalibrationSource | None,
         registry: PassRegistry,
         tell: Callable[[str], None],
+        few: CalibrationSource | None = None,
     ) -> None:
         self.model = model
         self.workshop = workshop
@@ -120,19 +123,42 @@ class Trials:
         self.calibration = calibration
         self._registry = registry
         self.tell = tell
+        self._few = few
+        self._made: dict[tuple[object, ...], Candidate] = {}
         self.all: list[Candidate] = []
 
-    def make(self, name: str, plan: Plan, settings: Settings, *, note: bool = True) -> Candidate:
-        """A candidate; one that fails says why, and the others go on."""
-        found = Candidate(name, plan, settings)
-        self.tell(f"making {name}")
-        try:
-            found.made = self.workshop.make(self.model, plan.pipeline(settings, self._registry), self.calibration)
-        except GraphoptError as err:
-            found.outcome, found.reason = "failed", str(err)
+    def make(self, name: str, plan: Plan, settings: Settings, *, note: bool = True, quick: bool = False) -> Candidate:
+        """A candidate; one that fails says why, and the others go on. What was made already is not made again.
+
+        Args:
+            name: for people.
+            plan: the form of each layer.
+            settings: how they are made.
+            note: whether it is one of ``all``.
+            quick: whether passes that look at data look at a few examples only.
+        """
+        key = (tuple(plan.forms.items()), plan.whole, settings.accuracy, quick)
+        known = self._made.get(key)
+        found = Candidate(name, plan, settings) if known is None else replace(known, name=name)
+        if known is None:
+            self.tell(f"making {name}")
+            source = self._few if quick and self._few is not None else self.calibration
+            try:
+                found.made = self.workshop.make(self.model, plan.pipeline(settings, self._registry), source)
+            except GraphoptError as err:
+                found.outcome, found.reason = "failed", str(err)
+            self._made[key] = found
         if note:
             self.all.append(found)
         return found
+
+    def drop(self, candidate: Candidate) -> None:
+        """Forget the model of a candidate, which takes memory and room on disk."""
+        self._made = {key: item for key, item in self._made.items() if item.made is not candidate.made}
+        if candidate.made is not None:
+            for file in Path(candidate.made.path).parent.glob(f"{Path(candidate.made.path).name}*"):
+                file.unlink(missing_ok=True)
+        candidate.made = None
 
     def judge(self, candidate: Candidate) -> Mapping[str, float]:
         """Its metrics."""

@@ -11,13 +11,14 @@ import numpy as np
 from graphopt.compiler.calibration_data import open_data
 from graphopt.compiler.quantizing.labels import Labels, examples_in
 from graphopt.errors import CalibrationError, ExecutionError
-from graphopt.ir import Array
+from graphopt.ir import Array, Model
+from graphopt.passes import CalibrationSource, Observer, Range
 from graphopt.verify import check_inputs
 
 if TYPE_CHECKING:
     from graphopt.runtime.base import Feeds, ValueSpec
 
-__all__ = ["Split", "checked_batches", "is_batched", "open_examples", "split_examples"]
+__all__ = ["FewBatches", "Split", "checked_batches", "first_examples", "is_batched", "open_examples", "split_examples"]
 
 #: Of so many batches one is held out.
 _EVERY: Final = 4
@@ -71,6 +72,41 @@ class Split:
     def examples(self) -> int:
         """How many examples are held out."""
         return sum(examples_in(feeds) for feeds, _ in self.held_out)
+
+
+class FewBatches:
+    """A :class:`graphopt.passes.CalibrationSource` whose ranges are those of another one, and whose tensors are those of a few examples.
+
+    Args:
+        all_of_it: knows ranges.
+        few: of a few examples.
+    """
+
+    def __init__(self, all_of_it: CalibrationSource, few: CalibrationSource) -> None:
+        self._all, self._few = all_of_it, few
+
+    def observe(self, model: Model, observers: Mapping[str, Observer]) -> int:
+        """Show tensors of a few examples."""
+        return self._few.observe(model, observers)
+
+    def ranges(self, model: Model, names: Sequence[str]) -> Mapping[str, Range]:
+        """Ranges from all of the data."""
+        return self._all.ranges(model, names)
+
+    def forget(self, name: str) -> None:
+        """What is known of a tensor holds no longer."""
+        self._all.forget(name)
+
+
+def first_examples(batches: Iterable[Feeds], count: int) -> list[Feeds]:
+    """The first batches, until they have so many examples."""
+    found: list[Feeds] = []
+    for batch in batches:
+        found.append(batch)
+        count -= examples_in(batch)
+        if count <= 0:
+            break
+    return found
 
 
 def checked_batches(data: Iterable[object], inputs: Sequence[ValueSpec]) -> Iterator[Feeds]:

@@ -20,7 +20,14 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.assembling import fill_report
 from graphopt.compiler.quantizing.budget import budget_of
 from graphopt.compiler.quantizing.candidates import Candidate, Stopwatch, Trials
-from graphopt.compiler.quantizing.examples import Split, is_batched, open_examples, split_examples
+from graphopt.compiler.quantizing.examples import (
+    FewBatches,
+    Split,
+    first_examples,
+    is_batched,
+    open_examples,
+    split_examples,
+)
 from graphopt.compiler.quantizing.judge import Judge
 from graphopt.compiler.quantizing.labels import read_labels
 from graphopt.compiler.quantizing.layers import Prospects, is_quantized, prospects_of, sizes_of
@@ -51,6 +58,8 @@ _BLOCKED_OPSET: Final = 21
 #: Part of the time for a pair of models.
 _PAIR: Final = 0.05
 _MOST_TIMED: Final = 8
+#: Examples that passes look at while plans are tried.
+_FEW: Final = 24
 
 
 def quantize(
@@ -204,6 +213,8 @@ class _Work:
         self.environment = Environment(plugins)
         self.stack = ExitStack()
         self.seconds: dict[str, float] = {}
+        #: A few examples, for passes that look at data while many plans are tried.
+        self.few: list[Feeds] = []
 
     def __enter__(self) -> _Work:
         return self
@@ -241,6 +252,7 @@ class _Work:
             specs = input_specs(original)
             split, real = self._split(data, specs, labels, batch, limit, file)
             first = split.held_out[0][0]
+            self.few = first_examples(split.calibration(), _FEW) if real else []
             kinds = self._kinds(labelled=labels is not None)
             judge = Judge(file.path, split, list(kinds.values()), folder)
         prospects = prospects_of(prepared, backend.target.quantization, this_processor(), sizes_of(prepared, first))
@@ -404,7 +416,10 @@ class _Work:
     def _trials(
         self, model: Model, workshop: Workshop, judge: Judge, stopwatch: Stopwatch | None, calibration: Batches | None
     ) -> Trials:
-        return Trials(model, workshop, judge, stopwatch, calibration, self.environment.plugins.passes, self.tell)
+        few = None
+        if calibration is not None and self.few:
+            few = FewBatches(calibration, Batches(self.environment, lambda: self.few))
+        return Trials(model, workshop, judge, stopwatch, calibration, self.environment.plugins.passes, self.tell, few)
 
     def _stopwatch(self, original: str, floats: Candidate, split: Split, specs: Sequence[ValueSpec]) -> Stopwatch:
         """Measures beside the faster of the original and the prepared model."""

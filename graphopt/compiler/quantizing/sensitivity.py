@@ -131,7 +131,9 @@ def _key(plan: Plan, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
 def _alone(trials: Trials, plan: Plan, group: Sequence[str], settings: Settings) -> Sensitivity:
     tried = trials.make(f"{', '.join(group)} alone", plan.only(group), settings, note=False)
     values = trials.judge(tried)
-    if tried.made is None or not values:
+    failed = tried.made is None or not values
+    trials.drop(tried)
+    if failed:
         return Sensitivity(tuple(group), math.inf, {}, tried.reason)
     sqnr = values[_SQNR]
     noise = 0.0 if sqnr == math.inf else math.inf if math.isnan(sqnr) else 10 ** (-sqnr / 10)
@@ -170,9 +172,8 @@ def repair(
     def tried(steps: int) -> Candidate:
         if steps not in curve:
             left = [name for group in order[:steps] for name in group]
-            made = trials.make(
-                f"{full.name}, {len(left)} in floats", full.plan.without(left), full.settings, note=False
-            )
+            name = f"{full.name}, {len(left)} in floats"
+            made = trials.make(name, full.plan.without(left), full.settings, note=False, quick=True)
             trials.judge(made)
             curve[steps] = made
         return curve[steps]
@@ -190,7 +191,16 @@ def repair(
             high = middle
         else:
             low = middle
-    left = tuple(name for group in order[:high] for name in group)
+    while high <= len(order):  # once more, with all of the data, which seldom makes it worse
+        left = tuple(name for group in order[:high] for name in group)
+        name = f"{full.name}, {len(left)} in floats"
+        curve[high] = trials.make(name, full.plan.without(left), full.settings, note=False)
+        trials.judge(curve[high])
+        if good(high):
+            break
+        high += 1
+    else:
+        return Repair(None, _curve(trials, curve, order), found)
     return Repair(curve[high], _curve(trials, curve, order, high), found, left)
 
 
