@@ -47,7 +47,7 @@ class Activations:
         environment: legalizes the model for ONNX Runtime, so that operators of plugins run too.
         model: it is not changed.
         only: names of the tensors that are wanted, all if ``None``.
-        extremes: names of the tensors of which the smallest and the largest number are enough.
+        extremes: names of the tensors of which the smallest and the largest number are enough: an array of both is given.
         memory: bytes that tensors may take together.
 
     Raises:
@@ -82,6 +82,7 @@ class Activations:
             )
         self._model = copy
         self._memory = memory
+        self._enough = frozenset(extremes)
         self._reducible = _reducible(copy, extremes)
         self._small = False
         self._fitting: object = None
@@ -115,7 +116,7 @@ class Activations:
         feeds = self._checked(batch, number)
         for name in self._inputs:
             if name in feeds:
-                yield from _numbers(name, feeds[name], number, "input")
+                yield from self._shown(name, feeds[name], number, "input")
         if not self._outputs:
             return
         shapes = shapes_of(feeds)
@@ -124,7 +125,26 @@ class Activations:
         self._fitting = shapes
         for way in self._ways:
             for name, found in way.read(self._run, feeds):
-                yield from _numbers(name, found, number, "tensor")
+                yield from self._shown(name, found, number, "tensor")
+
+    def _shown(self, name: str, found: object, number: int, what: str) -> Iterator[tuple[str, Array]]:
+        """A tensor as it is to be shown, if it has numbers: whole, or its extremes."""
+        array = _floats(found)
+        if array is None:
+            return
+        if name in self._enough:
+            ends = np.array([array.min(), array.max()])  # NaN and infinities show in them
+            if not np.isfinite(ends).all():
+                _check_each(name, array, number, what)
+            yield name, ends
+            return
+        with np.errstate(all="ignore"):
+            total = float(
+                np.add.reduce(array, axis=None)
+            )  # not finite if one number is not: faster than to look at each
+        if not np.isfinite(total):
+            _check_each(name, array, number, what)
+        yield name, array
 
     def _checked(self, batch: Feeds, number: int) -> Feeds:
         runner = self._opened
@@ -236,18 +256,12 @@ def _may_be_float(value: Value) -> bool:
     return (value.type is None or _is_float(value)) and (value.is_used or value.is_graph_output)
 
 
-def _numbers(name: str, found: object, number: int, what: str) -> Iterator[tuple[str, Array]]:
+def _floats(found: object) -> NDArray[np.floating[Any]] | None:
+    """The numbers of a tensor of floats as float32 or float64; ``None`` if there are none, or it is something else."""
     if not isinstance(found, np.ndarray) or found.dtype not in {item.numpy for item in _FLOATS} or not found.size:
-        return
-    array = cast(
-        "NDArray[np.floating[Any]]",
-        found if found.dtype.itemsize >= np.float32().itemsize else found.astype(np.float32),
-    )
-    with np.errstate(all="ignore"):
-        total = float(np.add.reduce(array, axis=None))  # not finite if one number is not: faster than to look at each
-    if not np.isfinite(total):
-        _check_each(name, array, number, what)
-    yield name, array
+        return None
+    wide = found if found.dtype.itemsize >= np.float32().itemsize else found.astype(np.float32)
+    return cast("NDArray[np.floating[Any]]", wide)
 
 
 def _check_each(name: str, array: NDArray[np.floating[Any]], number: int, what: str) -> None:
