@@ -2,7 +2,8 @@
 
 Rules, in the order in which they are asked:
 
-* the layer is excluded, or the operator does not take the narrow type by its schema, or the target has no kernel of its own for it;
+* the layer is excluded, or the operator does not take the narrow type by its schema, or the target has no kernel for it (of
+  standard operators that is asked for bfloat16 only: runtimes cast around those that lack one for float16);
 * operators that are sensitive to it: those that draw numbers, find places, count, interpolate at computed places, or quantize;
 * reductions over more terms than ``depth``, and sums of an unknown number;
 * a constant that does not fit (:mod:`graphopt.transforms.quantization.float16.narrowing`);
@@ -95,7 +96,7 @@ class Islands:
             return NoMatch("%s is a function, whose types are its own; inline-functions opens it", node.op)
         if not changeable(node, self.source, self.goal).any:
             return NoMatch("%s does not take %s", node.op, self.goal)
-        if node.domain and not self.target.has_kernel(node.op, self.goal):
+        if self._needs_kernel(node) and not self.target.has_kernel(node.op, self.goal, opset=node.opset):
             return NoMatch("target %r has no kernel %s for %s", self.target.name, node.op, self.goal)
         if self.widens:
             return None
@@ -105,6 +106,10 @@ class Islands:
             return NoMatch("%s %s", node.op, sensitive)
         rules = (self._depth, self._constants, self._ranges, self._cast, self._quantized)
         return next((found for rule in rules if (found := rule(node)) is not None), None)
+
+    def _needs_kernel(self, node: Node) -> bool:
+        """Whether the target must have a kernel: runtimes cast around standard operators that lack one for float16, and no others."""
+        return bool(node.domain) or self.goal is DType.BFLOAT16
 
     def _depth(self, node: Node) -> NoMatch | None:
         if node.op in PRODUCTS and self.product_depth is not None:

@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from graphopt.ir import DType, Graph, Model
+from graphopt.ir import DType, Graph, Model, Node
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import Pass, PassContext, PassResult, Range
+from graphopt.rewriting import NoMatch
 from graphopt.transforms.quantization.float16.conversion import Conversion
 from graphopt.transforms.quantization.float16.islands import Islands, kept_nodes
 from graphopt.transforms.quantization.layers import Selection
@@ -42,6 +43,14 @@ class _ConvertFloats(Pass):
         """What stays as it is, by the options of the pass."""
         return Islands(self.source, self.goal, ctx.target, Selection(self.include, self.exclude))
 
+    def kept(self, graph: Graph, ctx: PassContext) -> dict[Node, NoMatch]:
+        """The nodes that would stay as they are now, each with the reason.
+
+        Raises:
+            CalibrationError: if there are data to look at, and they can't be.
+        """
+        return kept_nodes(graph, self.islands(graph, ctx))
+
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Decide for all nodes, then change them together.
 
@@ -50,7 +59,7 @@ class _ConvertFloats(Pass):
         """
         if not ctx.applications.admits(self.name, ""):
             return PassResult(changed=False)
-        kept = kept_nodes(graph, self.islands(graph, ctx))
+        kept = self.kept(graph, ctx)
         for node, reason in kept.items():
             self.logger.debug("%s stays %s: %s", node, self.source, reason)
         conversion = Conversion(graph, self.source, self.goal, kept.keys(), self.interface)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
-from graphopt.ir import DType, Graph
+from graphopt.ir import DType, Graph, Model
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import Rule, RuleIndex, rewrite_graph
@@ -17,6 +17,9 @@ from graphopt.transforms.quantization.weight_only.layer_rules import StoreConvWe
 from graphopt.transforms.quantization.weight_only.table_rule import BLOCKED_GATHER, StoreTable
 
 __all__ = ["QuantizeWeights"]
+
+#: Version of the file format that has tensors of 4 bits.
+_SMALL_NUMBERS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class QuantizeWeights(RewritePass):
 
     name: ClassVar[str] = "quantize-weights"
     numerics: ClassVar[Numerics] = Lossy()
+    may_change: ClassVar[tuple[str, ...]] = ("ir_version",)
     rules: ClassVar[tuple[Rule, ...]] = (StoreProductWeights(), StoreConvWeights(), StoreTable())
     dtype: Literal["int8", "uint8", "int4", "uint4"] = "int8"
     block: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -56,6 +60,9 @@ class QuantizeWeights(RewritePass):
         result = rewrite_graph(
             graph, RuleIndex(rules), inference=ctx.types, applications=ctx.applications, explain=ctx.explain
         )
+        owner = graph.owner
+        if result.changed and isinstance(owner, Model) and _has_small_numbers(graph):
+            owner.ir_version = max(owner.ir_version, _SMALL_NUMBERS)
         return PassResult(changed=result.changed, stats=dict(result.applied))
 
     def _rules(self, *, has_blocked_kernel: bool) -> tuple[Rule, ...]:
@@ -63,3 +70,9 @@ class QuantizeWeights(RewritePass):
             Selection(self.include, self.exclude), DType[self.dtype.upper()], self.block, self.symmetric
         )
         return StoreProductWeights(form), StoreConvWeights(form), StoreTable(form, has_blocked_kernel)
+
+
+def _has_small_numbers(graph: Graph) -> bool:
+    """Whether a graph has constants of 4 bits."""
+    constants = (value.const for inner in graph.walk_graphs() for value in inner.initializers())
+    return any(item is not None and item.dtype in (DType.INT4, DType.UINT4) for item in constants)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
@@ -11,9 +13,14 @@ import onnx.checker
 import pytest
 from onnx import ModelProto, TensorProto
 
-from graphopt.ir import Array, DType
+from graphopt.backends.onnx.inference import OnnxTypes
+from graphopt.backends.onnxruntime.targets import CPU
+from graphopt.ir import Array, DType, Model
+from graphopt.passes import Observer, PassContext, Range
+from graphopt.serde import emit_model, lift_model
 from graphopt.testing.strategies.bulk import sampled_models
 from graphopt.transforms.quantization.float16 import ConvertToBfloat16, ConvertToFloat16, ConvertToFloat32
+from graphopt.transforms.quantization.weight_only import PackMatmulNbits, QuantizeWeights
 from tests.transforms.harness import Outcome, assert_untouched, model, run, transform
 from tests.transforms.quantization.numeric import normal, results, sqnr
 
@@ -78,10 +85,6 @@ def test_the_interface_may_change_too():
 
 def _converted(proto: ModelProto, step: ConvertToFloat16 | ConvertToFloat32) -> ModelProto:
     """What becomes of a model whose interface changes, after a second run that changes nothing."""
-    from graphopt.backends.onnx.inference import OnnxTypes
-    from graphopt.passes import PassContext
-    from graphopt.serde import emit_model, lift_model
-
     ir, types = lift_model(proto), OnnxTypes()
     types.infer_model(ir)
     assert step.run(ir.graph, PassContext(types=types)).changed
@@ -321,3 +324,77 @@ def test_models_of_all_kinds_stay_valid_and_run(step):
                 before, after = run(drawn.proto, feeds), run(outcome.after, feeds)
             assert [(item.dtype, item.shape) for item in before] == [(item.dtype, item.shape) for item in after]
     assert changed >= (3 if step is WIDE else 10)
+
+
+def test_targets_must_have_kernels_for_bfloat16():
+    """ONNX Runtime on processors has none for products, so nothing changes there."""
+    proto = model("y = MatMul(x, w)", "float[3,8] x", initializers={"w": normal(8, 4)}, opset=17)
+    assert {} == transform(proto, ConvertToBfloat16(), target=CPU).applied
+    assert {"nodes": 1, "casts": 2, "constants": 1} == transform(proto, ConvertToBfloat16()).applied
+
+
+def test_stored_weights_are_dequantized_to_halves():
+    """Their scales change, and the packed form takes them too."""
+    proto = model(
+        "a = MatMul(x, w) b = Relu(a) y = MatMul(b, v)",
+        "float[3,32] x",
+        initializers={"w": normal(32, 16), "v": normal(16, 4)},
+    )
+    stored = transform(proto, QuantizeWeights()).after
+    outcome = transform(stored, HALF)
+    assert Counter(["DequantizeLinear", "DequantizeLinear", "MatMul", "Relu", "MatMul"]) == Counter(halves(outcome))
+    packed = transform(outcome.after, PackMatmulNbits(accuracy_level=0), target=CPU)
+    assert 2 == packed.applied["pack-product"]
+    x = normal(3, 32, seed=3)
+    for after in (outcome.after, packed.after):
+        assert sqnr(results(stored, {"x": x})[0], results(after, {"x": x})[0]) > 45
+
+
+@dataclass
+class Known:
+    """Ranges that somebody wrote down."""
+
+    found: Mapping[str, Range]
+
+    def observe(self, model: Model, observers: Mapping[str, Observer]) -> int:
+        return 0
+
+    def ranges(self, model: Model, names: Sequence[str]) -> Mapping[str, Range]:
+        return {name: self.found[name] for name in names if name in self.found}
+
+    def forget(self, name: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("most", "kept"), [(30000.0, []), (40000.0, ["a", "b"])])
+def test_wide_activations_stay(most, kept):
+    """Those whose range is known, and what reads them."""
+    proto = model(
+        "a = MatMul(x, w) b = MatMul(a, v) c = MatMul(b, w) y = Relu(c)",
+        "float[3,8] x",
+        initializers={"w": normal(8, 4), "v": normal(4, 8)},
+    )
+    ir, types = lift_model(proto), OnnxTypes()
+    types.infer_model(ir)
+    HALF.run(ir.graph, PassContext(types=types, calibration=Known({"a": Range(-most, 1.0)})))
+    wide = [
+        value.name
+        for node in ir.graph.nodes
+        for value in node.outputs
+        if node.op == "MatMul" and value.dtype is DType.FLOAT
+    ]
+    assert kept == wide
+
+
+def test_reasons_for_reports():
+    ir, types = (
+        lift_model(
+            model(
+                "a = MatMul(x, w) y = CumSum(a, z)", "float[3,8] x", initializers={"w": normal(8, 4), "z": np.array(0)}
+            )
+        ),
+        OnnxTypes(),
+    )
+    types.infer_model(ir)
+    kept = HALF.kept(ir.graph, PassContext(types=types))
+    assert {"CumSum": "CumSum counts"} == {node.op: str(reason) for node, reason in kept.items()}

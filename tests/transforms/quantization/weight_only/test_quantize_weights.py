@@ -214,3 +214,9 @@ def test_parameters_that_a_weight_has_already_are_kept(dtype):
 
 def test_it_is_declared_lossy():
     assert isinstance(STEP.declared_numerics, Lossy)
+
+
+@pytest.mark.parametrize(("step", "version"), [(STEP, 9), (FOUR, 10)])
+def test_files_of_four_bits_have_a_version_that_knows_them(step, version):
+    proto = model("y = MatMul(x, w)", "float[3,8] x", initializers={"w": normal(8, 4)}, opset=21, ir_version=9)
+    assert version == transform(proto, step).after.ir_version
