@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from typing import Final
 
@@ -78,12 +79,15 @@ _PASSES: Final[Mapping[str, str]] = {
     "pack-matmul-nbits": "transforms.quantization.weight_only:PackMatmulNbits",
     "prune-channels": "transforms.pruning.channels:PruneChannels",
     "prune-magnitude": "transforms.pruning.magnitude:PruneMagnitude",
+    "prune-n-m": "transforms.pruning.patterns:PruneNM",
     "quantize-dynamic": "transforms.quantization.dynamic:QuantizeDynamic",
     "quantize-weights": "transforms.quantization.weight_only:QuantizeWeights",
     "qdq-to-qoperator": "transforms.quantization.static:QdqToQoperator",
     "raise-opset": "transforms.opset:RaiseOpset",
     "reconstruct-layers": "transforms.pruning.reconstruct:ReconstructLayers",
+    "recover-masked": "transforms.pruning.masked:RecoverMasked",
     "reduce-strength": "transforms.strength:ReduceStrength",
+    "reestimate-batch-norm": "transforms.pruning.batch_norm:ReestimateBatchNorm",
     "remove-unused-functions": "transforms.dead_code:RemoveUnusedFunctions",
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
     "simplify-channels": "transforms.layout:SimplifyChannels",
@@ -243,6 +247,7 @@ def builtin_plugins(blocked: Sequence[str] = (), *, discover: bool = True) -> Pl
     return plugins
 
 
+@cache
 def _version() -> str:
     try:
         return metadata.version("graphopt")

@@ -52,7 +52,6 @@ THROUGH_PIPELINES = {
 #: Passes without rules, and how many of the models that they are given each changes at least.
 CHANGED = {
     "constants-to-initializers": 12,
-    "convert-to-bfloat16": 12,
     "convert-to-float16": 12,
     "convert-to-float32": 12,
     "deduplicate-constants": 12,
@@ -74,7 +73,7 @@ WITHOUT_OPTIONS_NOTHING = {"set-input-shapes"}
 #: Passes that may do more in a second run: that takes away more, or fits anew.
 GO_ON = {"equalize-layers", "prune-channels", "reconstruct-layers"}
 #: Passes that look at data; their own tests bring some.
-WITH_DATA = {"assign-quantization", "correct-biases", "gptq-weights", "smooth-activations"}
+WITH_DATA = {"assign-quantization", "correct-biases", "gptq-weights", "smooth-activations", "reestimate-batch-norm"}
 
 
 def hold(

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from graphopt.transforms.pruning.batch_norm import ReestimateBatchNorm
 from graphopt.transforms.pruning.channels import PruneChannels
 from graphopt.transforms.pruning.magnitude import PruneMagnitude
+from graphopt.transforms.pruning.masked import RecoverMasked
+from graphopt.transforms.pruning.patterns import PruneNM, follows_n_m, n_m_layers
 from graphopt.transforms.pruning.reconstruct import ReconstructLayers
 
-__all__ = ["PruneChannels", "PruneMagnitude", "ReconstructLayers"]
+__all__ = [
+    "PruneChannels",
+    "PruneMagnitude",
+    "PruneNM",
+    "ReconstructLayers",
+    "RecoverMasked",
+    "ReestimateBatchNorm",
+    "follows_n_m",
+    "n_m_layers",
+]

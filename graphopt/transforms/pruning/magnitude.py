@@ -1,26 +1,29 @@
-"""Zeroes the weights of smallest magnitude, tensor by tensor.
+"""Zeroes the weights of smallest magnitude: of each tensor, of all layers of a kind together, or of the whole model.
 
-In each float constant of rank 2 or more the ``int(sparsity * size)`` elements of smallest ``|w|`` become zero; of equal ones those that
-come first. A NaN counts as the largest. Touches weights; needs no types, no data; idempotent. Numerics: lossy. Source: Han et al.,
-Learning both Weights and Connections for Efficient Neural Networks, 2015, section 3.1 (without the retraining).
+Of the float constants of rank 2 or more the ``int(sparsity * size)`` elements of smallest ``|w|`` become zero, where ``size`` counts a
+tensor or all tensors of the scope; of equal ones those that come first, by tensor and then by index. A NaN counts as the largest. Constants
+with fewer than two axes longer than 1 (biases, scales) and small ones stay as they are; a constant that several layers read is counted
+once. Touches weights; needs no types, no data; idempotent. Numerics: lossy. Source: Han et al., Learning both Weights and Connections for
+Efficient Neural Networks, 2015, section 3.1 (without the retraining); global: Frankle, Carbin, The Lottery Ticket Hypothesis, 2019.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from graphopt.errors import PipelineError
-from graphopt.ir import Array, Constant, DType, Graph, Value
+from graphopt.ir import Array, Constant, DType, Graph, Model, Value, clone_model
 from graphopt.numerics import Lossy, Numerics
-from graphopt.passes import Pass, PassContext, PassResult
+from graphopt.passes import Pass, PassContext, PassResult, Reference
+from graphopt.transforms.pruning.selection import Selection
 
-__all__ = ["PruneMagnitude", "smallest_magnitudes"]
+__all__ = ["PruneMagnitude", "prunable_weights", "smallest_magnitudes"]
 
 _FLOATS = frozenset({DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE})
 
@@ -53,10 +56,14 @@ def smallest_magnitudes(weights: Array, count: int) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class PruneMagnitude(Pass):
-    """Zero the smallest weights of every float constant of rank 2 or more.
+    """Zero the smallest weights.
 
     Attributes:
-        sparsity: fraction of elements zeroed in each tensor, in [0, 1).
+        sparsity: fraction of elements zeroed in each scope, in [0, 1).
+        scope: what is compared with what: weights of a ``tensor``, of all layers of an operator (``layer-type``), or all (``global``).
+        min_size: tensors with fewer elements stay as they are.
+        include: only the weights of these layers: names, patterns of ``*``, or ``op:Conv``; all if empty.
+        exclude: no weights of these layers.
     """
 
     name: ClassVar[str] = "prune-magnitude"
@@ -65,6 +72,10 @@ class PruneMagnitude(Pass):
     numerics: ClassVar[Numerics] = Lossy()
     needs_types: ClassVar[bool] = False
     sparsity: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+    scope: Literal["tensor", "layer-type", "global"] = "tensor"
+    min_size: Annotated[int, msgspec.Meta(ge=1)] = 4
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
@@ -73,28 +84,56 @@ class PruneMagnitude(Pass):
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Prune the constants of a graph and its subgraphs, each once."""
         zeroed = tensors = 0
-        for value, constant in _weights(graph):
-            weights = constant.numpy()
-            change = smallest_magnitudes(weights, int(self.sparsity * constant.size)) & (weights != 0)
-            count = int(np.count_nonzero(change))
-            if not count or not ctx.applications.admits(self.name, value.name):
-                continue
-            pruned = weights.copy()
-            pruned[change] = 0
-            value.const = Constant(pruned)
-            ctx.applications.record(self.name, value.name)
-            zeroed, tensors = zeroed + count, tensors + 1
+        for scope in self._scopes(graph, ctx):
+            arrays = [constant.numpy() for _value, constant in scope]
+            for (value, _constant), array, chosen in zip(scope, arrays, _smallest(arrays, self.sparsity), strict=True):
+                change = chosen & (array != 0)
+                count = int(np.count_nonzero(change))
+                if not count:
+                    continue
+                if not tensors and ctx.reference is None and isinstance(graph.owner, Model):
+                    ctx.reference = Reference(clone_model(graph.owner))
+                pruned = array.copy()
+                pruned[change] = 0
+                value.const = Constant(pruned)
+                ctx.applications.record(self.name, value.name)
+                zeroed, tensors = zeroed + count, tensors + 1
         if tensors:
             graph.touch()
         return PassResult(changed=tensors > 0, stats={"zeroed": zeroed, "tensors": tensors})
 
+    def _scopes(self, graph: Graph, ctx: PassContext) -> list[list[tuple[Value, Constant]]]:
+        """Weights that are compared with each other."""
+        selection = Selection(self.include, self.exclude)
+        found: dict[object, list[tuple[Value, Constant]]] = {}
+        for value, constant in prunable_weights(graph):
+            if constant.size < self.min_size or not selection.admits(value, value.users):
+                continue
+            if not ctx.applications.admits(self.name, value.name):
+                continue
+            kind = value.users[0].op if value.users else ""
+            key = {"tensor": value, "layer-type": kind, "global": None}[self.scope]
+            found.setdefault(key, []).append((value, constant))
+        return list(found.values())
 
-def _weights(graph: Graph) -> Iterator[tuple[Value, Constant]]:
-    """Initializers to prune; those that callers may override are left to them."""
+
+def _smallest(arrays: list[Array], sparsity: float) -> list[npt.NDArray[np.bool_]]:
+    """Where the smallest elements of several arrays are, counted together."""
+    count = int(sparsity * sum(array.size for array in arrays))
+    if len(arrays) == 1:
+        return [smallest_magnitudes(arrays[0], count)]
+    kind = np.float64 if any(array.dtype == np.float64 for array in arrays) else np.float32
+    chosen = smallest_magnitudes(np.concatenate([array.astype(kind).reshape(-1) for array in arrays]), count)
+    ends = np.cumsum([array.size for array in arrays])[:-1]
+    return [part.reshape(array.shape) for part, array in zip(np.split(chosen, ends), arrays, strict=True)]
+
+
+def prunable_weights(graph: Graph) -> Iterator[tuple[Value, Constant]]:
+    """Initializers of a graph and the graphs inside it that may be pruned; those that callers may override are left to them."""
     for inner in list(graph.walk_graphs()):
         for value in inner.initializers():
             constant = value.const
-            if constant is None or not value.is_constant or constant.is_sparse:
+            if constant is None or not value.is_constant or constant.is_sparse or constant.dtype not in _FLOATS:
                 continue
-            if constant.ndim >= 2 and constant.dtype in _FLOATS and constant.size:
+            if sum(size > 1 for size in constant.shape) >= 2 and constant.size:
                 yield value, constant

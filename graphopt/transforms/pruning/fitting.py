@@ -1,0 +1,144 @@
+"""Fits the weights of one layer after the other to what the layers gave before something was taken away.
+
+Which layers these are, in the order of the graph, and the run over the data for each; what solves the equations is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from graphopt.errors import CalibrationError
+from graphopt.ir import Constant, Graph, Model, Node, Value
+from graphopt.passes import PassContext, Reference
+from graphopt.rewriting import NoMatch
+from graphopt.transforms.pruning.paired import PairedMoments, cut_to, joined
+from graphopt.transforms.statistics import LayerInput, read_layer
+
+__all__ = ["Float64", "Solve", "affected_layers", "fit_layers", "is_masked", "reference_weights"]
+
+Float64 = npt.NDArray[np.float64]
+#: From ``X'X`` [groups, columns, columns], ``X't`` and present weights [groups, columns, outputs], the new weights; the last column is the
+#: bias if the layer has one.
+Solve = Callable[[LayerInput, Float64, Float64, Float64], Float64]
+#: Part of zeros from which on a weight is taken to be masked.
+_MASKED = 0.05
+
+
+def is_masked(layer: LayerInput) -> bool:
+    """Whether so many weights are zero that somebody must have wanted them to be."""
+    constant = layer.weight.const
+    assert constant is not None, "the weights were found to be constant"
+    return constant.size - int(np.count_nonzero(constant.numpy())) > _MASKED * constant.size
+
+
+def reference_weights(reference: Reference) -> dict[str, Constant]:
+    """Constants of the reference by name."""
+    return {
+        value.name: value.const
+        for graph in reference.model.graph.walk_graphs()
+        for value in graph.initializers()
+        if value.const is not None
+    }
+
+
+def affected_layers(graph: Graph, reference: Reference) -> Iterator[LayerInput]:
+    """Layers that read something else than in the reference, or have other weights, and are to give what they gave there."""
+    known = {value.name for node in reference.model.graph.nodes for value in node.outputs}
+    before = reference_weights(reference)
+    touched: set[Value] = set()
+    for node in graph.nodes:
+        reads = [value for value in node.inputs if value is not None]
+        changed = any(value in touched or _is_other(value, before) for value in reads)
+        if changed:
+            touched.update(node.outputs)
+        layer = read_layer(node)
+        if not changed or isinstance(layer, NoMatch) or node.outputs[0].name not in known:
+            continue
+        scaled = node.op == "Gemm" and (node.float_attr("alpha", 1.0) != 1.0 or node.float_attr("beta", 1.0) != 1.0)
+        if not scaled and layer.weight.has_single_use and node.input_at(2) is _bias(node):
+            yield layer
+
+
+def _is_other(value: Value, before: dict[str, Constant]) -> bool:
+    constant = value.const
+    if constant is None or value.is_input:
+        return False
+    stated = before.get(value.name)
+    return stated is not None and stated is not constant and not stated.equals(constant)
+
+
+def _bias(node: Node) -> Value | None:
+    """The bias of a layer, if only this layer reads it and it has a number for each output channel."""
+    value = node.input_at(2) if node.op in ("Conv", "Gemm") else None
+    if value is None or value.const is None or not value.is_constant or not value.has_single_use:
+        return None
+    outputs = node.outputs[0].shape
+    return value if outputs is not None and value.const.size == outputs[1] else None
+
+
+def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[LayerInput], bool], solve: Solve) -> int:
+    """Fit each affected layer that is wanted, in the order of the graph.
+
+    Args:
+        name: of the pass that asks.
+        graph: the main graph.
+        ctx: has the reference and data.
+        wanted: chooses layers.
+        solve: gives new weights.
+
+    Returns:
+        How many layers have other weights now.
+
+    Raises:
+        CalibrationError: if a layer is to be fitted, and there is no data or it does not fit.
+    """
+    reference, model = ctx.reference, graph.owner
+    if reference is None or not isinstance(model, Model):
+        return 0
+    layers = [layer for layer in affected_layers(graph, reference) if wanted(layer)]
+    changed = 0
+    for index, layer in enumerate(layers):
+        ctx.progress(f"layer {index + 1} of {len(layers)}")
+        if ctx.calibration is None:
+            raise CalibrationError(
+                f"pass {name!r} looks at data, and there is none; bring calibration data, or leave the pass out"
+            )
+        site = layer.node.name or layer.node.outputs[0].name
+        if ctx.applications.admits(name, site) and _fit(model, layer, reference, ctx, solve):
+            ctx.applications.record(name, site)
+            changed += 1
+    if changed:
+        graph.touch()
+    return changed
+
+
+def _fit(model: Model, layer: LayerInput, reference: Reference, ctx: PassContext, solve: Solve) -> bool:
+    constant, bias = layer.weight.const, _bias(layer.node)
+    output = layer.node.outputs[0].name
+    assert constant is not None, "the weights were found to be constant"
+    assert ctx.calibration is not None, "the caller has seen to it"
+    both, names = joined(model, reference)
+    pair = PairedMoments(layer, constant.shape[layer.output_axis], (reference, output))
+    cut_to(both, {layer.value.name, names[output]})
+    ctx.calibration.observe(both, dict(pair.observers(layer.value, names[output])))
+    if not pair.count:
+        return False
+    present: Float64 = layer.matrix(constant.numpy()).astype(np.float64).swapaxes(1, 2)
+    inputs, targets = pair.inputs, pair.targets
+    if bias is None or bias.const is None:
+        inputs, targets = inputs[:, :-1, :-1], targets[:, :-1]
+    else:
+        shift = bias.const.numpy().astype(np.float64).reshape(layer.groups, 1, -1)
+        present = np.concatenate([present, shift], axis=1)
+    found = solve(layer, inputs, targets, present)
+    if not np.isfinite(found).all():
+        return False
+    weights = np.ascontiguousarray(found[:, : layer.columns].swapaxes(1, 2))
+    layer.weight.const = Constant(layer.weights(weights).astype(constant.numpy().dtype))
+    if bias is not None and bias.const is not None:
+        numbers = found[:, layer.columns].reshape(bias.const.shape)
+        bias.const = Constant(numbers.astype(bias.const.numpy().dtype))
+    return True

@@ -1,0 +1,149 @@
+"""N:M sparsity: of each M neighbours along the input channels at most N are not zero, which tensor cores skip for 2:4.
+
+The axis is the one that a layer sums over, input channels of a Conv and rows of a matrix: TensorRT takes no other. It looks for the pattern
+in Conv and in Gemm, as ``fuse-matmul-add`` makes it of a product where the input is a matrix. Of equal weights the first are
+kept; a rest of fewer than M neighbours keeps N of them. A weight that layers read along different axes stays as it is. Touches weights;
+needs no types, no data; idempotent. Numerics: lossy. Source: Mishra et al., Accelerating Sparse Deep Neural Networks, 2021, section 3;
+TensorRT developer guide, section Sparsity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from graphopt.errors import PipelineError
+from graphopt.ir import Array, Constant, Graph, Model, Node, Value, clone_model
+from graphopt.numerics import Lossy, Numerics
+from graphopt.passes import Pass, PassContext, PassResult, Reference
+from graphopt.transforms.pruning.magnitude import prunable_weights
+from graphopt.transforms.pruning.selection import Selection
+
+__all__ = ["PruneNM", "follows_n_m", "n_m_layers", "n_m_mask", "summed_axis"]
+
+
+def n_m_mask(weights: Array, axis: int, n: int, m: int) -> npt.NDArray[np.bool_]:
+    """Which weights are kept: of each ``m`` neighbours along an axis the ``n`` of largest magnitude.
+
+    Args:
+        weights: real floats, any shape.
+        axis: along which neighbours are counted.
+        n: kept of each ``m``.
+        m: neighbours.
+
+    Returns:
+        bool, the shape of ``weights``.
+
+    Example:
+        >>> n_m_mask(np.array([[1.0, -3.0, 2.0, 2.0, 5.0, 0.0]]), 1, 2, 4).astype(int)
+        array([[0, 1, 1, 0, 1, 1]])
+    """
+    moved = np.moveaxis(np.abs(weights.astype(np.float64)), axis, -1)
+    size = moved.shape[-1]
+    short = -size % m
+    rows = np.concatenate([moved, np.full((*moved.shape[:-1], short), -1.0)], axis=-1).reshape(-1, m)
+    order = np.argsort(-rows, axis=1, kind="stable")
+    kept = np.zeros(rows.shape, np.bool_)
+    np.put_along_axis(kept, order[:, :n], values=True, axis=1)
+    found = kept.reshape(*moved.shape[:-1], size + short)[..., :size]
+    return np.moveaxis(found, -1, axis)
+
+
+def follows_n_m(weights: Array, axis: int, n: int = 2, m: int = 4) -> bool:
+    """Whether of each ``m`` neighbours along an axis at most ``n`` are not zero.
+
+    Example:
+        >>> follows_n_m(np.array([[1.0, 0.0, 2.0, 0.0]]), 1), follows_n_m(np.array([[1.0, 1.0, 2.0, 0.0]]), 1)
+        (True, False)
+    """
+    moved = np.moveaxis(weights != 0, axis, -1)
+    padded = np.concatenate([moved, np.zeros((*moved.shape[:-1], -moved.shape[-1] % m), np.bool_)], axis=-1)
+    return bool((padded.reshape(*moved.shape[:-1], -1, m).sum(axis=-1) <= n).all())
+
+
+def n_m_layers(graph: Graph, n: int = 2, m: int = 4) -> Iterator[tuple[Node, bool]]:
+    """The layers that sum over ``m`` or more input channels with constant weights, and whether these follow the pattern."""
+    weights = dict(prunable_weights(graph))
+    for node in graph.walk():
+        axis = summed_axis(node)
+        value = None if axis is None else node.input_at(1)
+        if value in weights and axis is not None and weights[value].shape[axis] >= m:
+            yield node, follows_n_m(weights[value].numpy(), axis, n, m)
+
+
+def summed_axis(node: Node) -> int | None:
+    """The axis of a layer's weights (its second input) over which it sums, ``None`` for other nodes."""
+    weight = node.input_at(1)
+    rank = None if weight is None or weight.const is None else weight.const.ndim
+    if node.op in ("Conv", "com.microsoft::FusedConv", "graphopt::ConvActivation"):
+        return 1 if rank is not None and rank > 2 else None
+    if node.op in ("Gemm", "com.microsoft::FusedGemm") and rank == 2:
+        return 1 if node.int_attr("transB", 0) else 0
+    if node.op in ("MatMul", "com.microsoft::FusedMatMul") and rank is not None and rank >= 2:
+        return rank - 1 if node.int_attr("transB", 0) else rank - 2
+    return None
+
+
+@dataclass(frozen=True)
+class PruneNM(Pass):
+    """Zero all but N of each M neighbours along the input channels.
+
+    Attributes:
+        n: kept of each ``m``; 2 of 4 is what TensorRT accelerates.
+        m: neighbours.
+        include: only these layers: names, patterns of ``*``, or ``op:Conv``; all if empty.
+        exclude: never these.
+    """
+
+    name: ClassVar[str] = "prune-n-m"
+    idempotent: ClassVar[bool] = True
+    keeps_types: ClassVar[bool] = True
+    numerics: ClassVar[Numerics] = Lossy()
+    needs_types: ClassVar[bool] = False
+    n: Annotated[int, msgspec.Meta(ge=1)] = 2
+    m: Annotated[int, msgspec.Meta(ge=2)] = 4
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n < self.m:
+            raise PipelineError(f"prune-n-m: n is {self.n} and m is {self.m}, expected 1 <= n < m")
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Prune the weights of each layer that sums over at least ``m`` channels."""
+        zeroed = tensors = 0
+        for value, constant, axis in self._weights(graph):
+            array = constant.numpy()
+            change = ~n_m_mask(array, axis, self.n, self.m) & (array != 0)
+            count = int(np.count_nonzero(change))
+            if not count or not ctx.applications.admits(self.name, value.name):
+                continue
+            if not tensors and ctx.reference is None and isinstance(graph.owner, Model):
+                ctx.reference = Reference(clone_model(graph.owner))
+            pruned = array.copy()
+            pruned[change] = 0
+            value.const = Constant(pruned)
+            ctx.applications.record(self.name, value.name)
+            zeroed, tensors = zeroed + count, tensors + 1
+        if tensors:
+            graph.touch()
+        return PassResult(changed=tensors > 0, stats={"zeroed": zeroed, "tensors": tensors})
+
+    def _weights(self, graph: Graph) -> Iterator[tuple[Value, Constant, int]]:
+        """Weights with the one axis along which all layers that read them sum."""
+        selection = Selection(self.include, self.exclude)
+        for value, constant in prunable_weights(graph):
+            uses = list(value.uses)
+            axes = {summed_axis(node) if position == 1 else None for node, position in uses}
+            axis = axes.pop() if len(axes) == 1 else None
+            if (
+                axis is not None
+                and constant.shape[axis] >= self.m
+                and selection.admits(value, [use.node for use in uses])
+            ):
+                yield value, constant, axis
