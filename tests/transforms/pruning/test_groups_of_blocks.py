@@ -105,13 +105,14 @@ W = {"w": np.ones((4, 8), np.float32), "v": np.ones((8, 3), np.float32), "s": np
         ("c = Constant <value_ints = [2, 8]> () g = Reshape (h, c)", None),
         ("c = Constant <value_ints = [-1, 8]> () g = Reshape (h, c)", None),
         ("c = Constant <value_ints = [2, 8]> () z = Identity (c) o = Concat <axis = 0> (c) g = Reshape (h, o)", None),
-        ("c = Constant <value_ints = [2, 8]> () o = Concat <axis = 0> (c) f = Cast <to = 1> (o) a = ReduceSum (f) g0 = Reshape (h, o) g = Add (g0, a)",
+        (("c = Constant <value_ints = [2, 8]> () o = Concat <axis = 0> (c) f = Cast <to = 1> (o) a = ReduceSum (f) "
+         "g0 = Reshape (h, o) g = Add (g0, a)"),
          "a constant is its size and something else"),
-        ("r = Constant <value_ints = [1, 2]> () t = Tile (h, r) b = Constant <value_ints = [0]> () e = Constant <value_ints = [8]> () "
-         "a = Constant <value_ints = [1]> () g = Slice (t, b, e, a)", None),
+        (("r = Constant <value_ints = [1, 2]> () t = Tile (h, r) b = Constant <value_ints = [0]> () e = Constant <value_ints = [8]> () "
+         "a = Constant <value_ints = [1]> () g = Slice (t, b, e, a)"), None),
         ("g = Dropout (h)", None),
-        ("b = Constant <value_ints = [-1]> () e = Constant <value_ints = [-9]> () a = Constant <value_ints = [1]> () "
-         "g = Slice (h, b, e, a, b)", "indices are picked from it"),
+        (("b = Constant <value_ints = [-1]> () e = Constant <value_ints = [-9]> () a = Constant <value_ints = [1]> () "
+         "g = Slice (h, b, e, a, b)"), "indices are picked from it"),
     ],
 )  # fmt: skip
 def test_what_stands_between_two_layers(between, why):

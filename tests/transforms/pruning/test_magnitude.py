@@ -112,3 +112,40 @@ def test_choice_is_that_of_a_stable_sort(values, data):
     expected = np.zeros(weights.size, bool)
     expected[np.argsort(np.abs(weights), kind="stable")[:count]] = True
     np.testing.assert_array_equal(smallest_magnitudes(weights, count), expected)
+
+
+# -- scopes -----------------------------------------------------------------------------------------------------------------
+
+SCOPES = {
+    "w": np.array([[1, 2, 3, 4]] * 4, np.float32),
+    "v": np.array([[10, 20, 30, 40]] * 4, np.float32),
+    "k": np.full((4, 4, 1, 1), 0.5, np.float32),
+    "b": np.full((1, 4), 0.1, np.float32),
+}
+LAYERS = (
+    "c = Conv (x, k) f = Flatten (c) h = MatMul (f, w) a = Add (h, b) y = MatMul (a, v)",
+    "float[2,4,1,1] x",
+    "float[2,4] y",
+)
+
+
+def zeros(**options):
+    outcome = transform(model(*LAYERS, initializers=SCOPES), PruneMagnitude(**options))
+    return {value.name: int((value.array() == 0).sum()) for value in outcome.ir.graph.initializers()}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"w": 8, "v": 8, "k": 8, "b": 0}),
+        ({"scope": "layer-type"}, {"w": 16, "v": 0, "k": 8, "b": 0}),
+        ({"scope": "global"}, {"w": 8, "v": 0, "k": 16, "b": 0}),
+        ({"scope": "global", "sparsity": 0.9}, {"w": 16, "v": 11, "k": 16, "b": 0}),
+        ({"scope": "global", "exclude": ("op:Conv",)}, {"w": 16, "v": 0, "k": 0, "b": 0}),
+        ({"include": ("w", "k*")}, {"w": 8, "v": 0, "k": 8, "b": 0}),
+        ({"min_size": 17}, {"w": 0, "v": 0, "k": 0, "b": 0}),
+    ],
+)
+def test_what_is_compared_with_what(options, expected):
+    """Exactly the part that was asked for goes, of equal weights the first; biases stay."""
+    assert expected == zeros(**options)

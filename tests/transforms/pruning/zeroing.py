@@ -78,7 +78,8 @@ def _zero_consumers(groups: DimGroups, removal: dict[Leaf, Mask]) -> None:
             assert axes is not None
             mask = groups.mask(axes[member.axis], {group.leaf: removal[group.leaf]})
             constant = constant_of(member.value)
-            assert mask is not None and constant is not None
+            assert mask is not None
+            assert constant is not None
             array = constant.numpy().copy()
             np.moveaxis(array, member.axis, 0)[~mask] = 0
             if member.value.producer is None:
