@@ -206,13 +206,13 @@ class Graph:
         """All nodes of this graph and of its subgraphs, each before the nodes inside it; safe to edit while iterating."""
         stack = [iter(self.nodes)]
         while stack:
-            node = next(stack[-1], None)
-            if node is None:
+            for node in stack[-1]:
+                yield node
+                if node.subgraphs and node.graph is not None:
+                    stack.extend(iter(graph.nodes) for graph in reversed(node.subgraphs))
+                    break
+            else:
                 stack.pop()
-                continue
-            yield node
-            if node.subgraphs and node.graph is not None:
-                stack.extend(iter(graph.nodes) for graph in reversed(node.subgraphs))
 
     def walk_graphs(self) -> Iterator[Graph]:
         """This graph, then all its subgraphs, outer ones first."""

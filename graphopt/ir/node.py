@@ -189,7 +189,10 @@ class Node:
     @property
     def has_references(self) -> bool:
         """Whether an attribute refers to an attribute of the surrounding function."""
-        return any(attribute.ref for attribute in self.attributes.values())
+        for attribute in self.attributes.values():  # noqa: SIM110 - a loop: most rules ask this of most nodes
+            if attribute.ref:
+                return True
+        return False
 
     @property
     def lineage(self) -> Lineage:

@@ -37,6 +37,7 @@ from graphopt.plugin_manager.answers import (
     answered_passes,
     incompatibility,
 )
+from graphopt.plugin_manager.discovery import entry_points_of
 from graphopt.plugin_manager.listing import describe
 from graphopt.plugin_manager.observers import Observers
 
@@ -149,7 +150,7 @@ class PluginManager:
         self._found = True
         if self._discover:
             seen: set[tuple[str, str]] = set()
-            for entry in sorted(importlib.metadata.entry_points(group=_GROUP), key=lambda entry: entry.name):
+            for entry in sorted(entry_points_of(_GROUP), key=lambda entry: entry.name):
                 if (entry.name, entry.value) not in seen:  # one distribution may be found twice on the path
                     seen.add((entry.name, entry.value))
                     self._load_entry(entry)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,16 @@ _MIN_APPLICATIONS = 10_000
 Explain = Callable[[Rule, Node, NoMatch], None]
 
 
+@lru_cache(maxsize=64)
+def _indexed(rules: tuple[Rule, ...]) -> Mapping[str, tuple[Rule, ...]]:
+    """The rules that apply at each operator, best first; passes are run several times with the same ones."""
+    by_root: defaultdict[str, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        for root in rule.roots:
+            by_root[root].append(rule)
+    return {root: tuple(sorted(found, key=lambda rule: -rule.benefit)) for root, found in by_root.items()}
+
+
 class RuleIndex:
     """Rules by the operator of their root, best first.
 
@@ -43,13 +54,10 @@ class RuleIndex:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
-        by_root: defaultdict[str, list[Rule]] = defaultdict(list)
-        for rule in self.rules:
-            for root in rule.roots:
-                by_root[root].append(rule)
-        self.by_root: dict[str, tuple[Rule, ...]] = {
-            root: tuple(sorted(found, key=lambda rule: -rule.benefit)) for root, found in by_root.items()
-        }
+        try:
+            self.by_root = dict(_indexed(self.rules))
+        except TypeError:  # a rule of somebody's own that can't be hashed
+            self.by_root = dict(_indexed.__wrapped__(self.rules))
         self.reach = max((rule.reach for rule in self.rules), default=1)
 
 
@@ -86,6 +94,16 @@ class _Worklist(Listener):
         if node.op in self._index and node not in self._waiting:
             self._waiting.add(node)
             self._queue.append(node)
+
+    def fill(self, graph: Graph) -> int:
+        """Take in all nodes of a graph; how many it has."""
+        nodes, index, queue = 0, self._index, self._queue
+        for node in graph.walk():
+            nodes += 1
+            if node.op in index:
+                queue.append(node)
+        self._waiting.update(queue)
+        return nodes
 
     def forget_since(self, mark: int) -> None:
         """Take out what was added since the queue was ``mark`` long, by edits that were taken back."""
@@ -187,10 +205,7 @@ def rewrite_graph(
     owner = graph.owner
     assert owner is not None, "a graph is rewritten inside a model or function"
     work = _Worklist(index)
-    nodes = 0
-    for node in graph.walk():
-        nodes += 1
-        work.push(node)
+    nodes = work.fill(graph)
     budget = max(_MIN_APPLICATIONS, _APPLICATIONS_PER_NODE * nodes)
     result = DriverResult()
     rewriter = Rewriter(inference)
@@ -226,6 +241,8 @@ def _try(
     rewriter.start(node)
     try:
         answer = rule.apply(node, rewriter)
+        if type(answer) is NoMatch and not rewriter.edited and explain is None:
+            return False  # what most candidates end with
         if isinstance(answer, Value) and len(node.outputs) > 1:
             answer = _for_first_output(node, answer)
         if isinstance(answer, NoMatch):
