@@ -1,7 +1,7 @@
 """The core of attention: ``softmax(scale * Q @ K^T + mask) @ V``, found from its last product backwards.
 
 The scale may stand on either factor, on both, or on the scores; masks are added, or chosen by Where; scores may be folded to rank 3 and
-back on the way; a guard against NaN (``Where(IsNaN(p), 0, p)``) may follow the softmax.
+back on the way; float16 may be cast to float32 for the softmax alone; a guard against NaN (``Where(IsNaN(p), 0, p)``) may follow it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from graphopt.ir import Node, Shape, Value
+from graphopt.ir import DType, Node, Shape, Value
 from graphopt.rewriting import NoMatch
 from graphopt.transforms.broadcasting import same_dim
 from graphopt.transforms.fusion.attention.layouts import is_reshape, scalar, scaled
@@ -123,7 +123,7 @@ def _softmax(weights: Value, inner: _Inner, nodes: list[Node]) -> tuple[Node | N
     """The softmax behind foldings and a guard."""
     guarded = False
     value = weights
-    for _ in range(4):
+    for _ in range(5):
         node = inner(value, uses=2 if guarded and nodes[-1].op == "IsNaN" else 1)
         if node is None:
             return NoMatch("the weights have other readers, or are no softmax"), guarded
@@ -131,7 +131,7 @@ def _softmax(weights: Value, inner: _Inner, nodes: list[Node]) -> tuple[Node | N
         source = node.inputs[0]
         if node.op == "Softmax":
             return node, guarded
-        if is_reshape(node) and source is not None and _keeps_ends(source, value):
+        if source is not None and (_narrows(source, value) or (is_reshape(node) and _keeps_ends(source, value))):
             value = source
         elif node.op == "Where" and not guarded:
             tested = None if source is None else inner(source)
@@ -144,6 +144,12 @@ def _softmax(weights: Value, inner: _Inner, nodes: list[Node]) -> tuple[Node | N
         else:
             break
     return NoMatch("the left factor is no softmax"), guarded
+
+
+def _narrows(before: Value, after: Value) -> bool:
+    """Whether the producer of a value casts float32 to float16."""
+    cast = after.producer is not None and after.producer.op == "Cast"
+    return cast and before.dtype is DType.FLOAT and after.dtype is DType.FLOAT16
 
 
 def _keeps_ends(before: Value, after: Value) -> bool:
@@ -175,6 +181,8 @@ class _Chain:
             self.scale *= multiple[1]
             return self.follow(multiple[0], steps - 1)
         source = node.inputs[0] if node.inputs else None
+        if node.op == "Cast" and source is not None and source.dtype is DType.FLOAT16 and value.dtype is DType.FLOAT:
+            return self.follow(source, steps - 1)
         if is_reshape(node) and source is not None and _keeps_ends(source, value):
             self.masks = [replace(mask, reshaped=True) for mask in self.masks]
             return self.follow(source, steps - 1)

@@ -17,15 +17,18 @@ from graphopt.ir import DType, Node, Value
 from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.fusion.attention.bounds import MOVES, largest_magnitude
 
-__all__ = ["NO_WEIGHT", "Levels", "clamped", "leaves_something", "levels_of", "must_clamp"]
+__all__ = ["NO_WEIGHT", "SMALL_MASK", "Levels", "clamped", "is_nothing", "leaves_something", "levels_of", "must_clamp"]
 
 #: A score is lost in a sum with this, and no kernel takes it for the lowest number.
 NO_WEIGHT: Final = -1e30
+#: Sums of float16 with numbers up to this are as good as others.
+SMALL_MASK: Final = 1e4
 #: Numbers up to this are lost in a sum with a low number.
 _SMALL: Final = 1e20
 _MOST_STEPS: Final = 24
 _MOST_ELEMENTS: Final = 1 << 22
 _MOST_EXACT: Final = 8
+_TRUTH: Final = frozenset({0.0, 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,13 @@ def levels_of(value: Value | None, steps: int = _MOST_STEPS) -> Levels | None:
     if value.is_constant and value.const is not None:
         small = value.const.size <= _MOST_ELEMENTS and (value.const.dtype.is_integer or value.const.dtype.is_float)
         if value.const.dtype is DType.BOOL:
-            return _of_numbers(frozenset({0.0, 1.0}))
-        return _of_constant(value.const.numpy().astype(np.float64)) if small else None
+            small = value.const.size <= _MOST_ELEMENTS
+        known = _of_constant(value.const.numpy().astype(np.float64)) if small else None
+        return _of_numbers(_TRUTH) if known is None and value.const.dtype is DType.BOOL else known
     if value.dtype is DType.BOOL:
-        return _of_numbers(frozenset({0.0, 1.0}))
+        moved = value.producer
+        uniform = moved is not None and steps and moved.op in MOVES and moved.op != "Trilu" and not moved.has_references
+        return levels_of(moved.inputs[0], steps - 1) if moved is not None and uniform else _of_numbers(_TRUTH)
     bound = largest_magnitude(value, steps)
     node = value.producer
     found = None
@@ -96,8 +102,14 @@ def _of_node(node: Node, steps: int) -> Levels | None:
         found = levels_of(inputs[0], steps)
         fits = node.output.dtype is DType.FLOAT and inputs[0] is not None and inputs[0].dtype is not DType.DOUBLE
         return found if fits else None
-    if op in ("Where", "Concat"):
-        return _joined([levels_of(item, steps) for item in (inputs[1:] if op == "Where" else inputs)])
+    if op == "Where":
+        condition = levels_of(inputs[0], steps)
+        chosen = None if condition is None else condition.exact
+        if chosen is not None and len(chosen) == 1:
+            return levels_of(inputs[1 if 1.0 in chosen else 2], steps)
+        return _joined([levels_of(item, steps) for item in inputs[1:]])
+    if op == "Concat":
+        return _joined([levels_of(item, steps) for item in inputs])
     if op in ("Add", "Sub", "Mul") and node.output.dtype is DType.FLOAT:
         a, b = levels_of(inputs[0], steps), levels_of(inputs[1], steps)
         return None if a is None or b is None else _combined(op, a, b)
@@ -128,6 +140,12 @@ def _combined(op: str, a: Levels, b: Levels) -> Levels | None:
         sums = {number if number >= lowest else -math.inf for number in sums}
         return Levels(a.lows | b.lows | sums, a.bound + b.bound)
     return None
+
+
+def is_nothing(value: Value) -> bool:
+    """Whether each number of a mask is certainly 0."""
+    found = levels_of(value)
+    return found is not None and found.exact is not None and found.exact <= {0.0}
 
 
 def leaves_something(value: Value) -> bool:

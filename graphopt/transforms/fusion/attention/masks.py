@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphopt.ir import Dim, Shape, Value
+from graphopt.ir import Dim, DType, Shape, Value
 from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.fusion.attention.core import Mask
 from graphopt.transforms.fusion.attention.layouts import Factor, Layout, trace
-from graphopt.transforms.fusion.attention.levels import clamped
+from graphopt.transforms.fusion.attention.levels import clamped, is_nothing
 from graphopt.transforms.fusion.attention.shapes import size_vector, squeeze_first, unsqueeze
 
 __all__ = ["BiasPlan", "plan_bias"]
@@ -39,8 +39,9 @@ class BiasPlan:
     def emit(self, rw: Rewriter) -> Value | None:
         """The tensor; ``None`` without a mask."""
         total: Value | None = None
+        dtype = next((seen.value.dtype for seen in self.query.seen.values()), None) or DType.FLOAT
         for mask, _shape in self.masks:
-            value = _additive(mask, rw)
+            value = _additive(mask, rw, dtype)
             rank = mask.value.rank or 0
             if rank == 5:
                 value = squeeze_first(rw, value)
@@ -98,9 +99,10 @@ def plan_bias(masks: list[Mask], query: Factor, key: Factor, heads: int, *, join
                 return NoMatch("mask %s: sizes of batch and heads are not certain", mask.value.type)
             if not (third == 1 or query.has_size("S", third)) or not (fourth == 1 or key.has_size("S", fourth)):
                 return NoMatch("mask %s: lengths are not certain", mask.value.type)
-        fitting.append((mask, (first, second, third, fourth)))
-    rows = bool(masks) and not any(query.has_size("S", shape[2]) for _mask, shape in fitting)
-    columns = bool(masks) and not any(key.has_size("S", shape[3]) for _mask, shape in fitting)
+        if mask.filler is not None or not is_nothing(mask.value):
+            fitting.append((mask, (first, second, third, fourth)))
+    rows = bool(fitting) and not any(query.has_size("S", shape[2]) for _mask, shape in fitting)
+    columns = bool(fitting) and not any(key.has_size("S", shape[3]) for _mask, shape in fitting)
     return BiasPlan(tuple(fitting), query, key, rows, columns)
 
 
@@ -124,10 +126,10 @@ def _length(rw: Rewriter, factor: Factor) -> Value:
     return size_vector(rw, factor.seen[Layout.FHS].value, 2)
 
 
-def _additive(mask: Mask, rw: Rewriter) -> Value:
+def _additive(mask: Mask, rw: Rewriter, dtype: DType) -> Value:
     """What adding it does to scores."""
     if mask.filler is None:
         return clamped(rw, mask.value) if mask.clamp else mask.value
-    nothing, filler = np.zeros((), np.float32), np.array(mask.filler, np.float32)
+    nothing, filler = np.zeros((), dtype.numpy), np.array(mask.filler, dtype.numpy)
     kept, left = (nothing, filler) if mask.keep else (filler, nothing)
     return rw.new("Where", mask.value, kept, left)

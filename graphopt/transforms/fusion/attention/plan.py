@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphopt.ir import Node, Shape, Value
+import numpy as np
+
+from graphopt.ir import DType, Node, Shape, Value
 from graphopt.rewriting import NoMatch
-from graphopt.transforms.fusion.attention.core import Core, find_core
+from graphopt.transforms.fusion.attention.bounds import largest_magnitude
+from graphopt.transforms.fusion.attention.core import Core, Mask, find_core
 from graphopt.transforms.fusion.attention.layouts import Factor, Layout, is_reshape, trace
+from graphopt.transforms.fusion.attention.levels import levels_of
 from graphopt.transforms.fusion.attention.masks import BiasPlan, plan_bias
 from graphopt.transforms.fusion.attention.repeats import repeated
 
-__all__ = ["Joined", "Plan", "find_join", "fits", "joined_product", "make_plan"]
+__all__ = ["Joined", "Plan", "find_join", "fits", "is_finite", "joined_product", "make_plan", "takes_types"]
 
 _SWAPPED = (0, 2, 1, 3)
 
@@ -102,6 +106,30 @@ def make_plan(product: Node, joined: Joined | None) -> Plan | NoMatch:
     if isinstance(bias, NoMatch):
         return bias
     return Plan(core, query, key, value, heads, size, value_size, bias, flat)
+
+
+def takes_types(core: Core) -> bool:
+    """Whether queries, values and masks are all float32, or all float16."""
+    dtype = core.query.dtype
+    same = core.value.dtype is dtype and all(
+        mask.filler is not None or mask.value.dtype is dtype for mask in core.masks
+    )
+    return same and (dtype is DType.FLOAT or (dtype is DType.FLOAT16 and core.product.output.dtype is dtype))
+
+
+def is_finite(core: Core) -> bool:
+    """Whether masks, together, are finite, so that no row of scores can be -inf throughout for finite factors."""
+    return sum(map(_bound, core.masks)) <= float(np.finfo(np.float32).max)
+
+
+def _bound(mask: Mask) -> float:
+    """The largest magnitude of a number of a mask."""
+    if mask.filler is not None:
+        return abs(mask.filler)
+    levels = levels_of(mask.value)
+    if levels is None:
+        return largest_magnitude(mask.value)
+    return max((abs(low) for low in levels.lows), default=levels.bound)
 
 
 def _note_length(factor: Factor) -> None:

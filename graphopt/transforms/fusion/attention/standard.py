@@ -24,17 +24,15 @@ from graphopt.numerics import Numerics, Reassociates
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
 from graphopt.transforms.fusion.attention.core import Mask
 from graphopt.transforms.fusion.attention.layouts import Factor, Layout
-from graphopt.transforms.fusion.attention.levels import NO_WEIGHT, Levels, levels_of, must_clamp
+from graphopt.transforms.fusion.attention.levels import NO_WEIGHT, SMALL_MASK, Levels, levels_of, must_clamp
 from graphopt.transforms.fusion.attention.masks import plan_bias
-from graphopt.transforms.fusion.attention.plan import Joined, Plan, find_join, joined_product, make_plan
+from graphopt.transforms.fusion.attention.plan import Joined, Plan, find_join, joined_product, make_plan, takes_types
 from graphopt.transforms.fusion.attention.repeats import repeated
 from graphopt.transforms.fusion.attention.shapes import head_major, join_heads, split_heads, transpose
 
 __all__ = ["UseAttention"]
 
 _MIN_OPSET: Final = 23
-#: Masks of float16 may not have larger numbers, for nothing is known about how sums with them are rounded.
-_SMALL: Final = 1e4
 
 
 class UseAttention(RewritePattern):
@@ -112,7 +110,7 @@ def _has_rows(factor: Factor, heads: int) -> bool:
 def _refusal(plan: Plan) -> NoMatch | None:
     """Why the kernel would not do what a core does."""
     core = plan.core
-    if core.query.dtype not in (DType.FLOAT, DType.FLOAT16) or core.value.dtype is not core.query.dtype:
+    if not takes_types(core):
         return NoMatch("the element type is %s, expected float32 or float16", core.query.dtype)
     if not plan.query.number("S") or not (plan.key.number("S") or _grows(plan.key)):
         return NoMatch("a length may be 0")
@@ -139,11 +137,8 @@ def _kernel_masks(plan: Plan) -> list[Mask] | NoMatch:
         levels = levels_of(mask.value) if mask.filler is None else Levels(frozenset({mask.filler}), 0.0)
         if levels is None:
             return NoMatch("the numbers of mask %s are not known well enough", mask.value.type)
-        if plan.core.query.dtype is not DType.FLOAT:
-            if levels.lows or levels.bound > _SMALL:
-                return NoMatch("mask %s has large numbers", mask.value.type)
-            found.append(mask)
-            continue
+        if plan.core.query.dtype is not DType.FLOAT and not (levels.lows <= {-math.inf} and levels.bound <= SMALL_MASK):
+            return NoMatch("mask %s has large numbers", mask.value.type)
         clamp = must_clamp(levels.lows, mask.value if mask.filler is None else None, guarded=plan.core.guarded)
         if isinstance(clamp, NoMatch):
             return clamp

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-from graphopt.ir import Array
+from graphopt.ir import Array, DType
 from graphopt.transforms.fusion.attention import FuseMicrosoftAttention
 from graphopt.transforms.fusion.attention.multi_head import UseMultiHeadAttention
 from tests.transforms.fusion.for_ort import ORT, near, untouched
@@ -167,11 +167,59 @@ def test_what_is_no_attention_stays(body):
     untouched(made(body, inputs, outputs), FuseMicrosoftAttention())
 
 
-@pytest.mark.parametrize("kind", ["double", "float16"])
-def test_other_element_types_stay(kind):
-    dtype = {"double": np.float64, "float16": np.float16}[kind]
-    proto = made(PLAIN, INPUTS.replace("float", kind), f"{kind}[*] y", constants={"c": np.array(0.5, dtype)})
+def test_double_stays():
+    proto = made(PLAIN, INPUTS.replace("float", "double"), "double[*] y", constants={"c": np.array(0.5)})
     untouched(proto, FuseMicrosoftAttention())
+
+
+HALF = PLAIN.replace(
+    "p = Softmax<axis = -1>(s)", "w = Cast<to = 1>(s) p0 = Softmax<axis = -1>(w) p = Cast<to = 10>(p0)"
+)
+
+
+def half(body, mask="", **constants):
+    inputs = INPUTS.replace("float", "float16") + mask
+    return made(body, inputs, "float16[*] y", constants={"c": np.float16(0.5), "zero": np.float16(0), **constants})
+
+
+@pytest.mark.parametrize(
+    "body", [PLAIN, HALF, HALF.replace("s = Mul(z, c) w = Cast<to = 1>(s)", "x = Cast<to = 1>(z) w = Mul(x, d)")]
+)
+def test_float16_may_be_cast_around_the_softmax(body):
+    outcome = near(half(body, d=np.float32(0.5)), FuseMicrosoftAttention(), [MHA], {RULE: 1}, sizes=SIZES, rtol=4e-3)
+    assert DType.FLOAT16 is outcome.ir.graph.outputs[0].dtype
+
+
+@pytest.mark.parametrize("low", [-np.inf, -65504])
+def test_float16_has_masks_that_are_small_or_minus_infinity(low):
+    """The lowest number is rounded with the score, so that a row of it may have any weights."""
+    body = HALF.replace("w = Cast<to = 1>(s)", "e = Where(f, zero, low) a = Add(s, e) w = Cast<to = 1>(a)")
+    proto = half(body, ", bool[b,1,s,l] f", low=np.float16(low))
+    if low == -np.inf:
+        near(proto, FuseMicrosoftAttention(), ["Where", MHA], {RULE: 1}, sizes=SIZES, rtol=4e-3)
+    else:
+        untouched(proto, FuseMicrosoftAttention())
+
+
+def test_masks_of_float32_on_float16_stay():
+    body = HALF.replace("p0 = Softmax<axis = -1>(w)", "a = Add(w, m) p0 = Softmax<axis = -1>(a)")
+    untouched(half(body, ", float[b,1,s,l] m"), FuseMicrosoftAttention())
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_masks_of_nothing_go(guarded):
+    """Choosing by a truth value that is always true leaves no mask, and a guard against NaN has nothing to do then."""
+    body = "f = Expand(true, size) m = Where(f, zero, low) " + (
+        GUARDED if guarded else f"{FACTORS}{SCORES}w = Add(s, m) "
+    )
+    body += "" if guarded else f"p = Softmax<axis = -1>(w) {JOIN}"
+    size: dict[str, Array | np.generic] = {
+        "true": np.array(True),
+        "size": np.array([1, 1, 1, 5]),
+        "low": np.float32(-np.inf),
+    }
+    proto = made(body, INPUTS.replace("b,l,8", "b,5,8"), constants=size)
+    near(proto, FuseMicrosoftAttention(), [MHA], {RULE: 1}, sizes=SIZES)
 
 
 @pytest.mark.parametrize("inputs", [INPUTS.replace("[b,l,8] k", "[e,l,8] k"), INPUTS.replace("[b,l,8] v", "[b,m,8] v")])
