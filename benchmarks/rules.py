@@ -25,11 +25,14 @@ from graphopt.ir import Model, Node, Value, constant_of_node
 from graphopt.passes import RewritePass
 from graphopt.rewriting import Applications, Rule, RuleIndex, rewrite_graph
 from graphopt.testing.strategies.bulk import sampled_matching
+from tests.testing.handmade import HAND_MADE, made_by_hand
 
 __all__ = ["applications", "builtin_rules", "main", "picture_of"]
 
 LEVELS = ("O2", "O3")
 _SAMPLES, _MOST_NODES, _MOST_NUMBERS = 8, 14, 4
+#: What is made by hand has no smaller form.
+_MOST_BY_HAND = 32
 
 
 def builtin_rules() -> dict[str, Rule]:
@@ -60,10 +63,11 @@ def applications(path: Path, level: str) -> dict[str, int]:
 def picture_of(rule: Rule) -> dict[str, object] | None:
     """The smallest of a few generated models to which a rule applies, and what the rule makes of it; `None` if all are large."""
     best: tuple[int, dict[str, object]] | None = None
-    for generated in sampled_matching(rule, _SAMPLES):
+    for generated in made_by_hand(rule, _SAMPLES) if rule.name in HAND_MADE else sampled_matching(rule, _SAMPLES):
         before = generated.ir
         size = sum(1 for _ in before.graph.walk())
-        if size > _MOST_NODES or any(node.subgraphs for node in before.graph.walk()) or (best and size >= best[0]):
+        most = _MOST_BY_HAND if rule.name in HAND_MADE else _MOST_NODES
+        if size > most or any(node.subgraphs for node in before.graph.walk()) or (best and size >= best[0]):
             continue
         types = OnnxTypes()
         types.infer_model(before)
