@@ -84,6 +84,7 @@ class _Kernels:
     def __init__(self, nodes: list[NodeProto]) -> None:
         self.by_name = {_COPY.sub("", node.name): node for node in nodes if node.name}
         self.by_tensor = {name: node for node in nodes for name in node.output if name}
+        self.by_read = {name: node for node in nodes for name in node.input if name}
         self.stored: set[str] = set()
         for node in nodes:
             if self._gives_integers(node):
@@ -111,7 +112,15 @@ class _Kernels:
                 )  # put there around a kernel that wants another shape or layout
             if found is not None and found.op_type not in (_QUANTIZE, _DEQUANTIZE):
                 return found
-        return None
+        return self._by_weights(node)
+
+    def _by_weights(self, node: Node) -> NodeProto | None:
+        """What reads the stored weights of a node without a name, where the tensor that it gives is in another layout."""
+        weights = node.input_at(1)
+        load = None if weights is None else weights.producer
+        stored = None if load is None or load.op_type != _DEQUANTIZE else load.input_at(0)
+        found = None if stored is None or stored.const is None else self.by_read.get(stored.name)
+        return None if found is None or found.op_type == _DEQUANTIZE else found
 
     def is_integer(self, kernel: NodeProto) -> bool:
         """Whether a node that is run computes on integers."""

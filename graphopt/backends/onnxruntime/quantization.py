@@ -58,5 +58,6 @@ X64: Final = QuantizationScheme(
     blocked_weights=frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2"}),
 )
 
-#: int8 both: Arm multiplies equal signs, with dot products or matrix instructions.
+#: int8 both: Arm multiplies equal signs, with dot products or matrix instructions. ONNX Runtime on x64 makes uint8 of int8 activations, and
+#: leaves floats where two nodes read one.
 ARM64: Final = replace(X64, name="onnxruntime-arm64", activation="int8")

