@@ -110,6 +110,8 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "space-to-depth-from-slices": handmade_blocks.strided_slices,
     "multiply-in-better-order": handmade_products.three_factors,
     "fuse-embed-layer-norm": handmade_embeddings.embeddings,
+    "drop-mask-of-nothing": handmade_caches.mask_of_nothing,
+    "drop-softmax-guard": handmade_attention.spelled_attention,
     "give-attention-cache": handmade_caches.cached_attention,
     "give-multi-head-attention-cache": handmade_caches.cached_multi_head,
     "rotate-joined-heads": handmade_caches.rotated_heads,
@@ -176,6 +178,12 @@ def _feeds(choices: Choices, proto: ModelProto) -> dict[str, np.ndarray]:
     return found
 
 
+def _made(rule: Rule, choices: Choices) -> GeneratedModel:
+    proto = HAND_MADE[rule.name](choices)
+    outputs = tuple(node.output[0] for node in proto.graph.node if node.op_type in rule.roots)
+    return GeneratedModel(proto, tuple(_feeds(choices, proto) for _ in range(2)), sites=outputs[-1:])
+
+
 def _matching(rule: Rule) -> Iterator[GeneratedModel]:
     for seed in count():
         choices = SeededChoices(seed)
@@ -187,7 +195,17 @@ def _matching(rule: Rule) -> Iterator[GeneratedModel]:
             yield made
 
 
-def _near_misses(rule: Rule) -> Iterator[GeneratedModel]:
+def _refused(rule: Rule, most: int) -> Iterator[GeneratedModel]:
+    """Models that are made by mistake: the rule applies to none of them."""
+    for seed in range(most):
+        choices = SeededChoices(seed)
+        made = _made(rule, choices)
+        if not applications_of(rule, made.ir):
+            yield made
+
+
+def _near_misses(rule: Rule, each: int) -> Iterator[GeneratedModel]:
+    yield from islice(_refused(rule, 4 * each), each // 2)
     for seed, base in enumerate(_matching(rule)):
         found = edited(SeededChoices(seed), base, rule.reach)
         if found is not None:
@@ -196,4 +214,4 @@ def _near_misses(rule: Rule) -> Iterator[GeneratedModel]:
 
 def made_by_hand(rule: Rule, each: int) -> list[GeneratedModel]:
     """So many models to which a rule applies, and as many to which it nearly does."""
-    return [*islice(_matching(rule), each), *islice(_near_misses(rule), each)]
+    return [*islice(_matching(rule), each), *islice(_near_misses(rule, each), each)]

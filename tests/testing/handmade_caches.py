@@ -9,7 +9,7 @@ from graphopt.ir import Array
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["cached_attention", "cached_multi_head", "rotated_heads", "shared_heads"]
+__all__ = ["cached_attention", "cached_multi_head", "mask_of_nothing", "rotated_heads", "shared_heads"]
 
 HEADS, SIZE = 2, 8
 WIDTH = HEADS * SIZE
@@ -110,5 +110,23 @@ def rotated_heads(choices: Choices) -> ModelProto:
         initializers={
             "split": np.array([0, 0, HEADS, SIZE]),
             **({"ids": np.arange(batch * rows).reshape(batch, rows) % 4} if ids else {}),
+        },
+    )
+
+
+def mask_of_nothing(choices: Choices) -> ModelProto:
+    """Scores to which numbers are added that a truth value chooses, the same one everywhere."""
+    batch, truth = choices.of(("b", 2)), choices.chance(0.5)
+    kept = "zero, low" if truth else "low, zero"
+    terms = choices.of(("x, m", "m, x"))
+    return model(
+        f"f = Expand(truth, size) m = Where(f, {kept}) s = Add({terms}) y = Softmax<axis = -1>(s)",
+        f"float[{batch},{HEADS},3,5] x",
+        opset=choices.of((9, 13, 17, 23)),
+        initializers={
+            "truth": np.array([truth]),
+            "size": np.array([1, 1, 3, choices.of((1, 5))]),
+            "zero": np.float32(0),
+            "low": np.float32(choices.of((-np.inf, -1e4))),
         },
     )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from graphopt.rewriting import Rule
 from graphopt.transforms.fusion.attention.cached import GiveAttentionCache, GiveMultiHeadAttentionCache
 from graphopt.transforms.fusion.attention.grouped import UseGroupQueryAttention
+from graphopt.transforms.fusion.attention.guards import DropMaskOfNothing, DropSoftmaxGuard
 from graphopt.transforms.fusion.attention.heads import JoinAttentionHeads, ShareAttentionHeads
 from graphopt.transforms.fusion.attention.multi_head import UseMultiHeadAttention
 from graphopt.transforms.fusion.attention.packed import SplitPackedFactors
@@ -21,11 +22,13 @@ __all__ = ["FuseAttention", "FuseMicrosoftAttention"]
 
 @dataclass(frozen=True)
 class FuseAttention(KernelPass):
-    """Make the standard operator of attention, and give it heads as they were before they were split. Re-associates; idempotent."""
+    """Make the standard operator of attention, on what it is given as it was before; drop what does nothing. Re-associates; idempotent."""
 
     name: ClassVar[str] = "fuse-attention"
     rules: ClassVar[tuple[Rule, ...]] = (
         UseAttention(),
+        DropMaskOfNothing(),
+        DropSoftmaxGuard(),
         ShareAttentionHeads(),
         GiveAttentionCache(),
         RotateJoinedHeads(),
