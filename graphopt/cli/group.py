@@ -54,6 +54,10 @@ COMMANDS = {
         "Store the numbers of a model as integers, where that is accurate enough and faster here.",
         "quantization:quantize",
     ),
+    "build": (
+        "Build a TensorRT engine layer by layer, without its ONNX parser; TensorRT-RTX needs no GPU for it.",
+        "engine_building:build",
+    ),
     "evaluate": (
         "Show how good a model is on data: by labels, or by the outputs of a reference model.",
         "evaluation:evaluate",

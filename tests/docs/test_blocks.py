@@ -23,6 +23,7 @@ NOT_RUN = {
         "needs a scheduler and a worker, which tests/compiler/test_dask.py starts",
     ): 1,
     ("docs/how-to/write-a-backend.md", "the plugin is not installed here"): 1,
+    ("docs/how-to/build-a-tensorrt-engine.md", "needs a TensorRT library"): 5,
 }
 #: Languages of blocks that are run; `text` is what shows no code.
 LANGUAGES = {"python", "console", "text"}

@@ -40,7 +40,8 @@ class FoldConstants(Pass):
     folded if that is small again. Needs types; reads the weights that it computes with; idempotent.
 
     Attributes:
-        max_growth: bytes by which a run may grow the model, at most a 400th of it.
+        max_growth: bytes by which a run may grow the model.
+        max_share: what part of the model that may be at most, 400 for a 400th; 0 for no such bound.
         max_bytes: results larger than this are never computed.
         float_math: whether the executor may be used; else only data movement and integer arithmetic are folded.
     """
@@ -48,6 +49,7 @@ class FoldConstants(Pass):
     name: ClassVar[str] = "fold-constants"
     idempotent: ClassVar[bool] = True
     max_growth: Annotated[int, msgspec.Meta(ge=0)] = 1024
+    max_share: Annotated[int, msgspec.Meta(ge=0)] = _SHARE
     max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1 << 28
     float_math: bool = True
 
@@ -89,7 +91,7 @@ class FoldConstants(Pass):
     def _allowance(self, graph: Graph) -> int:
         owner = graph.owner
         size = owner.constant_bytes if isinstance(owner, Model) else 0
-        return min(self.max_growth, size // _SHARE)
+        return min(self.max_growth, size // self.max_share) if self.max_share else self.max_growth
 
     def _replace(self, chosen: list[Choice], region: Region, ctx: PassContext) -> tuple[int, bool]:
         """Put constants in place of chosen nodes; how many, and whether types are better known then."""

@@ -29,11 +29,16 @@ def _run(op: str, given: Sequence[Array | None], attributes: Mapping[str, object
         None if item is None else np.asarray(item, np.float32 if item.dtype.kind not in "biu" else item.dtype)
         for item in given
     ]
-    kinds = tuple(None if item is None else (helper.np_dtype_to_tensor_dtype(item.dtype), item.ndim) for item in arrays)
+    kinds = tuple(None if item is None else (item.ndim, _constant(item)) for item in arrays)
     model = _model(op, kinds, tuple((name, _hashable(value)) for name, value in sorted(attributes.items())))
-    feeds = {f"x{place}": item for place, item in enumerate(arrays) if item is not None}
+    feeds = {f"x{place}": item for place, item in enumerate(arrays) if item is not None and item.dtype.kind == "f"}
     found: Array = model.run(None, feeds)[0]
     return found
+
+
+def _constant(array: Array) -> tuple[int, ...] | None:
+    """Sizes, which are a constant of the model; ``None`` for numbers that are fed."""
+    return tuple(int(item) for item in array) if array.dtype.kind == "i" else None
 
 
 def _hashable(value: object) -> object:
@@ -41,16 +46,27 @@ def _hashable(value: object) -> object:
 
 
 @functools.lru_cache(maxsize=256)
-def _model(op: str, kinds: tuple[tuple[int, int] | None, ...], attributes: tuple[tuple[str, Any], ...]) -> Any:  # noqa: ANN401
+def _model(
+    op: str, kinds: tuple[tuple[int, tuple[int, ...] | None] | None, ...], attributes: tuple[tuple[str, Any], ...]
+) -> Any:  # noqa: ANN401  a session
+    """A model of one operator.
+
+    Args:
+        op: the operator.
+        kinds: by input, the number of axes, and the numbers where they are constant; ``None`` where it is absent.
+        attributes: names and values.
+    """
     names = ["" if kind is None else f"x{place}" for place, kind in enumerate(kinds)]
     stated: dict[str, Any] = {name: list(v) if isinstance(v, tuple) else v for name, v in attributes}
     node = helper.make_node(op, names, ["y"], **stated)
-    inputs = [
-        helper.make_tensor_value_info(name, kind[0], [None] * kind[1])
-        for name, kind in zip(names, kinds, strict=True)
-        if kind
-    ]
-    graph = helper.make_graph([node], "one", inputs, [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)])
+    inputs, constants = [], []
+    for name, kind in zip(names, kinds, strict=True):
+        if kind is not None and kind[1] is not None:
+            constants.append(helper.make_tensor(name, onnx.TensorProto.INT64, [len(kind[1])], kind[1]))
+        elif kind is not None:
+            inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * kind[0]))
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "one", inputs, [result], constants)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=9)
     options = ort.SessionOptions()
     options.log_severity_level = 4
