@@ -180,17 +180,14 @@ def _feeds(choices: Choices, proto: ModelProto) -> dict[str, np.ndarray]:
 
 def _made(rule: Rule, choices: Choices) -> GeneratedModel:
     proto = HAND_MADE[rule.name](choices)
-    outputs = tuple(node.output[0] for node in proto.graph.node if node.op_type in rule.roots)
+    roots = {root.rpartition("::")[2] for root in rule.roots}
+    outputs = tuple(node.output[0] for node in proto.graph.node if node.op_type in roots)
     return GeneratedModel(proto, tuple(_feeds(choices, proto) for _ in range(2)), sites=outputs[-1:])
 
 
 def _matching(rule: Rule) -> Iterator[GeneratedModel]:
     for seed in count():
-        choices = SeededChoices(seed)
-        proto = HAND_MADE[rule.name](choices)
-        roots = {root.rpartition("::")[2] for root in rule.roots}
-        outputs = tuple(node.output[0] for node in proto.graph.node if node.op_type in roots)
-        made = GeneratedModel(proto, tuple(_feeds(choices, proto) for _ in range(2)), sites=outputs[-1:])
+        made = _made(rule, SeededChoices(seed))
         if applications_of(rule, made.ir):
             yield made
 
