@@ -17,8 +17,9 @@ __all__ = ["improve"]
 
 #: Passes that change the model of floats, without changing what it computes, and so come before calibration.
 _BEFORE: Final = ("equalize", "smooth")
+_ORDER: Final = ("correct-biases", "gptq", *_BEFORE)
 #: dB that a pass must bring.
-_LEAST_DB: Final = 0.1
+_LEAST_DB: Final = 0.3
 _SQNR: Final = "sqnr"
 
 
@@ -61,10 +62,10 @@ def improve(
 
 
 def _candidates(plan: Plan, wanted: frozenset[str] | None) -> Sequence[str]:
-    """Passes that may help, in the order in which they run."""
+    """Passes that may help: first those that do most, so that the others are judged on top of them."""
     static, dynamic, weights = (bool(plan.layers(form)) for form in ("static", "dynamic", "weights"))
     useful = {"equalize": static, "smooth": static or dynamic, "correct-biases": static, "gptq": weights}
-    return [name for name in ACCURACY_PASSES if useful[name] and (wanted is None or name in wanted)]
+    return [name for name in _ORDER if useful[name] and (wanted is None or name in wanted)]
 
 
 def _with(
@@ -78,7 +79,7 @@ def _with(
     if name not in _BEFORE:
         return trials, replace(settings, accuracy=settings.accuracy | {name})
     options: dict[str, object] = (
-        {} if name == "equalize" else {"include": (*plan.layers("static"), *plan.layers("dynamic"))}
+        {} if name == "equalize" else {"alpha": "auto", "include": (*plan.layers("static"), *plan.layers("dynamic"))}
     )
     options |= settings.options.get(ACCURACY_PASSES[name], {})
     step = Pipeline.of(build_pass(registry[ACCURACY_PASSES[name]], options))
@@ -87,6 +88,6 @@ def _with(
 
 
 def _sqnr(trials: Trials, plan: Plan, settings: Settings) -> float:
-    tried: Candidate = trials.make("accuracy", plan, settings, note=False)
+    tried: Candidate = trials.make("accuracy", plan, settings, note=False, quick=True)
     found = trials.judge(tried).get(_SQNR, float("-inf"))
     return found if found == found else float("-inf")  # NaN: nothing is worse

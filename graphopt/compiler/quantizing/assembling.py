@@ -94,7 +94,7 @@ def _layers(
     assert floats.made is not None, "what failed is not kept"
     alone = {item.layers[0]: item.sqnr for item in found.sensitivity if len(item.layers) == 1}
     parameters = layer_parameters(best.made.model, [layer.name for layer in layers])
-    errors = {} if best is floats else _errors(floats.made.path, best.made.path, batches[0])
+    errors = {} if best is floats else _errors(found.floats or floats.made.path, best.made.path, batches[0])
     shown = spreads(environment, found.model, parameters, batches[:_SHOWN]) if found.model is not None else {}
     reports = []
     for layer in layers:

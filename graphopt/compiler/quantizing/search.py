@@ -50,6 +50,7 @@ class Found:
         candidates: all that was tried.
         reason: why floats are kept, ``""`` when they are not.
         model: of floats, that what is kept was made of.
+        floats: path of that model, ``""`` where it is the one that was prepared.
     """
 
     candidate: Candidate | None = None
@@ -61,6 +62,7 @@ class Found:
     candidates: list[Candidate] = field(default_factory=list)
     reason: str = ""
     model: Model | None = None
+    floats: str = ""
 
 
 class FormSearch:
@@ -281,6 +283,9 @@ class FormSearch:
         trials, settings, effects = improve(trials, plan, self._settings, wanted, self._registry, self._again)
         self._found.effects += effects
         self._found.model = trials.model
+        if trials is not self._trials:
+            made = trials.make("float", Plan({}), Settings(), note=False).made
+            self._found.floats = "" if made is None else made.path
         return trials, settings
 
     def _holds(self, candidate: Candidate) -> bool:
