@@ -21,12 +21,15 @@ _WHOLE_GRAPH = (
     "eliminate-common-subexpressions",
     "eliminate-dead-code",
     "fold-constants",
+    "hoist-loop-invariants",
     "initializers-to-constants",
     "inline-functions",
     "remove-unused-functions",
     "remove-unused-opsets",
+    "share-shape-values",
     "simplify-if",
     "simplify-loop",
+    "unroll-loops",
 )
 
 

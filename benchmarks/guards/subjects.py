@@ -22,6 +22,7 @@ from benchmarks.guards.guard import Unit, units
 from benchmarks.measure import ROOT, versions
 from graphopt.testing import GeneratedModel
 from graphopt.testing.strategies.bulk import sampled_edits, sampled_matching, sampled_models, sampled_near_misses
+from tests.testing.handmade import HAND_MADE, made_by_hand
 
 __all__ = ["KINDS_OF_MODELS", "KindOfModels", "Portion", "draw_here", "give_up", "models_for", "portions"]
 
@@ -105,6 +106,11 @@ def _drawn(portion: Portion) -> Iterator[GeneratedModel]:
         return sampled_edits(_SIZE, seed=portion.seed)
     rule = _units()[portion.unit].rule
     assert rule is not None, "a pass that is not made of rules has no models of its own"
+    if rule.name in HAND_MADE:
+        count = _SIZE * (portion.seed + 1)
+        made = made_by_hand(rule, count)
+        own = made[:count] if portion.kind == "matching" else made[count:]
+        return iter(own[-_SIZE:])
     draw = sampled_matching if portion.kind == "matching" else sampled_near_misses
     return draw(rule, _SIZE, seed=portion.seed)
 
@@ -135,6 +141,7 @@ def _digest(name: str) -> str:
 def _common() -> bytes:
     found = hashlib.sha256(repr(sorted(versions().items())).encode())
     folder = ROOT / "graphopt" / "testing"
-    for path in (folder / "generated.py", *sorted((folder / "strategies").rglob("*.py"))):
+    by_hand = sorted((ROOT / "tests" / "testing").glob("handmade*.py"))
+    for path in (folder / "generated.py", *sorted((folder / "strategies").rglob("*.py")), *by_hand):
         found.update(path.read_bytes())
     return found.digest()

@@ -19,13 +19,13 @@ from tests.testing import (
     handmade_blocks,
     handmade_caches,
     handmade_embeddings,
-    handmade_products,
     handmade_filters,
     handmade_indices,
     handmade_integers,
+    handmade_products,
     handmade_recurrent,
-    handmade_strength,
     handmade_stored,
+    handmade_strength,
     handmade_weights,
 )
 from tests.testing.handmade_sequences import concat_from_sequence, optional, sequence_at, sequence_length

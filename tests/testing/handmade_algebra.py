@@ -19,6 +19,7 @@ def neighbours(choices: Choices) -> ModelProto:
     """A lookup of places side by side."""
     axis, start = choices.of((0, 1, -1)), choices.of((0, 1, -3))
     places = np.arange(start, min(start + choices.of((2, 3)), 0 if start < 0 else 3))
+    places = places[:: choices.of((1, 1, 1, -1))]
     return model(
         f"h = Neg(x) a = Gather<axis = {axis}>(h, places) y = Neg(a)",
         f"float[3,{choices.of((3, 4))}] x",
@@ -62,7 +63,9 @@ def one_part(choices: Choices) -> ModelProto:
 
 def reduced_transpose(choices: Choices) -> ModelProto:
     """A reduction of all axes that would change places."""
-    perm, axes = choices.of((([0, 2, 1], [1]), ([0, 2, 3, 1], [1, 2]), ([0, 2, 3, 1], [-3, -2]), ([1, 0], [0])))
+    perm, axes = choices.of(
+        (([0, 2, 1], [1]), ([0, 2, 3, 1], [1, 2]), ([0, 2, 3, 1], [-3, -2]), ([1, 0], [0]), ([0, 2, 1], [0]))
+    )
     op = choices.of(("ReduceMean", "ReduceSum", "ReduceMax"))
     opset = choices.of((11, 13, 21))
     is_input = opset >= 18 or (op == "ReduceSum" and opset >= 13)

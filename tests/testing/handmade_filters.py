@@ -34,6 +34,8 @@ def picking(choices: Choices) -> ModelProto:
     weights = np.zeros((channels, 1, *sizes))
     weights[(slice(None), 0, *place)] = 1
     pads = [*place, *(size - 1 - tap for size, tap in zip(sizes, place, strict=True))]
+    if choices.chance(0.2):  # by mistake: looks elsewhere
+        pads[choices.integer(0, 3)] += 1
     return _conv(choices, weights, [f"group = {channels}", f"pads = {pads}"])
 
 
@@ -42,6 +44,8 @@ def averaging(choices: Choices) -> ModelProto:
     channels, sizes = choices.of((3, 1, 2)), choices.of(((2, 2), (1, 3), (3, 2)))
     pads = [choices.integer(0, size - 1) for size in (*sizes, *sizes)]
     weights = np.full((channels, 1, *sizes), 1 / np.prod(sizes))
+    if choices.chance(0.2):  # by mistake: one number is another
+        weights[-1, 0, -1, -1] += choices.of((0.1, 1e-3))
     attributes = [f"group = {channels}", f"strides = {choices.of(([1, 1], [2, 1]))}"]
     return _conv(choices, weights, [*attributes, *([f"pads = {pads}"] if choices.chance(0.5) else [])])
 

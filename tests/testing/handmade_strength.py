@@ -29,7 +29,7 @@ def shared_factor(choices: Choices) -> ModelProto:
     """Two terms with one constant factor or matrix."""
     if choices.chance(0.5):
         factor = {"c": np.abs(_normal(choices, *choices.of(((), (3,), (1,))))) + np.float32(0.5)}
-        left, right = choices.of(("Mul(x, c)", "Mul(c, x)")), choices.of(("Mul(u, c)", "Mul(c, u)"))
+        left, right = choices.of(("Mul(x, c)", "Mul(c, x)")), choices.of(("Mul(u, c)", "Mul(c, u)", "Mul(u, u)"))
     else:
         factor = {"c": _normal(choices, 3, choices.of((2, 4)))}
         left, right = "MatMul(x, c)", "MatMul(u, c)"
@@ -89,7 +89,7 @@ def summed_convs(choices: Choices) -> ModelProto:
         given["v"] = np.abs(_normal(choices, 4)) + np.float32(0.5)
         second = "BatchNormalization(x, s, o, m, v)"
     else:
-        second = _conv(choices, "b", *choices.of(((1, 0), (3, 1))), group, given)
+        second = _conv(choices, "b", *choices.of(((1, 0), (3, 1), (1, 0), (2, 1), (3, 0))), group, given)
     return model(
         f"p = {first} q = {second} r = {choices.of(('Add(p, q)', 'Add(q, p)'))} y = Neg(r)",
         f"float[{choices.of(('n', '1'))},4,4,3] x",
@@ -131,9 +131,10 @@ def pointwise_convs(choices: Choices) -> ModelProto:
 
 
 def spelled_softmax(choices: Choices) -> ModelProto:
-    """Exponentials of what is below the largest, divided by their sum."""
+    """Exponentials of what is below the largest, divided by their sum; by mistake along another axis."""
     opset, axis = choices.of((13, 17, 18, 21)), choices.of((-1, 1, 2))
-    largest = "ReduceMax<keepdims = 1>(h, k)" if opset >= 18 else f"ReduceMax<keepdims = 1, axes = {[axis]}>(h)"
+    other = choices.of((axis, axis, axis, 0))
+    largest = "ReduceMax<keepdims = 1>(h, k)" if opset >= 18 else f"ReduceMax<keepdims = 1, axes = {[other]}>(h)"
     return model(
         f"h = Neg(x) m = {largest} d = Sub(h, m) e = Exp(d) s = ReduceSum<keepdims = 1>(e, k) o = Div(e, s) y = Neg(o)",
         f"float[{choices.of(('n', '2'))},3,{choices.of((2, 4))}] x",

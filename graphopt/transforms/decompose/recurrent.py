@@ -7,7 +7,7 @@ weights. Numerics: re-associates. Source: https://onnx.ai/onnx/operators/onnx__L
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -264,4 +264,7 @@ class DecomposeRecurrent(DecomposePass):
 
     def active_rules(self) -> tuple[Rule, ...]:
         """The rule with the options of the pass."""
-        return (SpellOutRecurrent(self.max_steps),)
+        return tuple(
+            replace(rule, max_steps=self.max_steps) if isinstance(rule, SpellOutRecurrent) else rule
+            for rule in self.rules
+        )

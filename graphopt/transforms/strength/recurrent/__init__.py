@@ -6,7 +6,7 @@ that gates are made of, ``cells`` one step, ``chains`` steps of the same cell on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -69,4 +69,9 @@ class FuseRecurrentCells(RewritePass):
 
     def active_rules(self) -> tuple[Rule, ...]:
         """The rule with the options of the pass."""
-        return (PackRecurrentCells(self.min_steps, self.assume_filled),)
+        return tuple(
+            replace(rule, min_steps=self.min_steps, assume_filled=self.assume_filled)
+            if isinstance(rule, PackRecurrentCells)
+            else rule
+            for rule in self.rules
+        )
