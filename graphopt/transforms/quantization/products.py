@@ -1,4 +1,4 @@
-"""Products of an activation and a constant matrix, read from MatMul and Gemm alike.
+"""Products of an activation and a matrix of weights, read from MatMul and Gemm alike.
 
 ``y = alpha * x @ w + beta * c`` with ``w`` of rank 2, stored as ``[K, N]`` or (Gemm with ``transB``) as ``[N, K]``.
 Source: https://onnx.ai/onnx/operators/onnx__MatMul.html, onnx__Gemm.html.
@@ -11,10 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.ir import Array, Constant, Node, Value, constant_of
+from graphopt.ir import Array, Constant, Node, Quantization, Value, constant_of
 from graphopt.rewriting import NoMatch, Rewriter
+from graphopt.transforms.quantization.spelled_weights import read_weight
 
-__all__ = ["Product", "add_term", "read_product"]
+__all__ = ["Product", "add_term", "is_static", "read_product"]
 
 #: From here on the last input of Gemm broadcasts as today.
 _OLDEST_GEMM: Final = 7
@@ -26,9 +27,11 @@ class Product:
 
     Attributes:
         x: the activation, [..., K].
-        weight: constant, [K, N] or [N, K].
-        constant: its data.
+        weight: [K, N] or [N, K]: a constant, or integers behind DequantizeLinear or behind a cast and a factor.
+        constant: its floats.
         is_transposed: whether it is stored as [N, K].
+        known: parameters of the integers that it is stored as, or is to be, ``None`` where there are none.
+        is_dequantized: whether DequantizeLinear gives it.
         term: what is added, ``None`` for nothing.
         alpha: factor of the product.
         beta: factor of the term.
@@ -38,6 +41,8 @@ class Product:
     weight: Value
     constant: Constant
     is_transposed: bool = False
+    known: Quantization | None = None
+    is_dequantized: bool = False
     term: Value | None = None
     alpha: float = 1.0
     beta: float = 1.0
@@ -67,23 +72,32 @@ def read_product(node: Node) -> Product | NoMatch:
     """How a node multiplies by a constant matrix, or why it does not."""
     if node.op not in ("MatMul", "Gemm") or len(node.inputs) < 2:
         return NoMatch("%s is no product of matrices", node.op)
-    x, weight = node.inputs[0], node.inputs[1]
-    constant = constant_of(weight)
-    if x is None or weight is None or constant is None:
+    x, spelled = node.inputs[0], read_weight(node.inputs[1])
+    if x is None or spelled is None:
         return NoMatch("the second factor is not constant")
-    if constant_of(x) is not None:
+    if read_weight(x) is not None:
         return NoMatch("both factors are constant")
-    if constant.ndim != 2 or constant.is_sparse or not constant.size:
+    weight, constant = spelled.value, spelled.constant
+    if constant.ndim != 2 or not constant.size:
         return NoMatch("the weight is %s, expected a matrix", constant.type)
     if node.op == "MatMul":
-        return Product(x, weight, constant)
+        return Product(x, weight, constant, known=spelled.known, is_dequantized=spelled.is_dequantized)
     if node.int_attr("transA", 0):
         return NoMatch("the activation is transposed")
     if (node.opset or 0) < _OLDEST_GEMM:
         return NoMatch("opset %s broadcasts otherwise", node.opset)
     alpha, beta = node.float_attr("alpha", 1.0), node.float_attr("beta", 1.0)
     term = node.input_at(2) if beta else None
-    return Product(x, weight, constant, bool(node.int_attr("transB", 0)), term, alpha, beta)
+    transposed = bool(node.int_attr("transB", 0))
+    return Product(x, weight, constant, transposed, spelled.known, spelled.is_dequantized, term, alpha, beta)
+
+
+def is_static(node: Node) -> bool:
+    """Whether a layer's activation or result is quantized by parameters of its own already, so that runtimes compute it on integers."""
+    x = node.input_at(0)
+    if x is not None and x.producer is not None and x.producer.op == "DequantizeLinear":
+        return True
+    return any(user.op == "QuantizeLinear" for value in node.outputs for user in value.users)
 
 
 def add_term(rw: Rewriter, total: Value, product: Product) -> Value:

@@ -19,7 +19,7 @@ from graphopt.ir import DType, Node, Quantization, Value
 from graphopt.numerics import Lossy, Numerics
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.quantization.dynamic.form import Int8Weights
-from graphopt.transforms.quantization.products import Product, add_term, read_product
+from graphopt.transforms.quantization.products import Product, add_term, is_static, read_product
 
 __all__ = ["QuantizeProduct"]
 
@@ -36,6 +36,8 @@ def dynamic_product(node: Node) -> Product | NoMatch:
         return product
     if product.x.dtype is not DType.FLOAT:
         return NoMatch("the activation is %s, and DynamicQuantizeLinear takes float", product.x.dtype)
+    if is_static(node):
+        return NoMatch("its activations are quantized already")
     if (node.opset or 0) < OLDEST:
         return NoMatch("opset %s has no DynamicQuantizeLinear; raise-opset makes it 11 or newer", node.opset)
     if product.inner > MOST_TERMS:
@@ -80,7 +82,7 @@ class QuantizeProduct(RewritePattern):
         known = rw.memo.get(key)
         if isinstance(known, tuple) and rw.graph.has_initializer(known[0]):
             return known
-        made = self.form.stored(product.constant.numpy(), product.channel_axis, known=product.weight.quantization)
+        made = self.form.stored(product.constant.numpy(), product.channel_axis, known=product.known)
         if isinstance(made, NoMatch):
             return made
         array, how = made

@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.ir import Array, DType, Node, Quantization, Value, constant_of
+from graphopt.ir import Array, DType, Node, Quantization, Value
 from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.quantization.layers import Selection, layer_name
 from graphopt.transforms.quantization.parameters import quantized
+from graphopt.transforms.quantization.spelled_weights import SpelledWeight
 from graphopt.transforms.quantization.weight_only.rounding import rounded_weights
 
 __all__ = ["StoredWeights"]
@@ -44,30 +45,31 @@ class StoredWeights:
         """How many numbers share a scale, 0 for all of a channel."""
         return (0 if self.dtype.bits == _BYTE else _BLOCK) if self.block is None else self.block
 
-    def refusal(self, node: Node, value: Value | None) -> NoMatch | None:
+    def refusal(self, node: Node, weight: SpelledWeight | None) -> NoMatch | None:
         """Why a weight of a node is not stored otherwise, ``None`` if it is."""
-        constant = constant_of(value)
         if not self.selection.admits(node):
             return NoMatch("%r is excluded", layer_name(node))
-        if value is None or constant is None or constant.is_sparse or not constant.size:
+        if weight is None or not weight.constant.size:
             return NoMatch("the weight is not constant")
+        if weight.is_dequantized:
+            return NoMatch("the weight is stored as integers already")
+        constant = weight.constant
         opset = node.opset or 0
         if constant.dtype not in _FLOATS or (constant.dtype is DType.FLOAT16 and opset < _HALVES):
             return NoMatch("the weight is %s, which DequantizeLinear of opset %s does not give", constant.dtype, opset)
         if not np.isfinite(constant.numpy().astype(np.float32)).all():
-            return NoMatch("weight %r has NaN or infinities", value.name)
+            return NoMatch("weight %r has NaN or infinities", weight.value.name)
         return None
 
-    def stored(self, value: Value, *, channel: int, summed: int | None) -> tuple[Array, Quantization]:
+    def stored(self, weight: SpelledWeight, *, channel: int, summed: int | None) -> tuple[Array, Quantization]:
         """A weight as integers, by parameters that it has already (from GPTQ, say) or by rounding to nearest.
 
         Args:
-            value: the weight.
+            weight: floats, or integers that are spelled otherwise.
             channel: axis with one scale each.
             summed: axis that is cut into blocks, ``None`` where there are none.
         """
-        constant, known = constant_of(value), value.quantization
-        assert constant is not None, "that was asked"
+        constant, known = weight.constant, weight.known
         if known is not None:
             return quantized(constant.numpy(), known), known
         block = 0 if summed is None else self.size_of_block
@@ -80,13 +82,13 @@ class StoredWeights:
             like=constant.dtype,
         )
 
-    def dequantized(self, value: Value, rw: Rewriter, *, channel: int, summed: int | None) -> Value | NoMatch:
+    def dequantized(self, weight: SpelledWeight, rw: Rewriter, *, channel: int, summed: int | None) -> Value | NoMatch:
         """A weight by DequantizeLinear of its integers, once for all layers of a graph that read it; arguments as before."""
-        key = (StoredWeights, rw.graph, value, channel, summed)
+        key = (StoredWeights, rw.graph, weight.value, channel, summed)
         made = rw.memo.get(key)
         if isinstance(made, Value) and made.producer is not None and made.producer.graph is rw.graph:
             return made
-        known, block = value.quantization, 0 if summed is None else self.size_of_block
+        known, block = weight.known, 0 if summed is None else self.size_of_block
         bits, blocked, along = self.dtype.bits, bool(block), True
         if known is not None:
             bits, blocked, along = known.dtype.bits, bool(known.block), known.axis is not None
@@ -97,7 +99,7 @@ class StoredWeights:
             return NoMatch(
                 "DequantizeLinear of opset %s knows no %s; raise-opset{to=%d} makes it newer", opset, what, needed
             )
-        rw.memo[key] = found = _spelled(value, self.stored(value, channel=channel, summed=summed), rw)
+        rw.memo[key] = found = _spelled(weight.value, self.stored(weight, channel=channel, summed=summed), rw)
         return found
 
 

@@ -14,6 +14,7 @@ from graphopt.ir import Node
 from graphopt.numerics import Lossy, Numerics
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.quantization.products import read_product
+from graphopt.transforms.quantization.spelled_weights import read_weight
 from graphopt.transforms.quantization.weight_only.form import StoredWeights
 
 __all__ = ["StoreConvWeights", "StoreProductWeights"]
@@ -37,14 +38,15 @@ class StoreProductWeights(RewritePattern):
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Any product with a constant matrix."""
-        product = read_product(node)
+        product, spelled = read_product(node), read_weight(node.input_at(1))
         if isinstance(product, NoMatch):
             return product
-        refused = self.form.refusal(node, product.weight)
+        refused = self.form.refusal(node, spelled)
         if refused is not None:
             return refused
+        assert spelled is not None, "that was asked"
         channel = product.channel_axis
-        weight = self.form.dequantized(product.weight, rw, channel=channel, summed=1 - channel)
+        weight = self.form.dequantized(spelled, rw, channel=channel, summed=1 - channel)
         if isinstance(weight, NoMatch):
             return weight
         rw.set_input(node, 1, weight)
@@ -67,16 +69,16 @@ class StoreConvWeights(RewritePattern):
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Any convolution with constant weights, if they are to have 8 bits."""
-        value = node.input_at(1)
-        refused = self.form.refusal(node, value)
+        spelled = read_weight(node.input_at(1))
+        refused = self.form.refusal(node, spelled)
         if refused is not None:
             return refused
-        assert value is not None, "that was asked"
-        if value.quantization is None and self.form.dtype.bits < _BYTE:
+        assert spelled is not None, "that was asked"
+        if spelled.known is None and self.form.dtype.bits < _BYTE:
             return NoMatch("a convolution has no blocks that share a scale, and 4 bits are too few for a channel")
-        if value.rank is None or value.rank < 2:
-            return NoMatch("the weight is %s", value.type)
-        weight = self.form.dequantized(value, rw, channel=0 if node.op == "Conv" else 1, summed=None)
+        if spelled.constant.ndim < 2:
+            return NoMatch("the weight is %s", spelled.constant.type)
+        weight = self.form.dequantized(spelled, rw, channel=0 if node.op == "Conv" else 1, summed=None)
         if isinstance(weight, NoMatch):
             return weight
         rw.set_input(node, 1, weight)

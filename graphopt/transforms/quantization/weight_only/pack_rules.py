@@ -18,6 +18,7 @@ from graphopt.ir import Array, Constant, DType, Node, Value, constant_of
 from graphopt.numerics import Lossy, Numerics, Reassociates
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.quantization.layers import Selection, layer_name
+from graphopt.transforms.quantization.products import is_static
 from graphopt.transforms.quantization.weight_only.nbits import is_packable, pack_matrix
 
 __all__ = ["NBITS", "AddBiasToNbits", "PackProduct"]
@@ -107,6 +108,8 @@ class PackProduct(RewritePattern):
         x = node.input_at(0)
         if x is None or x.dtype not in _FLOATS or (x.rank or 0) < 2:
             return NoMatch("the activation is %s", None if x is None else x.type)
+        if is_static(node):
+            return NoMatch("its activations are quantized already")
         gemm = node.op == "Gemm"
         if gemm and node.int_attr("transA", 0):
             return NoMatch("the activation is transposed")

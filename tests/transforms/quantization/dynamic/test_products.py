@@ -228,3 +228,76 @@ def test_onnx_runtime_makes_one_kernel_of_it(tmp_path):
 
 def test_it_is_declared_lossy():
     assert isinstance(STEP.declared_numerics, Lossy)
+
+
+SPELLED = {
+    "cast": ("f = Cast<to = 1>(q) w = Mul(f, s) y = MatMul(x, w)", (1, 4)),
+    "cast, either way round": ("f = Cast<to = 1>(q) w = Mul(s, f) y = MatMul(x, w)", (4,)),
+    "cast, one scale": ("f = Cast<to = 1>(q) w = Mul(f, s) y = MatMul(x, w)", ()),
+    "dequantized": ("w = DequantizeLinear<axis = -1>(q, s) y = MatMul(x, w)", (4,)),
+    "dequantized, one scale": ("w = DequantizeLinear(q, s) y = MatMul(x, w)", ()),
+}
+
+
+@pytest.mark.parametrize("form", sorted(SPELLED))
+def test_weights_that_are_stored_as_integers_keep_them(form):
+    """However they are spelled: nothing is rounded a second time."""
+    body, shape = SPELLED[form]
+    q = np.random.default_rng(0).integers(-127, 128, (8, 4), np.int8)
+    s = np.abs(normal(*shape)) * np.float32(0.01) + np.float32(0.01)
+    outcome = transform(model(body, "float[5,8] x", initializers={"q": q, "s": s}), STEP)
+    assert (FORM, {"quantize-product": 1}) == (outcome.ops, outcome.applied)
+    (weight,) = constants_of(outcome.ir, DType.INT8)
+    assert (q == weight.numpy()).all()
+    x = normal(5, 8, seed=1)
+    numbers, scale, zero = run(
+        model("q, s, z = DynamicQuantizeLinear(x)", "float[5,8] x", "uint8[5,8] q, float s, uint8 z"), {"x": x}
+    )
+    steps = np.asarray(numbers, np.float64) - float(zero)
+    assert_close(
+        [(steps @ q.astype(np.float64) * float(scale) * s).astype(np.float32)], run(outcome.after, {"x": x}), 1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "f = Cast<to = 1>(q) w = Mul(f, r) y = MatMul(x, w)",  # scales along another axis: rounded again, for columns
+        "f = Cast<to = 1>(q) w = Mul(f, full) y = MatMul(x, w)",
+        "w = DequantizeLinear<axis = 0>(q, t) y = MatMul(x, w)",
+        "f = Cast<to = 1>(q) w = Mul(f, negative) y = MatMul(x, w)",
+    ],
+)
+def test_weights_whose_integers_do_not_fit(body):
+    """Those with a scale for each row are rounded again; those that no parameters are read of are left alone."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "q": rng.integers(-127, 128, (8, 4), np.int8),
+        "r": np.abs(normal(8, 1)),
+        "full": np.abs(normal(8, 4)),
+        "t": np.abs(normal(8)),
+        "negative": -np.abs(normal(1, 4)),
+    }
+    proto = model(
+        body,
+        "float[5,8] x",
+        initializers={name: item for name, item in constants.items() if re.search(rf"\b{name}\b", body)},
+    )
+    outcome = transform(proto, STEP)
+    assert outcome.applied == ({"quantize-product": 1} if re.search(r"\b[rt]\)", body) else {})
+    x = normal(5, 8, seed=1)
+    expected, found = results(proto, {"x": x})[0], results(outcome.after, {"x": x})[0]
+    assert np.abs(expected - found).max() < 0.03 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = QuantizeLinear(x, s) b = DequantizeLinear(a, s) y = MatMul(b, w)",
+        "a = MatMul(x, w) b = QuantizeLinear(a, s) y = DequantizeLinear(b, s)",
+    ],
+)
+def test_static_layers_stay(body):
+    assert_untouched(
+        model(body, "float[5,8] x", initializers={"w": normal(8, 4), "s": np.array(0.1, np.float32)}), STEP
+    )

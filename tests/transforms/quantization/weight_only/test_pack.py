@@ -141,6 +141,11 @@ DQ = "d = DequantizeLinear<axis = 0, block_size = 16>(w, s) "
             "float[3,4] x",
             {"w": np.ones((4, 32), np.int8), "s": normal(4, 2)},
         ),
+        (
+            DQ + "a = QuantizeLinear(x, t) b = DequantizeLinear(a, t) y = MatMul(b, d)",
+            "float[3,32] x",
+            {"w": np.ones((32, 4), np.int8), "s": normal(2, 4), "t": np.float32(0.1)},
+        ),
         (DQ + "y = Gemm<transA = 1>(x, d)", "float[32,3] x", {"w": np.ones((32, 4), np.int8), "s": normal(2, 4)}),
         (DQ + "y = Gemm(x, d, c)", "float[3,32] x, float[4] c", {"w": np.ones((32, 4), np.int8), "s": normal(2, 4)}),
         (

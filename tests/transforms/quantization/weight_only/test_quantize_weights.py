@@ -220,3 +220,33 @@ def test_it_is_declared_lossy():
 def test_files_of_four_bits_have_a_version_that_knows_them(step, version):
     proto = model("y = MatMul(x, w)", "float[3,8] x", initializers={"w": normal(8, 4)}, opset=21, ir_version=9)
     assert version == transform(proto, step).after.ir_version
+
+
+def test_integers_that_are_cast_and_scaled_are_kept():
+    """By products and by tables, without rounding them a second time."""
+    rng = np.random.default_rng(0)
+    q, t = rng.integers(-127, 128, (8, 4), np.int8), rng.integers(-127, 128, (20, 8), np.int8)
+    body = "e = Cast<to = 1>(t) g = Mul(e, r) x = Gather(g, i) f = Cast<to = 1>(q) w = Mul(f, s) y = MatMul(x, w)"
+    constants = {"q": q, "t": t, "s": np.abs(normal(1, 4)), "r": np.abs(normal(20, 1))}
+    proto = model(body, "int64[3] i", initializers=constants)
+    outcome = transform(proto, STEP)
+    assert {"store-product-weights": 1, "store-table": 1} == outcome.applied
+    assert ["DequantizeLinear", "Gather", "Cast", "Gather", "Mul", "MatMul"] == outcome.ops
+    feeds = {"i": np.array([0, 7, -1])}
+    np.testing.assert_allclose(results(outcome.after, feeds)[0], results(proto, feeds)[0], rtol=1e-5, atol=1e-3)
+    assert sorted([q.tolist(), t.tolist()]) == sorted(
+        item.numpy().tolist() for item in constants_of(outcome.ir, DType.INT8)
+    )
+
+
+def test_one_scale_for_a_whole_table():
+    t = np.random.default_rng(0).integers(-127, 128, (20, 8), np.int8)
+    proto = model(
+        "e = Cast<to = 1>(t) g = Mul(e, r) y = Gather(g, i)",
+        "int64[3] i",
+        initializers={"t": t, "r": np.array(0.1, np.float32)},
+    )
+    outcome = transform(proto, STEP)
+    assert {"store-table": 1} == outcome.applied
+    feeds = {"i": np.array([0, 7, -1])}
+    np.testing.assert_allclose(results(outcome.after, feeds)[0], results(proto, feeds)[0], rtol=1e-6)
