@@ -18,8 +18,9 @@ __all__ = ["Gram", "LayerMean"]
 _Float64 = npt.NDArray[np.float64]
 #: Rows for each column of the matrix after which every other batch is looked at, then every fourth and so on.
 _ENOUGH: Final = 8
-_LEAST: Final = 1 << 15
-_MOST_ROWS: Final = 1 << 12
+_MANY: Final = 1 << 15
+_PRODUCTS: Final = 1 << 22
+_MOST_ROWS: Final = 1 << 11
 #: Bytes of rows that wait to be multiplied.
 _WAITING: Final = 1 << 20
 
@@ -28,12 +29,12 @@ class Gram:
     """The matrix ``X'X`` of a layer's input, from a part of its rows.
 
     Rows are taken at equal distances, other ones from batch to batch, and no random numbers are drawn. When 8 rows for each column
-    were seen (and at least 32,768), every other batch is looked at, after twice as many every fourth: the time that more data takes
+    were seen (32,768 for few columns), every other batch is looked at, after twice as many every fourth: the time that more data takes
     shrinks.
 
     Args:
         layer: reads the rows.
-        rows: at most so many of each sample (entry of the first axis) of a batch, 4,096 of a batch.
+        rows: at most so many of each sample (entry of the first axis) of a batch, 2,048 of a batch.
 
     Attributes:
         count: rows that were seen.
@@ -47,7 +48,7 @@ class Gram:
         self._products: _Float64 = np.zeros((layer.groups, layer.columns, layer.columns))
         self._waiting: list[npt.NDArray[np.floating[Any]]] = []
         self._batches = 0
-        self._enough = max(_ENOUGH * layer.columns, _LEAST)
+        self._enough = max(_ENOUGH * layer.columns, min(_MANY, _PRODUCTS // layer.columns))
         self._every = 1
 
     def observe(self, array: Array) -> None:

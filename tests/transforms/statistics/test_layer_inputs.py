@@ -137,6 +137,6 @@ def test_gram_looks_at_fewer_batches_when_it_has_seen_enough() -> None:
     """Time does not grow with the data for ever."""
     view = layer(model("y = MatMul(x, w)", "float[N,1] x", initializers={"w": np.ones((1, 1), np.float32)}))
     seen = Gram(view)
-    for _ in range(16):
-        seen.observe(np.ones((4096, 1), np.float32))
-    assert seen.count == 12 * 4096  # the first eight, then every other
+    for _ in range(32):
+        seen.observe(np.ones((2048, 1), np.float32))
+    assert seen.count == 24 * 2048  # the first 16, then every other

@@ -3,7 +3,8 @@
 Rounding weights and what a layer reads moves the mean of each output by ``E[Wq . Q(x)] - E[W . x]``: an error that is alike for all
 data, so a bias can take it back. ``analytic`` computes that for each layer by itself from the means of what it reads, before and after
 rounding, in one run over the data. ``measured`` runs the float model and the quantized one, and corrects layer after layer what is left
-of the difference of their means, which is also what earlier layers did: one run for each layer that depends on another one.
+of the difference of their means, which is also what earlier layers did: one run for each layer that depends on another one, for
+``runs`` of them at most, at equal distances. A corrected layer takes back all that came before it.
 
 Stands between ``assign-quantization`` and ``insert-qdq``. Works on Conv and Gemm, and on MatMul with an Add behind it, in the main graph.
 Numerics: lossy. Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019 (arXiv 1906.04721),
@@ -14,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import msgspec
 import numpy as np
 
 from graphopt.errors import PipelineError
@@ -40,7 +42,8 @@ class CorrectBiases(Pass):
 
     Attributes:
         method: "analytic" looks at each layer by itself, in one run; "measured" compares the float model with the quantized one,
-            layer after layer, in a run for each.
+            layer after layer, in a run for each: it takes longer and brings more.
+        runs: how many layers one after another "measured" corrects at most.
         include: the layers to work on (names, patterns, ``op:Conv``), all on integers by default.
         exclude: layers to leave alone.
     """
@@ -51,10 +54,13 @@ class CorrectBiases(Pass):
     needs_types: ClassVar[bool] = False
     keeps_types: ClassVar[bool] = True
     method: str = "analytic"
+    runs: Annotated[int, msgspec.Meta(ge=1)] = 16
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.runs < 1:
+            raise PipelineError(f"{self.name}: runs is {self.runs}, expected at least 1")
         if self.method not in _METHODS:
             raise PipelineError(f"{self.name}: method is {self.method!r}, expected one of {', '.join(_METHODS)}")
 
@@ -126,7 +132,7 @@ class CorrectBiases(Pass):
         self, graph: Graph, ctx: PassContext, biases: Sequence[Bias], spreads: dict[Bias, ChannelMoments]
     ) -> Iterator[tuple[Bias, Float64]]:
         observed(self.name, graph, ctx, [(bias.output, spread) for bias, spread in spreads.items()])
-        for wave in _waves(graph, biases):
+        for wave in _some(_waves(graph, biases), self.runs):
             ctx.progress(f"{self.name}: {layer_name(wave[0].layer.node)}")
             model = graph.owner
             assert isinstance(model, Model), "the main graph has a model"
@@ -150,6 +156,13 @@ class _Rounded:
     def observe(self, array: Array) -> None:
         """Take a batch into account."""
         self.mean.observe(array if self._how is None else round_trip(array, self._how))
+
+
+def _some(waves: Sequence[list[Bias]], count: int) -> list[list[Bias]]:
+    """As many at equal distances, the last one among them; all if there are no more."""
+    if len(waves) <= count:
+        return list(waves)
+    return [waves[(at + 1) * len(waves) // count - 1] for at in range(count)]
 
 
 def _waves(graph: Graph, biases: Sequence[Bias]) -> list[list[Bias]]:

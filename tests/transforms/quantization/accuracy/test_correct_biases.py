@@ -120,6 +120,19 @@ def test_constant_data_and_dead_channels_are_safe() -> None:
     assert shift(proto, emit_model(made), zeros) < 0.02
 
 
+def test_few_runs_correct_layers_at_equal_distances() -> None:
+    """The last one among them, so that outputs come back all the same."""
+    body, inputs, initializers = LAYERS["two"]
+    proto = model(body, inputs, initializers=initializers)
+    feeds = batches(2, 6, 8, 8)
+    plain, _ = carried_out(proto, feeds, ASSIGN, InsertQdq())
+    made, [_, result, _] = carried_out(proto, feeds, ASSIGN, CorrectBiases(method="measured", runs=1), InsertQdq())
+    assert result.stats["layers"] == 1
+    assert shift(proto, emit_model(made), feeds) < shift(proto, emit_model(plain), feeds) / 2
+    with pytest.raises(PipelineError, match="runs is 0, expected at least 1"):
+        CorrectBiases(runs=0)
+
+
 def test_include_no_data_and_a_wrong_method() -> None:
     """Options are held to."""
     body, inputs, initializers = LAYERS["two"]
