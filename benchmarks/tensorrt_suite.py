@@ -1,0 +1,199 @@
+"""The ONNX backend suite as TensorRT networks: lowered layer by layer, beside those of NVIDIA's own ONNX parser.
+
+For each case: whether a network is made, whether an engine of it is built, and whether the network, evaluated on the CPU, gives the expected
+numbers. `as it is` leaves inputs as they are; `frozen` gives small integers and parameters as constants, as models in practice have
+them. Cases run in worker processes; one that takes a worker down is counted as a crash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, numpy_helper
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import save_record
+from benchmarks.workers import print_result, run_in_workers
+from tests.onnx_suite import Case, load_cases
+
+__all__ = ["frozen", "main"]
+
+MAKERS = ("graphopt", "parser")
+#: Operators whose inputs from the second one on are parameters.
+PARAMETERS = (
+    "BatchNormalization",
+    "Clip",
+    "DequantizeLinear",
+    "GRU",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LSTM",
+    "Loop",
+    "OneHot",
+    "Pad",
+    "QuantizeLinear",
+    "RNN",
+    "Resize",
+    "Upsample",
+)
+LIMIT = 1e-3
+
+
+def frozen(case: Case) -> tuple[ModelProto, dict[str, Any]]:
+    """Return a case's model with small integers and parameters as constants, and the inputs that are left."""
+    model, given = copy.deepcopy(case.model), dict(case.data_sets[0].inputs)
+    parameters = bool(model.graph.node) and model.graph.node[0].op_type in PARAMETERS
+    for place, info in enumerate(list(model.graph.input)):
+        array = given.get(info.name)
+        if not isinstance(array, np.ndarray) or array.size > 64 or len(case.model.graph.input) < 2:
+            continue
+        if array.dtype.kind in "iu" or (parameters and place):
+            tensor = numpy_helper.from_array(np.asarray(array, order="C"), info.name)
+            model.graph.initializer.append(tensor)
+            model.graph.input.remove(info)
+            del given[info.name]
+    return model, given
+
+
+def _network(maker: str, model: ModelProto) -> tuple[Any, Any, Any, Mapping[str, Any]]:
+    """Builder, log, network and what can't be read back."""
+    from graphopt.backends.tensorrt.api import load
+
+    api = load()
+    if maker == "graphopt":
+        from graphopt.backends.tensorrt.backend import TensorRtBackend
+        from graphopt.compiler.environment import Environment
+
+        environment = Environment()
+        backend = environment.backend("tensorrt")
+        assert isinstance(backend, TensorRtBackend)
+        built = backend.network(environment.legalized(environment.lift(model), "tensorrt"), api)
+        return built.builder, built.log, built.network, built.stored
+    log = api.log()
+    builder = api.builder(log)
+    network = api.network(builder)
+    parser = api.module.OnnxParser(network, log.logger)
+    if not parser.parse(model.SerializeToString()):
+        raise ValueError(str(parser.get_error(0).desc()) if parser.num_errors else "it does not parse")
+    return builder, log, network, {}
+
+
+def _builds(builder: Any, log: Any, network: Any, feeds: Mapping[str, Any]) -> str:  # noqa: ANN401  the library
+    """Why no engine is built, ``""`` when one is."""
+    config = builder.create_builder_config()
+    profile = None
+    for place in range(network.num_inputs):
+        tensor = network.get_input(place)
+        if -1 in tuple(tensor.shape):
+            profile = profile or builder.create_optimization_profile()
+            shape = tuple(feeds[tensor.name].shape)
+            profile.set_shape(tensor.name, shape, shape, shape)
+    if profile is not None:
+        config.add_optimization_profile(profile)
+    log.errors()
+    made = builder.build_serialized_network(network, config)
+    return "" if made is not None else log.errors() or "no engine"
+
+
+def _judge(case: Case, maker: str, *, freeze: bool) -> tuple[str, str]:
+    """Kind and reason: refused, or what of `built` and `equal` holds."""
+    from graphopt.backends.tensorrt.api import load
+    from graphopt.testing.tensorrt import NotEvaluated, evaluate
+
+    given: dict[str, Any] = dict(case.data_sets[0].inputs)
+    model, feeds = frozen(case) if freeze else (case.model, given)
+    try:
+        builder, log, network, stored = _network(maker, model)
+    except Exception as err:  # noqa: BLE001  a refusal is a result
+        return "refused", str(err)
+    reason = _builds(builder, log, network, feeds)
+    kind = "not built" if reason else "built"
+    try:
+        found = evaluate(load(), network, feeds, stored=stored)
+    except NotEvaluated as err:
+        return f"{kind}, not evaluated", reason or str(err)
+    except Exception as err:  # noqa: BLE001  as above
+        return f"{kind}, not evaluated", reason or f"{type(err).__name__}: {err}"
+    for info, wanted in zip(case.model.graph.output, case.data_sets[0].outputs, strict=True):
+        if not _same(found[info.name], wanted, case):
+            return f"{kind}, other numbers", reason or info.name
+    return f"{kind}, equal", reason
+
+
+def _same(found: Any, wanted: Any, case: Case) -> bool:  # noqa: ANN401  arrays
+    if not isinstance(wanted, np.ndarray) or found.shape != wanted.shape or wanted.dtype == object:
+        return False
+    if wanted.dtype.kind in "biu":
+        return bool(np.array_equal(found, wanted.astype(found.dtype)))
+    rtol, atol = max(case.rtol, LIMIT), max(case.atol, 1e-5)
+    return bool(np.allclose(found.astype(np.float64), wanted.astype(np.float64), rtol=rtol, atol=atol, equal_nan=True))
+
+
+def _work(listed: Path, maker: str, *, freeze: bool) -> None:
+    cases = {case.name: case for case in load_cases()}
+    for name in json.loads(listed.read_text(encoding="utf-8")):
+        kind, reason = _judge(cases[name], maker, freeze=freeze)
+        print_result(name, kind, reason)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table, store the record."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorrt_suite", description=__doc__)
+    parser.add_argument("--makers", nargs="*", default=list(MAKERS))
+    parser.add_argument("--only", help="cases whose names contain this")
+    parser.add_argument("--forms", nargs="*", default=["frozen", "as it is"])
+    parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/tensorrt_suite.json)")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.worker is not None:
+        _work(options.worker, options.makers[0], freeze=options.forms[0] == "frozen")
+        return 0
+    names = [case.name for case in load_cases() if case.data_sets and (options.only or "") in case.name]
+    pytorch = {case.name for case in load_cases() if case.kind.startswith("pytorch")}
+    console, record = Console(), dict[str, object]()
+    heads = (
+        "form",
+        "networks by",
+        "made",
+        "built",
+        "equal",
+        "built and equal",
+        "of pytorch's",
+        "other numbers",
+        "crashed",
+    )
+    table = Table(*heads, title=f"{len(names):,} cases of the ONNX backend suite")
+    for form in options.forms:
+        for maker in options.makers:
+            arguments = ["--makers", maker, "--forms", form]
+            found = run_in_workers(f"{maker}, {form}", "benchmarks.tensorrt_suite", arguments, names)
+            kinds = Counter(kind for kind, _ in found.values())
+            crashed = kinds["crash"] + kinds["timeout"]
+            both = {name for name, (kind, _) in found.items() if kind == "built, equal"}
+            counts = {
+                "made": len(found) - kinds["refused"] - crashed,
+                "built": sum(count for kind, count in kinds.items() if kind.startswith("built")),
+                "equal": sum(count for kind, count in kinds.items() if kind.endswith("equal")),
+                "built and equal": len(both),
+                "of pytorch's": len(both & pytorch),
+                "other numbers": sum(count for kind, count in kinds.items() if kind.endswith("other numbers")),
+                "crashed": crashed,
+            }
+            table.add_row(form, maker, *(f"{count:,}" for count in counts.values()))
+            wrong = {name: item for name, item in found.items() if item[0] != "built, equal"}
+            record[f"{maker}, {form}"] = {"counts": counts, "pytorch": len(pytorch), "not_built_and_equal": wrong}
+    console.print(table)
+    console.print(f"record: {save_record('tensorrt_suite', record, settings={'cases': len(names)}, path=options.json)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
