@@ -48,10 +48,10 @@ class Calibrator(Protocol):
     Laws, which every calibrator keeps: two that are merged are equal, by their state, to one that observed the data of both, in any
     order; ``from_state(state())`` is equal to what gave the state; memory does not grow with the number of batches.
 
-    A class may have more. ``extremes_suffice = True`` says that it needs no more of a batch than the smallest and the largest number, and is
-    shown an array of both. ``observed() -> Range`` tells the range of all numbers seen, ``clipped(range) -> float`` the share of them that
-    is outside of a range, for people. Options called ``bits`` and ``symmetric`` are told how numbers will be stored, where the caller
-    does not say it.
+    A class may have more. ``extremes_suffice = True`` says that it needs no more of a batch than the smallest and the largest number,
+    and is shown an array of both. ``observed() -> Range`` tells the range of all numbers seen, ``clipped(range) -> float`` the share of
+    them that is outside of a range, for people. Options called ``bits`` and ``symmetric`` are told how numbers will be stored, where the
+    caller does not say it.
     """
 
     def observe(self, array: Array) -> None:

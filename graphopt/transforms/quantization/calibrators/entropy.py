@@ -15,8 +15,10 @@ from graphopt.transforms.quantization.calibrators.histogram import BINS, Histogr
 __all__ = ["Entropy"]
 
 #: Windows that are tried on the whole way, and then between the neighbours of the best.
-_COARSE: Final = 48
-_FINE: Final = 12
+_COARSE: Final = 32
+_FINE: Final = 10
+#: Bins that windows are made of, as many as TensorRT takes.
+_BINS: Final = 2048
 #: Share of the numbers that a window may leave out on a side. Where numbers pile up in a few bins, the divergence of tiny windows is small
 #: although they cut off everything else; in smooth distributions its minimum is far within this.
 _MOST_OUTSIDE: Final = 0.001
@@ -54,6 +56,7 @@ class Entropy(FromHistogram):
 
     def find(self, histogram: Histogram) -> Range:
         """The best range that the search comes to."""
+        histogram = histogram.coarser(_BINS)
         if self.symmetric:
             first, counts = _magnitudes(histogram)
             end = _Windows(first, counts, 2 ** (self.bits - 1)).best_end(first, first + counts.size)

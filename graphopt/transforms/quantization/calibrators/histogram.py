@@ -118,6 +118,9 @@ class Histogram:
         """
         if other.bins != self.bins:
             raise ValueError(f"a histogram of {other.bins} bins can't be merged into one of {self.bins}")
+        self._take(other)
+
+    def _take(self, other: Histogram) -> None:
         if not other.counts.size:
             return
         self._widen(other.low, other.high)
@@ -165,6 +168,18 @@ class Histogram:
         single = (edges[:-1] >= low) & (edges[1:] <= high)
         inside = np.where(single, 1.0, held / np.where(width > 0, width, 1.0))
         return float((self.counts * (1.0 - inside)).sum() / self.counts.sum())
+
+    def coarser(self, bins: int) -> Histogram:
+        """The histogram that the same numbers would give with fewer bins; itself if it has no more than so many.
+
+        Args:
+            bins: how many there may be, a power of two from 16 on.
+        """
+        if self.counts.size <= bins:
+            return self
+        found = Histogram(bins)
+        found._take(self)
+        return found
 
     # -- kept and read again --------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,16 @@ def test_large_arrays_are_counted_in_pieces(scale):
         assert found.state() == counted(same, bins=4096).state()
 
 
+@given(NUMBERS, st.sampled_from([16, 64]))
+def test_a_coarser_one_is_what_fewer_bins_give(numbers, bins):
+    found = counted(numbers, bins=256)
+    before = found.state()
+    coarse = found.coarser(bins)
+    if found.counts.size > bins:
+        assert counted(numbers, bins=bins).state() == coarse.state()
+    assert before == found.state()
+
+
 def test_numbers_far_from_zero_have_narrow_bins():
     found = counted(np.array([1e6, 1e6 + 1], np.float64), np.array([1e6 + 0.5], np.float32))
     assert 0.125 == found.width
