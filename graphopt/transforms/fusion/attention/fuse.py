@@ -12,6 +12,7 @@ from graphopt.transforms.fusion.attention.guards import DropMaskOfNothing, DropS
 from graphopt.transforms.fusion.attention.heads import JoinAttentionHeads, ShareAttentionHeads
 from graphopt.transforms.fusion.attention.multi_head import UseMultiHeadAttention
 from graphopt.transforms.fusion.attention.packed import SplitPackedFactors
+from graphopt.transforms.fusion.attention.repeats import GatherRepeatedHeads
 from graphopt.transforms.fusion.attention.rotary import UseRotaryEmbedding
 from graphopt.transforms.fusion.attention.rotary_heads import RotateJoinedHeads
 from graphopt.transforms.fusion.attention.standard import UseAttention
@@ -31,6 +32,7 @@ class FuseAttention(KernelPass):
         DropSoftmaxGuard(),
         ShareAttentionHeads(),
         GiveAttentionCache(),
+        GatherRepeatedHeads(),
         RotateJoinedHeads(),
         JoinAttentionHeads(),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graphopt.transforms.fusion.attention import FuseAttention
-from tests.transforms.harness import assert_near, assert_untouched, model
+from tests.transforms.harness import assert_exact, assert_near, assert_untouched, model
 
 SPLIT = {"split": np.array([0, 0, 2, 4]), "join": np.array([0, 0, 8])}
 FACTORS = (
@@ -86,7 +86,48 @@ def repeated(**changed):
 
 
 def test_heads_that_were_repeated_are_shared():
-    assert_near(repeated(), FuseAttention(), ["Attention"], {"share-attention-heads": 1})
+    rules = {"gather-repeated-heads": 2, "share-attention-heads": 1}
+    assert_near(repeated(), FuseAttention(), ["Attention"], rules)
+
+
+ALONE = "ku = Unsqueeze(k, two) ke = Expand(ku, wide) y = Reshape(ke, all)"
+
+
+@pytest.mark.parametrize("shape", ["2,2,5,4", "2,2,l,4"])
+def test_repeated_heads_are_gathered(shape):
+    constants = {"two": np.array([2]), "wide": np.array([1, 1, 3, 1, 1]), "all": np.array([2, 6, -1, 4])}
+    proto = model(ALONE, f"float[{shape}] k", opset=17, initializers=constants)
+    assert_exact(proto, FuseAttention(), ["Gather"], {"gather-repeated-heads": 1})
+
+
+@pytest.mark.parametrize(
+    ("body", "outputs", "every"),
+    [
+        (f"{ALONE} h = Neg(ke)", "float[*] y, float[*] h", [2, 6, -1, 4]),
+        (ALONE, "float[*] y", [2, 3, -1, 4]),
+        (ALONE, "float[*] y", [6, 2, 5, 4]),
+    ],
+)
+def test_other_shapes_are_not_gathered(body, outputs, every):
+    constants = {"two": np.array([2]), "wide": np.array([1, 1, 3, 1, 1]), "all": np.array(every)}
+    assert_untouched(model(body, "float[2,2,5,4] k", outputs, opset=17, initializers=constants), FuseAttention())
+
+
+@pytest.mark.parametrize(
+    ("order", "shared"), [((0, 0, 0, 1, 1, 1), 1), ((0, 1, 0, 1, 0, 1), 0), ((0, 0, 1, 1), 1), ((1, 1, 1, 0, 0, 0), 0)]
+)
+def test_gathered_heads_are_shared(order, shared):
+    heads = len(order)
+    proto = model(
+        "kh = Gather<axis = 1>(k, i) vh = Gather<axis = 1>(v, i) y = Attention(q, kh, vh)",
+        f"float[2,{heads},3,4] q, float[2,2,5,4] k, float[2,2,5,4] v",
+        opset=23,
+        initializers={"i": np.array(order)},
+    )
+    if shared:
+        assert_near(proto, FuseAttention(), ["Attention"], {"share-attention-heads": 1})
+    else:
+        assert_untouched(proto, FuseAttention())
 
 
 def test_heads_that_were_repeated_as_a_whole_stay():
