@@ -17,6 +17,8 @@ from graphopt.compiler.quantizing.search import Found
 from graphopt.compiler.result import count_ops
 from graphopt.errors import GraphoptError
 from graphopt.runtime.base import Feeds
+from graphopt.runtime.integer_kernels import LayerKernel, integer_layers
+from graphopt.runtime.isolation import shared_worker
 
 __all__ = ["fill_report"]
 
@@ -96,6 +98,7 @@ def _layers(
     parameters = layer_parameters(best.made.model, [layer.name for layer in layers])
     errors = {} if best is floats else _errors(found.floats or floats.made.path, best.made.path, batches[0])
     shown = spreads(environment, found.model, parameters, batches[:_SHOWN]) if found.model is not None else {}
+    kernels = _kernels(best.made.path) if best.plan.layers("static") else {}
     reports = []
     for layer in layers:
         seconds: dict[str, float] = {
@@ -108,10 +111,11 @@ def _layers(
                 layer.op,
                 layer.share,
                 form,
-                _why(layer, form, found, best, left_out, seconds),
+                _why(layer, form, found, best, left_out, seconds) + _on_floats(form, kernels.get(layer.name)),
                 alone.get(layer.name),
                 errors.get(layer.name),
                 seconds,
+                kernels[layer.name].kernel if layer.name in kernels else "",
                 parameters.get(layer.name),
                 shown.get(layer.name),
             )
@@ -143,6 +147,21 @@ def _why(
         name = min((name for name in seconds if name != "float"), key=lambda item: seconds[item])
         return f"{name} is {floats / seconds[name]:.2f} times as fast"
     return layer.reason or "cannot have this form"
+
+
+def _kernels(path: str) -> dict[str, LayerKernel]:
+    """What ONNX Runtime runs for each node; empty where that can't be told."""
+    try:
+        return {item.layer: item for item in shared_worker().call(integer_layers, path)}
+    except GraphoptError:
+        return {}
+
+
+def _on_floats(form: str, kernel: LayerKernel | None) -> str:
+    """That a static layer is computed on floats all the same, and why."""
+    if form != "static" or kernel is None or kernel.integer:
+        return ""
+    return f" (ONNX Runtime computes it on floats: {kernel.reason})"
 
 
 def _errors(before: str, after: str, feeds: Feeds) -> dict[str, float]:

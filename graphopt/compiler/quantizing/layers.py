@@ -18,6 +18,8 @@ __all__ = ["LAYER_OPS", "Layer", "Prospects", "find_layers", "is_quantized", "pr
 #: Operators whose weights are worth quantizing; all others only follow them.
 LAYER_OPS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul"})
 _MULTIPLYING: Final = frozenset({"Gemm", "MatMul"})
+#: Integers that are cast to floats are weights when there are so many.
+_FEWEST_WEIGHTS: Final = 64
 #: Those of them that have a pass which makes them dynamic.
 _DYNAMIC: Final = frozenset({"LSTM", "MatMul"})
 _QUANTIZED_OPS: Final = frozenset(
@@ -184,8 +186,18 @@ def prospects_of(
 
 
 def is_quantized(model: Model) -> Sequence[str]:
-    """The operators of a model that work on quantized numbers, none for a model of floats."""
-    return sorted({node.op for owner in model.owners() for node in owner.graph.walk()} & _QUANTIZED_OPS)
+    """What of a model works on quantized numbers: operators, and weights stored as integers; nothing for a model of floats."""
+    nodes = [node for owner in model.owners() for node in owner.graph.walk()]
+    found = sorted({node.op for node in nodes} & _QUANTIZED_OPS)
+    return [*found, "Cast of weights stored as integers"] if any(map(_decodes, nodes)) else found
+
+
+def _decodes(node: Node) -> bool:
+    """Whether a node makes floats of weights that are stored as integers."""
+    stored = constant_of(node.input_at(0)) if node.op == "Cast" else None
+    output = node.outputs[0] if node.outputs else None
+    narrow = stored is not None and stored.dtype in (DType.INT8, DType.UINT8) and stored.size >= _FEWEST_WEIGHTS
+    return narrow and output is not None and output.dtype in (DType.FLOAT, DType.FLOAT16)
 
 
 def _forms(node: Node, scheme: QuantizationScheme, *, static: bool) -> frozenset[str]:

@@ -56,7 +56,7 @@ __all__ = ["find_prospects", "quantize"]
 _STATIC_OPSET: Final = 13
 _BLOCKED_OPSET: Final = 21
 #: Part of the time for a pair of models.
-_PAIR: Final = 0.05
+_PAIR: Final = 0.04
 _MOST_TIMED: Final = 8
 #: Examples that passes look at while plans are tried.
 _FEW: Final = 24
@@ -330,6 +330,7 @@ class _Work:
             QuantizationError: if it is quantized already, and nobody wants it to be made one of floats.
         """
         request, registry = self.request, self.environment.plugins.passes
+        self.environment.context(workshop.backend).types.infer_model(original)
         ops = is_quantized(original)
         text = request.prepare
         if ops:

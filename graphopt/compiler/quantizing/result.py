@@ -33,6 +33,7 @@ class LayerReport:
         alone_db: SQNR of the outputs with this layer alone quantized, ``None`` where nobody measured.
         error_db: SQNR of its own output in the result, all errors before it included, ``None`` where not known.
         seconds: of one run, by form, where measured.
+        kernel: the operator that ONNX Runtime runs for it in the result, ``""`` where not known.
         parameters: range, scale and zero point of what it reads, ``None`` for floats and for dynamic layers.
         spread: how the numbers that it reads are spread on held-out data, ``None`` where not known.
     """
@@ -45,6 +46,7 @@ class LayerReport:
     alone_db: float | None = None
     error_db: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    kernel: str = ""
     parameters: LayerParameters | None = None
     spread: Spread | None = None
 
@@ -193,6 +195,7 @@ def _layer_dict(layer: LayerReport) -> dict[str, object]:
         "alone_db": _number(layer.alone_db),
         "error_db": _number(layer.error_db),
         "seconds": dict(layer.seconds),
+        "kernel": layer.kernel,
         "input": None if parameters is None else parameters.to_dict(),
         "histogram": None
         if layer.spread is None

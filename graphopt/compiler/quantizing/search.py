@@ -29,7 +29,7 @@ from graphopt.plugin_manager import PluginManager
 __all__ = ["FormSearch", "Found"]
 
 #: Parts of the time that is stated for measuring: a profile, and what layers lose alone (which is besides).
-_PROFILE: Final = 0.05
+_PROFILE: Final = 0.025
 _SENSITIVITY: Final = 2.0
 #: A product with so few rows is bound by reading its weight.
 _FEW_ROWS: Final = 8
