@@ -2,7 +2,7 @@
 
 For each case: whether a network is made, whether an engine of it is built, and whether the network, evaluated on the CPU, gives the expected
 numbers. `as it is` leaves inputs as they are; `frozen` gives small integers and parameters as constants, as models in practice have
-them. Cases run in worker processes; one that takes a worker down is counted as a crash.
+them. Cases run in worker processes; one that takes a worker down is a crash.
 """
 
 from __future__ import annotations

@@ -58,6 +58,10 @@ COMMANDS = {
         "Build a TensorRT engine layer by layer, without its ONNX parser; TensorRT-RTX needs no GPU for it.",
         "engine_building:build",
     ),
+    "partition": (
+        "Show what of a model a target takes, and where it would be cut between the target and ONNX Runtime.",
+        "partitioning:partition",
+    ),
     "evaluate": (
         "Show how good a model is on data: by labels, or by the outputs of a reference model.",
         "evaluation:evaluate",
