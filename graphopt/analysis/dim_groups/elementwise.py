@@ -96,7 +96,7 @@ _BROADCASTING = (
 
 FUNCTIONS: dict[str, RoleFunction] = {
     **dict.fromkeys(_BROADCASTING.split(), _elementwise),
-    **dict.fromkeys(("Clip", "Dropout", "CastLike", "ImageScaler"), _first_only),
+    **dict.fromkeys(("Clip", "Dropout", "CastLike"), _first_only),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _along_axis("a softmax is taken over it", -1)),
     "LpNormalization": _along_axis("its indices are normalized together", -1),
     "CumSum": _cumulative,

@@ -80,16 +80,18 @@ ONE = Product(())
 
 
 def product_of(*factors: Extent) -> Extent:
-    """The product without factors of size 1."""
-    kept = tuple(factor for factor in factors if factor.size != 1)
+    """The product without factors of size 1, and of products their factors."""
+    flat = (inner for factor in factors for inner in (factor.factors if isinstance(factor, Product) else (factor,)))
+    kept = tuple(factor for factor in flat if factor.size != 1)
     if not kept:
         return ONE
     return kept[0] if len(kept) == 1 else Product(kept)
 
 
 def sum_of(*parts: Extent) -> Extent:
-    """The sum without empty parts."""
-    kept = tuple(part for part in parts if part.size != 0)
+    """The sum without empty parts, and of sums their parts."""
+    flat = (inner for part in parts for inner in (part.parts if isinstance(part, Sum) else (part,)))
+    kept = tuple(part for part in flat if part.size != 0)
     return kept[0] if len(kept) == 1 else Sum(kept)
 
 

@@ -162,6 +162,8 @@ def _collect(follow: Following) -> list[DimGroup]:
         for axis, extent in enumerate(axes or ()):
             for leaf in stands_twice(extents, extent):
                 extents.freeze(leaf, "its indices stand more than once in one axis", value.name)
+            if value.quantization is not None and value.quantization.axis in (axis, axis - len(axes or ())):
+                extents.freeze(extent, "each of its indices has a scale", value.name)
             if constant_of(value) is None:
                 continue
             for leaf in dict.fromkeys(extents.leaves(extent)):

@@ -1,7 +1,7 @@
 """Finds mean and variance of each BatchNormalization anew: what it reads is no longer what it was trained on.
 
-The statistics become those of the calibration data, as they are after the layers before were changed: BatchNormalizations with the same number
-of others before them are looked at in one run. Touches weights; needs types and data; not idempotent. Numerics: lossy.
+The statistics become those of the calibration data, as they are after the layers before were changed: BatchNormalizations with the same
+number of others before them are looked at in one run. Touches weights; needs types and data; not idempotent. Numerics: lossy.
 
 Source: Li et al., EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning, 2020, section 3.3 (adaptive BatchNorm).
 """

@@ -23,7 +23,7 @@ from graphopt.ir import Graph, Model, clone_model
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import Pass, PassContext, PassResult, Reference
 from graphopt.transforms.pruning.budget import Costs
-from graphopt.transforms.pruning.importance import NEEDS_DATA, importance
+from graphopt.transforms.pruning.importance import importance
 from graphopt.transforms.pruning.ranking import Limits, Scores, by_budget, by_ratio, masks_of
 from graphopt.transforms.pruning.removal import remove_indices
 from graphopt.transforms.pruning.selection import Selection
@@ -120,11 +120,6 @@ class PruneChannels(Pass):
                 f"({_why(groups)}); ask for more than that, or give a smaller round_to or min_channels"
             )
         return kept
-
-    @property
-    def needs_data(self) -> bool:
-        """Whether it looks at activations."""
-        return self.criterion in NEEDS_DATA
 
 
 def _count(removal: Removal) -> int:

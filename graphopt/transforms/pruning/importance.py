@@ -25,7 +25,7 @@ from graphopt.passes import Observer, PassContext
 from graphopt.rewriting import NoMatch
 from graphopt.transforms.statistics import ChannelMoments, Gram, LayerInput, observed, read_layer
 
-__all__ = ["CRITERIA", "NEEDS_DATA", "Float64", "importance"]
+__all__ = ["CRITERIA", "Float64", "eliminated", "importance"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -217,5 +217,3 @@ CRITERIA: Mapping[str, _Criterion] = {
     "activation-energy": _energies,
     "reconstruction": _reconstruction,
 }
-#: Criteria that look at activations.
-NEEDS_DATA = frozenset({"activation-energy", "reconstruction"})

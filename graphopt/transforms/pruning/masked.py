@@ -1,10 +1,10 @@
 """Makes up, with the weights that are left, for those that became zero: layer by layer, the mask stays as it is.
 
 Of the weights ``w`` of an output channel only those in its mask ``S`` may move, and the best ones solve ``(X'X)_SS w_S = (X't)_S``, where
-``x`` is what the layer reads now and ``t`` what it gave before. Each output channel has a mask of its own, so this is one system of equations each:
-solved exactly up to a number of columns. For more, columns are taken one after another, as SparseGPT does: from the best dense
-weights, what is to be zero is taken away, and the columns behind make up for it by the inverse of ``X'X``, which costs as much as one solution.
-No labels, no gradients; data streams by once for each layer. Touches weights of Conv, Gemm and MatMul; needs types and data; not
+``x`` is what the layer reads now and ``t`` what it gave before. Each output channel has a mask of its own, so these are equations for each
+of them: solved exactly up to a number of columns. For more, columns are taken one after another, as SparseGPT does: from the best dense
+weights, what is to be zero is taken away, and the columns behind make up for it by the inverse of ``X'X``, which costs as much as one
+solution. No labels, no gradients; data streams by once for each layer. Touches weights of Conv, Gemm and MatMul; needs types and data; not
 idempotent. Numerics: lossy.
 
 Source: Frantar and Alistarh, SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot, 2023, sections 3.2 and 3.3.
