@@ -6,19 +6,19 @@ import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graphopt.backends.onnx.files import save
 from graphopt.backends.onnx.inference import OnnxTypes
+from graphopt.compiler.calibration_numbers import FLOATS, check_each, floats_of
 from graphopt.compiler.calibration_outputs import REDUCIBLE, Extremes, Gated, Way, Whole
 from graphopt.compiler.calibration_sizes import shapes_of, tensor_bytes
 from graphopt.compiler.calibration_views import run_for_views
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError, ExecutionError
-from graphopt.ir import Array, DType, Model, TensorType, Value, clone_model
+from graphopt.ir import Array, Model, TensorType, Value, clone_model
 from graphopt.passes import SessionSettings
 from graphopt.runtime.base import Datum, Feeds
 from graphopt.runtime.onnxruntime_runner import OrtRunner
@@ -32,9 +32,6 @@ MEMORY: Final = 256 << 20
 _SMALL: Final = 64 << 10
 #: How much larger a tensor of unknown size may be than the largest that is known.
 _UNKNOWN: Final = 8
-_FLOATS: Final = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE)
-#: Numbers that are looked at together when one of them is not finite.
-_CHUNK: Final = 1 << 20
 
 
 class Activations:
@@ -129,13 +126,13 @@ class Activations:
 
     def _shown(self, name: str, found: object, number: int, what: str) -> Iterator[tuple[str, Array]]:
         """A tensor as it is to be shown, if it has numbers: whole, or its extremes."""
-        array = _floats(found)
+        array = floats_of(found)
         if array is None:
             return
         if name in self._enough:
             ends = np.array([array.min(), array.max()])  # NaN and infinities show in them
             if not np.isfinite(ends).all():
-                _check_each(name, array, number, what)
+                check_each(name, array, number, what)
             yield name, ends
             return
         with np.errstate(all="ignore"):
@@ -143,7 +140,7 @@ class Activations:
                 np.add.reduce(array, axis=None)
             )  # not finite if one number is not: faster than to look at each
         if not np.isfinite(total):
-            _check_each(name, array, number, what)
+            check_each(name, array, number, what)
         yield name, array
 
     def _checked(self, batch: Feeds, number: int) -> Feeds:
@@ -246,7 +243,7 @@ def _reducible(model: Model, names: Collection[str]) -> set[str]:
 
 
 def _is_float(value: Value) -> bool:
-    return isinstance(value.type, TensorType) and value.type.dtype in _FLOATS
+    return isinstance(value.type, TensorType) and value.type.dtype in FLOATS
 
 
 def _may_be_float(value: Value) -> bool:
@@ -254,26 +251,3 @@ def _may_be_float(value: Value) -> bool:
     if value.is_constant or (value.producer is not None and value.producer.op == "Constant"):
         return False
     return (value.type is None or _is_float(value)) and (value.is_used or value.is_graph_output)
-
-
-def _floats(found: object) -> NDArray[np.floating[Any]] | None:
-    """The numbers of a tensor of floats as float32 or float64; ``None`` if there are none, or it is something else."""
-    if not isinstance(found, np.ndarray) or found.dtype not in {item.numpy for item in _FLOATS} or not found.size:
-        return None
-    wide = found if found.dtype.itemsize >= np.float32().itemsize else found.astype(np.float32)
-    return cast("NDArray[np.floating[Any]]", wide)
-
-
-def _check_each(name: str, array: NDArray[np.floating[Any]], number: int, what: str) -> None:
-    """Refuse NaN and infinities; a sum may just be too large."""
-    bad, nan = 0, False
-    flat = array.reshape(-1)
-    for start in range(0, flat.size, _CHUNK):
-        chunk = flat[start : start + _CHUNK]
-        bad += chunk.size - int(np.isfinite(chunk).sum())
-        nan = nan or bool(np.isnan(chunk).any())
-    if bad:
-        hint = "clean the data" if what == "input" else "leave this batch out, or look at the inputs that cause it"
-        raise CalibrationError(
-            f"batch {number}: {what} {name!r} has {'NaN' if nan else 'infinity'} ({bad:,} of {array.size:,} numbers); {hint}"
-        )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -13,6 +11,7 @@ from typing import Final, cast
 import numpy as np
 
 from graphopt.compiler.calibration_arrays import StoredArray, stored_arrays
+from graphopt.compiler.calibration_functions import guarded, imported, only_input, ready_batches
 from graphopt.compiler.calibration_layout import batches_of, by_input, examples_only, grouped, smallest_batch
 from graphopt.errors import CalibrationError
 from graphopt.ir import Array, Model
@@ -111,21 +110,21 @@ def open_data(
     if isinstance(data, CalibrationData):
         return data
     if isinstance(data, str) and _FUNCTION.fullmatch(data) and not os.path.exists(data):
-        return _of_function(_imported(data), inputs, f"data of {data!r}", limit)
+        return _from_function(imported(data), inputs, f"data of {data!r}", limit)
     if isinstance(data, str | os.PathLike):
         return _of_path(Path(data), inputs, batch, limit)
     if isinstance(data, np.ndarray):
-        data = {_only(inputs, "the data"): data}
+        data = {only_input(inputs, "the data"): data}
     if isinstance(data, Mapping):
         held = [StoredArray.of(str(name), np.asarray(array)) for name, array in data.items()]
         arrays = by_input(held, inputs, "data")
         return CalibrationData(lambda: iter(batches_of(arrays, inputs, batch, "data")), "data", limit=limit)
     if callable(data):
         name = getattr(data, "__name__", type(data).__name__)
-        return _of_function(cast("Callable[[], object]", data), inputs, f"data of {name!r}", limit)
+        return _from_function(cast("Callable[[], object]", data), inputs, f"data of {name!r}", limit)
     if isinstance(data, Iterable):
         once = iter(data) is data
-        return CalibrationData(lambda: _ready(data, inputs, "data"), "data", limit=limit, once=once)
+        return CalibrationData(lambda: ready_batches(data, inputs, "data"), "data", limit=limit, once=once)
     raise CalibrationError(
         f"data is a {type(data).__name__}, expected a path, arrays by name, a function, or batches; see graphopt calibrate --help"
     )
@@ -156,60 +155,13 @@ def _of_path(path: Path, inputs: Sequence[ValueSpec], batch: int | None, limit: 
     return CalibrationData(lambda: iter(grouped(read(), size) if together else read()), where, limit=limit)
 
 
-# -- functions and iterables --------------------------------------------------------------------------------------------------
-
-
-def _of_function(
+def _from_function(
     function: Callable[[], object], inputs: Sequence[ValueSpec], where: str, limit: int | None
 ) -> CalibrationData:
     def read() -> Iterator[Feeds]:
-        try:
-            found = function()
-        except Exception as err:
-            raise CalibrationError(f"{where}: calling it failed: {type(err).__name__}: {err}") from err
-        if not isinstance(found, Iterable) or isinstance(found, Mapping | str | bytes):
-            raise CalibrationError(f"{where}: it gave a {type(found).__name__}, expected an iterable of batches")
-        return _ready(found, inputs, where)
+        return ready_batches(guarded(function, where), inputs, where)
 
     return CalibrationData(read, where, limit=limit)
-
-
-def _ready(batches: Iterable[object], inputs: Sequence[ValueSpec], where: str) -> Iterator[Feeds]:
-    """Batches as they come; a bare array is for the only input."""
-    for batch in batches:
-        if isinstance(batch, np.ndarray):
-            yield {_only(inputs, where): batch}
-        else:
-            yield cast("Feeds", batch)  # anything else is refused where it is used, with its number
-
-
-def _only(inputs: Sequence[ValueSpec], where: str) -> str:
-    if len(inputs) != 1:
-        names = ", ".join(repr(spec.name) for spec in inputs) or "none"
-        raise CalibrationError(f"{where} is one array, and the model has the inputs {names}; give arrays by name")
-    return inputs[0].name
-
-
-def _imported(place: str) -> Callable[[], object]:
-    module, _, attribute = place.partition(":")
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:  # a script beside the data, as `python -m` would find it
-        sys.path.insert(0, here)
-    try:
-        found: object = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as err:
-        raise CalibrationError(
-            f"data {place!r} is no file, and can't be imported as module:function: {type(err).__name__}: {err}"
-        ) from err
-    finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
-    if not callable(found):
-        raise CalibrationError(f"data {place!r} is {found!r:.80}, expected a function that gives batches")
-    return cast("Callable[[], object]", found)
 
 
 # -- examples -----------------------------------------------------------------------------------------------------------------

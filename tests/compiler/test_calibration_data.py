@@ -148,6 +148,15 @@ def test_functions_are_called_each_time(tmp_path, monkeypatch):
     assert str(tmp_path) not in sys.path
 
 
+def test_a_function_that_fails_later_is_one_line():
+    def read():
+        yield {"x": ROWS}
+        raise KeyError("file")
+
+    with pytest.raises(CalibrationError, match="data of 'read': it failed after 1 batches: KeyError: 'file'"):
+        list(open_data(read, [X]))
+
+
 def test_iterables_are_taken_as_they_are():
     listed = [{"x": ROWS[:1]}, {"x": ROWS[:7]}]
     assert [{"x": (1, 3)}, {"x": (7, 3)}] == shapes(listed, [X])
@@ -219,7 +228,7 @@ class Whatever:
         ),
         ("sys:path", [X], "expected a function that gives batches"),
         ("builtins:dict", [X], "data of 'builtins:dict': it gave a dict, expected an iterable of batches"),
-        ("math:sqrt", [X], "data of 'math:sqrt': calling it failed: TypeError"),
+        ("math:sqrt", [X], "data of 'math:sqrt': it failed after 0 batches: TypeError"),
     ],
 )
 def test_what_is_no_data_is_one_line(data, inputs, message):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphopt.ir import Array
+from graphopt.transforms.quantization.calibrators.bins import LEAST_EXPONENT, coarsened, index_of, indices_of, narrowest
 from graphopt.transforms.quantization.calibrators.encoding import decoded_counts, encoded_counts
 
 __all__ = ["BINS", "Histogram"]
@@ -25,12 +26,8 @@ BINS: Final = 4096
 _FEWEST_BINS: Final = 16
 #: Numbers that are counted at a time: what they need stays in the cache, and no tensor is ever copied.
 _CHUNK: Final = 1 << 16
-#: Indices of bins stay far within the integers that float64 has exactly.
-_INDEX_BITS: Final = 40
 #: Powers of two below this, and their reciprocals, are float32 numbers.
 _NARROW_EXPONENT: Final = 120
-#: Narrower bins than the smallest float32 tell nothing apart.
-_LEAST_EXPONENT: Final = -149
 
 Counts = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -63,7 +60,7 @@ class Histogram:
         if type(bins) is not int or bins < _FEWEST_BINS or bins & (bins - 1):
             raise ValueError(f"bins is {bins!r}, expected a power of two from {_FEWEST_BINS} on")
         self.bins = bins
-        self.exponent = _LEAST_EXPONENT
+        self.exponent = LEAST_EXPONENT
         self.first = 0
         self.counts: Counts = np.zeros(0, np.int64)
         self.low = math.inf
@@ -101,7 +98,7 @@ class Histogram:
             chunk.dtype == np.float32 and abs(self.exponent) < _NARROW_EXPONENT and np.float32(self.first) == self.first
         )
         if not narrow:
-            return _wide_indices(chunk, self.exponent) - self.first
+            return indices_of(chunk, self.exponent) - self.first
         np.multiply(chunk, np.float32(2.0**-self.exponent), out=scaled)
         np.floor(scaled, out=scaled)
         if self.exponent > 0:  # a small number may have vanished in the scaling
@@ -124,15 +121,15 @@ class Histogram:
         if not other.counts.size:
             return
         self._widen(other.low, other.high)
-        start, counts = _coarser(other.first, other.counts, self.exponent - other.exponent)
+        start, counts = coarsened(other.first, other.counts, self.exponent - other.exponent)
         self.counts[start - self.first :][: counts.size] += counts
 
     def _widen(self, low: float, high: float) -> None:
         """Make room for numbers from ``low`` to ``high``, with wider bins where they would be too many."""
         self.low, self.high = min(self.low, low), max(self.high, high)
-        exponent = max(self.exponent, _exponent(self.low, self.high, self.bins))
-        start, counts = _coarser(self.first, self.counts, exponent - self.exponent)
-        first, last = _index(self.low, exponent), _index(self.high, exponent)
+        exponent = max(self.exponent, narrowest(self.low, self.high, self.bins))
+        start, counts = coarsened(self.first, self.counts, exponent - self.exponent)
+        first, last = index_of(self.low, exponent), index_of(self.high, exponent)
         self.counts = np.zeros(last - first + 1, np.int64)
         if counts.size:
             self.counts[start - first :][: counts.size] = counts
@@ -206,8 +203,8 @@ class Histogram:
         found.counts = decoded_counts(state["counts"])
         found.low, found.high = float(state["low"]), float(state["high"])
         if found.counts.size and (
-            found.first != _index(found.low, found.exponent)
-            or found.first + found.counts.size - 1 != _index(found.high, found.exponent)
+            found.first != index_of(found.low, found.exponent)
+            or found.first + found.counts.size - 1 != index_of(found.high, found.exponent)
             or found.counts.size > found.bins
         ):
             raise ValueError(f"{found.counts.size} counts do not fit numbers from {found.low} to {found.high}")
@@ -217,37 +214,3 @@ class Histogram:
 def _chunks(numbers: NDArray[np.floating[Any]]) -> Iterator[NDArray[np.floating[Any]]]:
     for start in range(0, numbers.size, _CHUNK):
         yield numbers[start : start + _CHUNK]
-
-
-def _wide_indices(numbers: NDArray[np.floating[Any]], exponent: int) -> Counts:
-    wide = numbers.astype(np.float64)
-    scaled = np.ldexp(wide, -exponent)
-    found = np.floor(scaled, out=scaled).astype(np.int64)
-    found[(wide < 0) & (found == 0)] = -1  # vanished in the scaling
-    return found
-
-
-def _index(number: float, exponent: int) -> int:
-    return int(_wide_indices(np.array([number], np.float64), exponent)[0])
-
-
-def _exponent(low: float, high: float, bins: int) -> int:
-    """The narrowest bins, as an exponent, of which ``bins`` hold the numbers from ``low`` to ``high``."""
-    largest = max(abs(low), abs(high))
-    found = _LEAST_EXPONENT if largest == 0 else max(_LEAST_EXPONENT, math.frexp(largest)[1] - _INDEX_BITS)
-    if high > low and math.isfinite(high - low):  # start where there are certainly too many
-        found = max(found, math.frexp(high - low)[1] - bins.bit_length() - 1)
-    while _index(high, found) - _index(low, found) >= bins:
-        found += 1
-    return found
-
-
-def _coarser(first: int, counts: Counts, steps: int) -> tuple[int, Counts]:
-    """First index and counts of bins that are ``2**steps`` times as wide."""
-    if not counts.size or not steps:
-        return first, counts
-    indices = (first + np.arange(counts.size)) >> min(steps, 63)
-    start = int(indices[0])
-    found = np.zeros(int(indices[-1]) - start + 1, np.int64)
-    np.add.at(found, indices - start, counts)
-    return start, found
