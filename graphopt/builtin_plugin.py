@@ -96,6 +96,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "simplify-if": "transforms.control_flow:SimplifyIf",
     "simplify-loop": "transforms.control_flow:SimplifyLoop",
     "smooth-activations": "transforms.quantization.accuracy:SmoothActivations",
+    "split-outliers": "transforms.quantization.dynamic:SplitOutliers",
     "unroll-loops": "transforms.loops:UnrollLoops",
 }
 

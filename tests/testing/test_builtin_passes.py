@@ -73,7 +73,14 @@ WITHOUT_OPTIONS_NOTHING = {"set-input-shapes"}
 #: Passes that may do more in a second run: that takes away more, or fits anew.
 GO_ON = {"equalize-layers", "prune-channels", "reconstruct-layers"}
 #: Passes that look at data; their own tests bring some.
-WITH_DATA = {"assign-quantization", "correct-biases", "gptq-weights", "smooth-activations", "reestimate-batch-norm"}
+WITH_DATA = {
+    "assign-quantization",
+    "correct-biases",
+    "gptq-weights",
+    "smooth-activations",
+    "reestimate-batch-norm",
+    "split-outliers",
+}
 
 
 def hold(

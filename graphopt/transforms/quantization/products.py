@@ -15,10 +15,11 @@ from graphopt.ir import Array, Constant, Node, Quantization, Value, constant_of
 from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.quantization.spelled_weights import read_weight
 
-__all__ = ["Product", "add_term", "is_static", "read_product"]
+__all__ = ["Product", "add_term", "is_split_off", "is_static", "read_product"]
 
 #: From here on the last input of Gemm broadcasts as today.
 _OLDEST_GEMM: Final = 7
+_FEW_COLUMNS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,16 @@ def is_static(node: Node) -> bool:
     if x is not None and x.producer is not None and x.producer.op == "DequantizeLinear":
         return True
     return any(user.op == "QuantizeLinear" for value in node.outputs for user in value.users)
+
+
+def is_split_off(node: Node) -> bool:
+    """Whether a layer multiplies a few columns that were split off an activation, which are worth to stay floats."""
+    x = node.input_at(0)
+    gather = None if x is None else x.producer
+    if gather is None or gather.op != "Gather" or gather.int_attr("axis", 0) != -1:
+        return False
+    places = constant_of(gather.input_at(1))
+    return places is not None and places.ndim == 1 and places.size <= _FEW_COLUMNS
 
 
 def add_term(rw: Rewriter, total: Value, product: Product) -> Value:

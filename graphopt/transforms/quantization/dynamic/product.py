@@ -19,7 +19,7 @@ from graphopt.ir import DType, Node, Quantization, Value
 from graphopt.numerics import Lossy, Numerics
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.quantization.dynamic.form import Int8Weights
-from graphopt.transforms.quantization.products import Product, add_term, is_static, read_product
+from graphopt.transforms.quantization.products import Product, add_term, is_split_off, is_static, read_product
 
 __all__ = ["QuantizeProduct"]
 
@@ -38,6 +38,8 @@ def dynamic_product(node: Node) -> Product | NoMatch:
         return NoMatch("the activation is %s, and DynamicQuantizeLinear takes float", product.x.dtype)
     if is_static(node):
         return NoMatch("its activations are quantized already")
+    if is_split_off(node):
+        return NoMatch("it reads columns that were split off")
     if (node.opset or 0) < OLDEST:
         return NoMatch("opset %s has no DynamicQuantizeLinear; raise-opset makes it 11 or newer", node.opset)
     if product.inner > MOST_TERMS:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from graphopt.ir import Node
 from graphopt.numerics import Lossy, Numerics
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
-from graphopt.transforms.quantization.products import read_product
+from graphopt.transforms.quantization.products import is_split_off, read_product
 from graphopt.transforms.quantization.spelled_weights import read_weight
 from graphopt.transforms.quantization.weight_only.form import StoredWeights
 
@@ -41,6 +41,8 @@ class StoreProductWeights(RewritePattern):
         product, spelled = read_product(node), read_weight(node.input_at(1))
         if isinstance(product, NoMatch):
             return product
+        if is_split_off(node):
+            return NoMatch("it reads columns that were split off")
         refused = self.form.refusal(node, spelled)
         if refused is not None:
             return refused
