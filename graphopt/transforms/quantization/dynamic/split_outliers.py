@@ -143,20 +143,33 @@ def _is_masked(x: Value) -> bool:
 
 
 def _split(node: Node, product: Product, columns: list[int], rw: Rewriter) -> None:
-    """``x @ W`` as a product of the masked activation and one of its columns."""
-    rw.start(node)
+    """``x @ W`` as a product of the masked activation and one of its columns, which is added behind a bias."""
+    bias = _bias_behind(node, product.outer)
+    root = node if bias is None else bias
+    rw.start(root)
+    rw.matched = [node] if bias is None else [bias, node]
     rest, picked = _halves(product, columns, rw)
     matrix = product.matrix().astype(np.float32)
     few = rw.constant(matrix[columns] * np.float32(product.alpha), f"{product.weight.name}_columns")
     matrix[columns] = 0
     weight = rw.constant(np.ascontiguousarray(matrix.T) if product.is_transposed else matrix, product.weight.name)
     weight.quantization = product.known
-    inputs = [rest, weight, *node.inputs[2:]]
-    name = node.name
-    main = rw.new_node(node.op, inputs, attributes=dict(node.attributes), name=name)
-    apart = rw.new_node("MatMul", [picked, few], name=rw.graph.fresh_name(f"{name}_columns"))
-    total = rw.new_node("Add", [main.output, apart.output], name=rw.graph.fresh_name(f"{name}_sum"))
-    rw.finish(node, [total.output])
+    inputs, name = [rest, weight, *node.inputs[2:]], node.name
+    total = rw.new_node(node.op, inputs, attributes=dict(node.attributes), name=name).output
+    if bias is not None:
+        terms = [total if value is node.output else value for value in bias.inputs]
+        total = rw.new_node("Add", terms, name=bias.name).output
+    apart = rw.new_node("MatMul", [picked, few], name=rw.graph.fresh_name(f"{name}_columns")).output
+    rw.finish(root, [rw.new_node("Add", [total, apart], name=rw.graph.fresh_name(f"{name}_sum")).output])
+
+
+def _bias_behind(node: Node, columns: int) -> Node | None:
+    """The node that adds a row to a product, where nothing else reads it: runtimes make one kernel of both."""
+    user = node.output.users[0] if node.output.has_single_use else None
+    if user is None or user.op != "Add" or user.graph is not node.graph:
+        return None
+    terms = [constant_of(value) for value in user.inputs if value is not node.output]
+    return user if len(terms) == 1 and terms[0] is not None and terms[0].shape == (columns,) else None
 
 
 def _halves(product: Product, columns: list[int], rw: Rewriter) -> tuple[Value, Value]:

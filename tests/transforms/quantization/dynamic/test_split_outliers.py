@@ -76,6 +76,29 @@ def test_numbers_stay(body):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("body", "ops"),
+    [
+        ("a = MatMul(x, w) y = Add(a, b)", ["MatMul", "Add", "MatMul", "Add"]),
+        ("a = MatMul(x, w) y = Add(b, a)", ["MatMul", "Add", "MatMul", "Add"]),
+        ("a = MatMul(x, w) y = Add(a, a)", ["MatMul", "MatMul", "Add", "Add"]),
+        ("a = MatMul(x, w) c = Add(a, b) y = Mul(a, c)", ["MatMul", "MatMul", "Add", "Add", "Mul"]),
+    ],
+)
+def test_a_bias_stays_next_to_its_product(body, ops):
+    """So that runtimes make one kernel of both."""
+    proto = model(
+        body,
+        f"float[5,{WIDTH}] x",
+        initializers={"w": normal(WIDTH, 8), **({"b": normal(8, seed=2)} if "b" in body else {})},
+    )
+    x = outlying()
+    ir, result = split(proto, x)
+    assert ({"layers": 1, "columns": 2}, ops) == (result.stats, [node.op for node in ir.graph.nodes][2:])
+    (expected,), (found,) = results(proto, {"x": x}), results(emit_model(ir), {"x": x})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3 * float(np.abs(expected).max()))
+
+
 def test_it_is_good_for_dynamic_products():
     """By ten and more decibels; the columns that were split off stay floats."""
     proto = model("y = MatMul(x, w)", f"float[5,{WIDTH}] x", initializers={"w": normal(WIDTH, 8)})
