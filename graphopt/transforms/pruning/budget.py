@@ -14,8 +14,8 @@ __all__ = ["Costs", "Kept"]
 
 #: How many indices of leaves are kept.
 Kept = Mapping[Leaf, int]
-#: What dynamic sizes are taken to be: costs are compared with each other only.
-_DYNAMIC = 64
+#: What dynamic sizes are taken to be, the first that leaves no tensor empty: costs are compared with each other only.
+_DYNAMIC = (64, 512, 4096, 32768)
 
 
 class Costs:
@@ -37,9 +37,7 @@ class Costs:
             for value, axes in groups.follow.known().items()
             if axes is not None and any(leaf in leaves for extent in axes for leaf in extents.leaves(extent))
         }
-        names = frozenset().union(*(symbols_of(value.shape) for node in graph.walk() for value in node.outputs))
-        names |= frozenset().union(*(symbols_of(value.shape) for value in graph.inputs))
-        self._sizes = dict.fromkeys(names, _DYNAMIC)
+        self._sizes = _sizes(graph)
         self._nodes: list[Node] = []
         self._rest = 0.0
         for node in graph.walk():
@@ -84,6 +82,18 @@ class Costs:
                 return None
             total = total * size if isinstance(found, Product) else total + size
         return total
+
+
+def _sizes(graph: Graph) -> dict[str, int]:
+    """Numbers for dynamic sizes."""
+    shapes = {value.shape for node in graph.walk() for value in node.outputs if value.shape is not None}
+    names = frozenset().union(*map(symbols_of, shapes), *(symbols_of(value.shape) for value in graph.inputs))
+    found: dict[str, int] = {}
+    for size in _DYNAMIC:
+        found = dict.fromkeys(names, size)
+        if all(not isinstance(dim, int) or dim > 0 for shape in shapes for dim in bound_shape(shape, found)):
+            break
+    return found
 
 
 @contextmanager

@@ -44,6 +44,11 @@ class Limits:
         nearest = max(round(wanted / step) * step, least)
         return group.size if nearest > group.size or group.size - wanted < abs(nearest - wanted) else nearest
 
+    def next(self, group: DimGroup, kept: int) -> int:
+        """The next larger number that may be kept, or all."""
+        step = self.round_to // math.gcd(self.round_to, max(group.places, 1))
+        return min((kept // step + 1) * step, group.size)
+
 
 def by_ratio(scores: Scores, ratio: float, limits: Limits) -> dict[Leaf, int]:
     """How many indices of each group are kept when the same part of each goes."""
@@ -77,7 +82,29 @@ def by_budget(
             high = middle
         else:
             low = middle + 1
-    return kept(low)
+    return _given_back(scores, limits, kept(low), cost, budget)
+
+
+def _given_back(
+    scores: Scores,
+    limits: Limits,
+    kept: dict[Leaf, int],
+    cost: Callable[[Mapping[Leaf, int]], float],
+    budget: float,
+) -> dict[Leaf, int]:
+    """Keep more where the budget allows: rounding took more than was asked for. The most important indices come back first."""
+    order = {group: np.sort(score)[::-1] for group, score in scores.items()}
+    open_groups = list(scores)
+    while open_groups:
+        open_groups.sort(key=lambda group: order[group][min(kept[group.leaf], group.size - 1)])
+        group = open_groups[-1]
+        more = limits.next(group, kept[group.leaf])
+        trial = {**kept, group.leaf: more}
+        if more > kept[group.leaf] and cost(trial) <= budget:
+            kept = trial
+        else:
+            open_groups.pop()
+    return kept
 
 
 def masks_of(scores: Scores, kept: Mapping[Leaf, int]) -> dict[Leaf, Mask]:

@@ -56,8 +56,10 @@ def _shrink(value: Value, groups: DimGroups, removal: Removal, reference: Refere
     if isinstance(value.type, TensorType) and value.type.shape is not None:
         shape = [int(masks[axis].sum()) if axis in masks else dim for axis, dim in enumerate(value.type.shape)]
         value.type = value.type.with_shape(tuple(shape))
-    if value.is_graph_output and value.home is not None:
-        value.home.origin = None  # what the file states of a branch's output holds no longer
+    if (value.is_graph_output or value.is_input) and value.home is not None:
+        value.home.origin = (
+            None  # what the file states of a branch's output, or of a constant among the inputs, holds no longer
+        )
     constant = constant_of(value)
     if constant is None:
         return False
