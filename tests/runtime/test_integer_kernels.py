@@ -9,8 +9,8 @@ import pytest
 from graphopt.errors import ExecutionError
 from graphopt.runtime.integer_kernels import LayerKernel, integer_layers
 from graphopt.runtime.isolation import shared_worker
-from tests.transforms.harness import model
-from tests.transforms.quantization.static.quantizing import quantized_model
+from tests.transforms.harness import model, run
+from tests.transforms.quantization.static.quantizing import feeds_of, quantized_model, run_optimized
 from tests.transforms.quantization.static.test_placement import CONV, picture
 
 PAIR = "{0}q = QuantizeLinear({0}, s, z) {0}d = DequantizeLinear({0}q, s, z) "
@@ -151,8 +151,24 @@ def test_split_has_a_kernel(tmp_path):
     assert layers(quantized_model(proto), tmp_path)["o"].integer
 
 
+def test_hard_sigmoid_is_an_add_that_saturates(tmp_path):
+    proto = picture(
+        f"a = {CONV}(x, w) h = HardSigmoid<alpha = 0.15, beta = 0.6>(a) m = Mul(a, h) g = {CONV}(m, w) y = Neg(g)"
+    )
+    after = quantized_model(proto)
+    found = layers(after, tmp_path)
+    assert {"Add", "Clip", "Conv", "Mul", "Neg"} == {item.op for item in found.values()}
+    assert {"y"} == {name for name, item in found.items() if not item.integer}
+    (feed,) = feeds_of(proto, 1)
+    for (expected,), (actual,) in (
+        (run(proto, feed), run(after, feed)),
+        (run(after, feed), run_optimized(after, feed)),
+    ):
+        np.testing.assert_allclose(actual, expected, atol=0.05 * float(np.abs(expected).max()))
+
+
 def test_no_operator_is_left_out():
     from graphopt.backends.onnxruntime.quantization import ARM64, X64
 
-    assert X64.static_ops | X64.passing_ops == {*OPERATORS, "Conv", "Gemm", "MatMul", "Split"}
+    assert X64.static_ops | X64.passing_ops == {*OPERATORS, "Conv", "Gemm", "HardSigmoid", "MatMul", "Split"}
     assert ("int8", X64.static_ops) == (ARM64.activation, ARM64.static_ops)

@@ -43,6 +43,8 @@ def chain_of(node: Node, scheme: QuantizationScheme) -> Chain:
         node: one on integers that makes new numbers.
         scheme: tells which activations vanish.
     """
+    if node.op == "HardSigmoid" and scheme.saturating:
+        return Chain(node.output, bounds=(0.0, 1.0))  # spelled as an Add whose integers saturate
     chain = Chain(node.output)
     if node.op == "MatMul":
         chain = _with_bias(node, chain)

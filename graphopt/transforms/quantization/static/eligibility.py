@@ -102,6 +102,8 @@ def _why_not_moved(node: Node) -> str | None:
     for item in constants:
         if item is not None and (not item.size or not np.isfinite(np.asarray(item.numpy(), np.float32)).all()):
             return "a constant that it reads is empty or not finite"
+    if node.op == "HardSigmoid" and not node.float_attr("alpha") > 0.0:
+        return "it falls, or is flat"
     if node.op == "Resize" and node.str_attr("mode", "nearest") != "nearest":
         return f"{node.str_attr('mode')} Resize computes between integers"
     if node.op == "MaxPool" and len(node.outputs) > 1:

@@ -49,7 +49,7 @@ _CLIP_WITH_INPUTS: Final = 11
 
 
 class DropRoundTrip(RewritePattern):
-    """DequantizeLinear(QuantizeLinear(x)) -> x, or Clip(x) where that may have stood for an activation."""
+    """DequantizeLinear(QuantizeLinear(x)) -> x, or Clip(x) where that may have stood for an activation, times the ratio of scales."""
 
     name: ClassVar[str] = "drop-round-trip"
     roots: ClassVar[tuple[str, ...]] = DEQUANTIZE
@@ -64,13 +64,17 @@ class DropRoundTrip(RewritePattern):
         x = pair.inputs[0]
         if x is None or x.dtype is None or x.dtype is not node.output.dtype:
             return NoMatch("the element types differ")
-        how = parameters_of(pair, stored.dtype)
-        if how is None or how.axis is not None:
+        how, back = parameters_of(pair, stored.dtype), parameters_of(node, stored.dtype)
+        if how is None or back is None or how.axis is not None or back.axis is not None:
             return NoMatch("there are several scales, or they are not constant")
+        if how.dtype is not back.dtype or not how.zero_point.equals(back.zero_point):
+            return NoMatch("the zero points differ")
         low, high = represented(how)
-        if (low < 0.0 < high) or (low == 0.0 and is_never_negative(x)):
-            return x
-        return _clip(x, low, high, rw)
+        cut = x if (low < 0.0 < high) or (low == 0.0 and is_never_negative(x)) else _clip(x, low, high, rw)
+        if how.scale.equals(back.scale):
+            return cut
+        factor = back.scale.numpy().astype(np.float64) / how.scale.numpy().astype(np.float64)
+        return rw.new("Mul", cut, factor.astype(x.dtype.numpy))
 
 
 def _clip(x: Value, low: float, high: float, rw: Rewriter) -> Value:

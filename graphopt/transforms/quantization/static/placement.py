@@ -1,8 +1,9 @@
 """Which nodes of a graph compute on integers: layers that multiply by weights, and what stands between them.
 
 Layers come first. Then whatever moves, joins, pools or maps numbers is added where integers are there already or are wanted behind it,
-until nothing changes: an operator between floats stays one, so that no island of integers costs two conversions for nothing. Results of
-a product go on as floats where the runtime gives them without another rounding, unless all who read them want integers.
+until nothing changes, and groups of such nodes that wait for each other: an operator between floats stays one, so that no island of
+integers costs two conversions for nothing. Results of a product go on as floats where the runtime gives them without another rounding,
+unless all who read them want integers.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Placement:
         self.absorbed: dict[Node, Node] = {}
         self.reasons: dict[Node, str] = {}
         self._open: list[Node] = []
+        self._firm: frozenset[Node] | None = None
 
         for node in graph.nodes:
             reason = self._why_not(node, selection, refused)
@@ -53,6 +55,8 @@ class Placement:
             else:
                 self._open.append(node)
         self._grow()
+        if self._assume():
+            self._grow()
         for node in self._open:
             self.reasons[node] = "nothing around it is on integers"
 
@@ -90,6 +94,45 @@ class Placement:
             self._open = left if forward else left[::-1]
             forward = not forward
 
+    def _assume(self) -> bool:
+        """Take in at once what stands between integers but waits for each other: a gate, say, whose result is read by its own branch.
+
+        All are assumed to be on integers; then those go that would not be by the others. What goes on as floats from products counts as
+        floats meanwhile, and a node that only moves or pools is no reason to map numbers, so that nothing holds itself up.
+        """
+        self._firm = frozenset(self.integer)
+        assumed = [node for node in self._open if node not in self.absorbed]
+        for node in assumed:
+            if node not in self.absorbed:
+                self._add(node)
+        kept = [node for node in assumed if node in self.integer]
+        forward, idle = True, 0
+        while idle < 2:
+            holding = [node for node in (kept if forward else reversed(kept)) if self._holds(node) or self._drop(node)]
+            idle = 0 if len(holding) < len(kept) else idle + 1
+            kept = holding if forward else holding[::-1]
+            forward = not forward
+        self._firm = None
+        self._open = [node for node in assumed if node not in self.integer and node not in self.absorbed]
+        return bool(kept)
+
+    def _drop(self, node: Node) -> bool:
+        for item in self.integer.pop(node).absorbed:
+            del self.absorbed[item]
+        return False
+
+    def _holds(self, node: Node) -> bool:
+        there = [self.is_there(value) for value in self.inputs(node) if constant_of(value) is None]
+        if node.op in JOINING and not self.passes(node):
+            return any(there) and ((all(there) and len(there) > 1) or self._has_reader(self.integer[node].tail))
+        if not all(there):
+            return False
+        return node.op not in MAPPING or any(
+            user.op in JOINING or user.op in COMPUTING
+            for user in self.integer[node].tail.users
+            if self._is_read(user, self.integer[node].tail)
+        )
+
     def _joins(self, node: Node) -> bool:
         read = [value for value in self.inputs(node) if constant_of(value) is None]
         there = [self.is_there(value) for value in read]
@@ -126,7 +169,12 @@ class Placement:
 
     def gives_integers(self, node: Node) -> bool:
         """Whether the result of a node on integers is quantized."""
-        return node.op not in self.scheme.float_output_ops or self.is_wanted(self.integer[node].tail)
+        if node.op not in self.scheme.float_output_ops:
+            return True
+        tail = self.integer[node].tail
+        if self._firm is not None and not self._firm.issuperset(tail.users):
+            return False
+        return self.is_wanted(tail)
 
     def is_wanted(self, value: Value) -> bool:
         """Whether all who read a value read integers."""

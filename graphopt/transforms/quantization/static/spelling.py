@@ -20,12 +20,14 @@ from graphopt.ir import (
 )
 from graphopt.transforms.quantization.parameters import quantized
 from graphopt.transforms.quantization.static.decisions import STATIC, form_of
+from graphopt.transforms.quantization.static.hard_sigmoid import added, magnified, spelled
 from graphopt.transforms.quantization.static.roles import COMPUTING, data_inputs
 
 __all__ = ["Speller", "quantized_positions"]
 
 #: From this opset on the standard operators take 16-bit integers.
 _WIDE_OPSET = 21
+_CLIP_WITH_INPUTS = 11
 _WIDE = frozenset({DType.INT16, DType.UINT16})
 
 
@@ -73,10 +75,28 @@ class Speller:
             store.lineage = load.lineage = producer.lineage
         self._graph.insert_after(store, load)
         for node, position in uses:
-            node.replace_input(position, load.output)
+            if node.op == "HardSigmoid" and form_of(node) and (self._graph.opset() or 0) >= _CLIP_WITH_INPUTS:
+                self._spell_hard_sigmoid(node, store.output, how)
+            else:
+                node.replace_input(position, load.output)
+        if not load.output.is_used and not outputs:
+            self._graph.erase(load)
         if outputs:
             self._give_out(value, load.output, outputs)
         self.counts["pairs"] += 1
+
+    def _spell_hard_sigmoid(self, node: Node, stored: Value, how: Quantization) -> None:
+        larger = magnified(how, node.float_attr("alpha"))
+        dtype = node.output.dtype or DType.FLOAT
+        load = self._node("DequantizeLinear", stored, larger, f"{node.output.name}_scaled", dtype)
+        constant, by = added(node, how.dtype)
+        beta = self._graph.add_constant(Constant(constant.numpy().astype(dtype.numpy)), f"{node.output.name}_beta")
+        addend = self._stored_constant(beta, constant, by)
+        self._graph.remove_initializer(beta)
+        for item in (load, addend):
+            item.lineage = node.lineage
+            self._graph.insert_before(node, item)
+        spelled(node, load.output, addend.output, self._graph)
 
     def spell_constants(self, node: Node) -> None:
         """Let a node on integers read stored integers where it reads constants."""

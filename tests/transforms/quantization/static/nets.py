@@ -19,6 +19,7 @@ _ACTIVATIONS = (
     "Tanh({})",
     "HardSigmoid({})",
 )
+_GATES = ("Sigmoid({})", "HardSigmoid({})")
 
 
 class _Net:
@@ -56,6 +57,8 @@ def conv_nets(draw: st.DrawFn) -> ModelProto:
                 made = net.line(f"Conv<pads = [1, 1, 1, 1], group = {group}>({source}, {weights}{bias})")
                 activation = draw(st.sampled_from(_ACTIVATIONS))
                 made = net.line(activation.format(made)) if activation else made
+                if draw(st.booleans()):
+                    made = net.line(f"Mul({made}, {net.line(draw(st.sampled_from(_GATES)).format(made))})")
             case "add":
                 made = net.line(f"{draw(st.sampled_from(('Add', 'Mul')))}({source}, {draw(st.sampled_from(known))})")
                 made = net.line(f"Relu({made})") if draw(st.booleans()) else made
@@ -70,7 +73,8 @@ def conv_nets(draw: st.DrawFn) -> ModelProto:
             case _:
                 pooled = net.line(f"GlobalAveragePool({source})")
                 squeezed = net.line(f"Relu({net.line(f'Conv({pooled}, {net.weights(2, 4, 1, 1)})')})")
-                gate = net.line(f"Sigmoid({net.line(f'Conv({squeezed}, {net.weights(4, 2, 1, 1)})')})")
+                excited = net.line(f"Conv({squeezed}, {net.weights(4, 2, 1, 1)})")
+                gate = net.line(draw(st.sampled_from(_GATES)).format(excited))
                 made = net.line(f"Mul({source}, {gate})")
         known.append(made)
     last = known[-1]

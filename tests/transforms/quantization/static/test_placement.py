@@ -188,6 +188,22 @@ def test_a_gate_between_layers_follows_and_one_at_the_end_does_not():
     assert "float" == forms(picture(f"a = {CONV}(x, w) y = Sigmoid(a)"))["y"]
 
 
+def test_what_waits_for_each_other_follows():
+    """The gate is read by the branch that it gates, whose pooled form makes another gate."""
+    body = (
+        f"a = {CONV}(x, w) h = HardSigmoid(a) m = Mul(a, h) g = GlobalAveragePool(m) e = Conv(g, k) s = Sigmoid(e) "
+        f"n = Mul(m, s) y = {CONV}(n, w)"
+    )
+    assert {"static"} == set(forms(picture(body, k=RNG.normal(size=(4, 4, 1, 1)).astype(np.float32))).values())
+
+
+def test_nothing_holds_itself_up():
+    """A residual stream of floats stays one, though all who read it might be on integers."""
+    body = "a = MatMul(x, v) s = Add(a, x) c = MatMul(s, v) t = Add(c, s) r = Reshape(t, all) y = Sigmoid(r)"
+    proto = picture(body, inputs="float[3,4] x", all=np.array([-1]))
+    assert {"a": "static", "c": "static", "s": "float", "t": "float", "r": "float", "y": "float"} == forms(proto)
+
+
 def test_a_layer_with_a_float_branch():
     """The sum is on integers where a layer reads it, as one conversion is less than two."""
     body = f"a = {CONV}(x, w) t = Tanh(x) s = Add(a, t) "
