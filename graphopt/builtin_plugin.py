@@ -121,6 +121,7 @@ _OPTIONAL_BACKENDS: Final[Mapping[str, tuple[str, tuple[str, ...], str]]] = {
 
 _TARGETS: Final[Mapping[str, str]] = {
     "onnx": "backends.targets:ONNX",
+    "onnxruntime-arm64": "backends.onnxruntime.targets:ARM",
     "onnxruntime-cpu": "backends.onnxruntime.targets:CPU",
     "onnxruntime-cuda": "backends.onnxruntime.targets:CUDA",
     "tensorrt": "backends.targets:TENSORRT",

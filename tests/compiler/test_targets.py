@@ -44,6 +44,7 @@ CHIP = Target("chip", backend="onnx", max_opset=21, preferred_opset=20, doc="A c
     [
         ("onnx", "onnx", "onnx"),
         ("onnxruntime", "onnxruntime", "onnxruntime"),
+        ("onnxruntime-arm64", "onnxruntime", "onnxruntime-arm64"),
         ("onnxruntime-cpu", "onnxruntime", "onnxruntime-cpu"),
         ("onnxruntime-cuda", "onnxruntime", "onnxruntime-cuda"),
     ],
@@ -76,7 +77,16 @@ def test_a_description_without_a_backend_says_what_is_missing():
         optimize(digits_model(), target="elsewhere", plugins=found)
     rows = {row["name"]: row for row in found.describe("targets")}
     assert "its backend 'nowhere' is not there; install a plugin that brings it" == rows["elsewhere"]["missing"]
-    names = ["onnx", "onnxruntime", "onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", "elsewhere"]
+    names = [
+        "onnx",
+        "onnxruntime",
+        "onnxruntime-arm64",
+        "onnxruntime-cpu",
+        "onnxruntime-cuda",
+        "tensorrt",
+        "tensorrt-rtx",
+        "elsewhere",
+    ]
     assert sorted(names) == sorted(rows)
     kernels = rows["onnxruntime-cpu"]["kernels"]
     assert isinstance(kernels, list)

@@ -6,13 +6,14 @@ operators, and standard ones are taken to have a kernel. Source: ONNX Runtime's 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from graphopt.backends.onnxruntime.kernels import InstalledKernels, installed_kernels
-from graphopt.backends.onnxruntime.quantization import X64
+from graphopt.backends.onnxruntime.quantization import ARM64, X64
 from graphopt.target import KernelRange, KernelTable, Target
 
-__all__ = ["CPU", "CUDA", "CudaKernels"]
+__all__ = ["ARM", "CPU", "CUDA", "CudaKernels"]
 
 #: ONNX Runtime 1.31 and later read file format versions up to 13 and official operator sets up to 26 (found by loading models of each).
 _MAX_IR_VERSION: Final = 13
@@ -92,6 +93,13 @@ CPU: Final = Target(
     kernels=InstalledKernels(),
     quantization=X64,
     doc="ONNX Runtime on CPU: standard operators, and its own of com.microsoft; what --target onnxruntime means.",
+)
+
+ARM: Final = replace(
+    CPU,
+    name="onnxruntime-arm64",
+    quantization=ARM64,
+    doc="ONNX Runtime on 64-bit Arm: as on any CPU, with int8 activations.",
 )
 
 CUDA: Final = Target(
