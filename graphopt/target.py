@@ -83,6 +83,7 @@ class QuantizationScheme:
         weight: element type of weights.
         symmetric_weights: whether their zero point is 0.
         per_channel: whether weights have a scale for each output channel.
+        integer_biases: whether biases are stored as int32 in steps of the products; else they stay floats.
         reduce_range: whether weights keep to 7 of 8 bits, for processors whose products of pairs would overflow 16 bits.
         static_ops: operators that the runtime computes on integers when inputs, weights and output are quantized.
         passing_ops: operators that move or choose numbers and take integers as they are, so that input and output share one scale.
@@ -99,6 +100,7 @@ class QuantizationScheme:
     weight: str = "int8"
     symmetric_weights: bool = True
     per_channel: bool = True
+    integer_biases: bool = True
     reduce_range: bool = False
     static_ops: frozenset[str] = field(default_factory=frozenset)
     passing_ops: frozenset[str] = field(default_factory=frozenset)

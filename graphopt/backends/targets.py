@@ -43,11 +43,12 @@ _PORTABLE_SCHEME: Final = QuantizationScheme(
     activations=frozenset({"Clip", "Relu"}),
 )
 
-#: TensorRT takes no zero point but 0, and gives floats from any integer layer.
+#: TensorRT takes no zero point but 0 and no stored bias, and gives floats from any integer layer.
 _TENSORRT_SCHEME: Final = QuantizationScheme(
     "tensorrt",
     activation="int8",
     symmetric_activations=True,
+    integer_biases=False,
     static_ops=frozenset(
         {"Add", "AveragePool", "Concat", "Conv", "ConvTranspose", "Gemm", "GlobalAveragePool", "MatMul", "Mul"}
     ),

@@ -33,7 +33,7 @@ class Layer:
         integer_output: whether its result is quantized.
         weights: its constant weights, ``None`` for a node without.
         axis: which of their axes has a scale for each channel, ``None`` for one scale for all.
-        bias: the node that reads the bias and at which input, ``None`` for none.
+        bias: the node that reads the bias and at which input, ``None`` for none or one that stays floats.
     """
 
     node: Node
@@ -101,7 +101,7 @@ def _layer(node: Node, chain: Chain, placement: Placement, *, per_channel: bool)
     bias = chain.bias
     if bias is None and node.op != "MatMul" and node.input_at(2) is not None:
         bias = (node, 2)
-    return Layer(node, chain, gives, weights, axis, bias)
+    return Layer(node, chain, gives, weights, axis, bias if placement.scheme.integer_biases else None)
 
 
 def _decision(node: Node, placement: Placement) -> PlacementDecision:

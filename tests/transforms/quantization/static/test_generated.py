@@ -7,11 +7,15 @@ import tempfile
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphopt.builtin_plugin import builtin_plugins
+from graphopt.errors import CalibrationError
 from graphopt.runtime.integer_kernels import integer_layers
 from graphopt.serde import emit_model, lift_model
+from graphopt.testing.strategies.bulk import sampled_matching
 from graphopt.transforms.quantization.static import FuseIntegerProducts, QdqToQoperator
 from tests.transforms.harness import PROPERTY, run
 from tests.transforms.quantization.static.nets import conv_nets, product_nets
@@ -34,6 +38,26 @@ def close(expected, actual, steps=0.05):
     """Agreement within a part of the largest number: rounding differs by a step here and there, and errors add up."""
     for a, b in zip(expected, actual, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=steps * float(np.abs(a).max(initial=1e-3)))
+
+
+@pytest.mark.parametrize("rule", ["fuse-conv-activation", "fuse-matmul-add"])
+def test_models_of_the_kit_keep_their_meaning(rule):
+    """Whatever is around a layer, both ways of ONNX Runtime agree."""
+    found = builtin_plugins(discover=False).passes
+    rules = {item.name: item for name in found if hasattr(found.find(name), "rules") for item in found.find(name).rules}
+    changed = 0
+    for made in sampled_matching(rules[rule], 6, seed=3):
+        if not all(
+            np.isfinite(array).all() for feed in made.feeds for array in feed.values() if array.dtype.kind == "f"
+        ):
+            continue
+        try:
+            after = quantized_model(made.proto, feeds=made.feeds)
+        except CalibrationError:  # something inside is not finite
+            continue
+        changed += any(node.op_type == "QuantizeLinear" for node in after.graph.node)
+        close(run(after, made.feeds[0]), run_optimized(after, made.feeds[0]))
+    assert changed
 
 
 def fused(proto, *more):
@@ -87,6 +111,7 @@ def test_models_for_other_targets_are_near_the_floats(proto, target):
     if target == "tensorrt":
         zeros = [item for item in after.graph.initializer if item.name.endswith("zero_point")]
         assert not any(onnx.numpy_helper.to_array(item).any() for item in zeros)
+        assert onnx.TensorProto.INT32 not in {item.data_type for item in after.graph.initializer}, "biases stay floats"
 
 
 @FEW
