@@ -28,6 +28,11 @@ def _largest(dtype: DType) -> float:
     return float(ml_dtypes.finfo(dtype.numpy).max)  # type: ignore[no-untyped-call]  # no types there
 
 
+def _magnitude(array: Array) -> float:
+    """The largest absolute value, without a copy of the array; NaN or infinite if one of its numbers is."""
+    return max(-float(array.min(initial=0.0)), float(array.max(initial=0.0)))
+
+
 def is_as_good_as_infinite(array: Array) -> bool:
     """Whether an array has finite numbers that stand for infinity."""
     wide = np.abs(array.astype(np.float64))
@@ -36,13 +41,14 @@ def is_as_good_as_infinite(array: Array) -> bool:
 
 def why_not_narrow(constant: Constant, goal: DType) -> NoMatch | None:
     """Why the numbers of a constant do not fit a type, ``None`` if they do."""
-    wide = np.abs(constant.numpy().astype(np.float64))
-    finite = wide[np.isfinite(wide)]
-    largest = _largest(goal)
-    out = finite[(finite > largest) & (finite < _HUGE)]
-    if out.size:
-        return NoMatch("a constant has %g, and the largest number of %s is %g", float(out.max()), goal, largest)
-    most = float(finite.max(initial=0.0))
+    largest, most = _largest(goal), _magnitude(constant.numpy())
+    if not most <= largest:
+        wide = np.abs(constant.numpy().astype(np.float64))
+        finite = wide[np.isfinite(wide)]
+        out = finite[(finite > largest) & (finite < _HUGE)]
+        if out.size:
+            return NoMatch("a constant has %g, and the largest number of %s is %g", float(out.max()), goal, largest)
+        most = float(finite.max(initial=0.0))
     if most and most < largest:
         kept = float(np.asarray(most).astype(goal.numpy).astype(np.float64))
         if abs(kept - most) > _LOST * most:
@@ -59,8 +65,9 @@ def changed_constant(constant: Constant, goal: DType, *, compared: bool = False)
         compared: whether it is compared with, so that the end of its range stays what it is.
     """
     array = constant.numpy()
+    if _magnitude(array) <= _largest(goal):
+        return Constant(array.astype(goal.numpy))
     wide = array.astype(np.float64)
     largest = _largest(goal) if compared else _largest(goal) / 2
     beyond = np.isfinite(wide) & (np.abs(wide) > _largest(goal))
-    limited = np.where(beyond, np.copysign(largest, wide), wide) if beyond.any() else array
-    return Constant(np.asarray(limited).astype(goal.numpy))
+    return Constant(np.where(beyond, np.copysign(largest, wide), wide).astype(goal.numpy))
