@@ -8,7 +8,15 @@ from onnx import ModelProto
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["joined_parts", "neighbours", "one_part", "reduced_transpose", "turned_product"]
+__all__ = [
+    "joined_parts",
+    "looked_up_parts",
+    "neighbours",
+    "one_part",
+    "parts_alike",
+    "reduced_transpose",
+    "turned_product",
+]
 
 
 def _normal(choices: Choices, *shape: int) -> np.ndarray:
@@ -93,3 +101,30 @@ def turned_product(choices: Choices) -> ModelProto:
         opset=choices.of((11, 13, 21)),
         initializers={} if form == "both" else weights,
     )
+
+
+def looked_up_parts(choices: Choices) -> ModelProto:
+    """A lookup in a part, or in what was looked up."""
+    first = choices.of(("Gather<axis = 1>(h, i)", "Slice(h, s, e, k, t)", "Slice(h, s, e, k)"))
+    second = choices.of(([1, 0], [2], 1, [-1], 0))
+    given = {
+        "i": np.array([4, 0, 3]),
+        "s": np.array([choices.of((1, 0))]),
+        "e": np.array([choices.of((5, 1 << 31))]),
+        "k": np.array([choices.of((1, -1))]),
+        "t": np.array([choices.of((1, 2))]),
+        "j": np.array(second),
+    }
+    body = f"h = Neg(x) a = {first} b = Gather<axis = {choices.of((1, -1, 1, 0))}>(a, j) y = Neg(b)"
+    used = {name: array for name, array in given.items() if f", {name}" in body}
+    return model(body, f"float[3,{choices.of((6, 6, 7))}] x", opset=choices.of((11, 13, 21)), initializers=used)
+
+
+def parts_alike(choices: Choices) -> ModelProto:
+    """Parts of a Split that are all computed alike; by mistake, one is not."""
+    op = choices.of(("Relu", "Neg", "Sqrt", "LeakyRelu<alpha = 0.2>", "Sigmoid", "Erf"))
+    other = choices.of((op, op, op, "Tanh"))
+    opset = choices.of((11, 13, 21))
+    split, given = _split(choices, "a, b, c", opset)
+    body = f"{split} d = {op}(a) e = {op}(b) f = {other}(c) g = Concat<axis = 1>(f, d, e) y = Abs(g)"
+    return model(body, f"float[{choices.of(('n', '2'))},5] x", opset=opset, initializers=given)

@@ -9,10 +9,12 @@ from graphopt.rewriting import Rule
 from graphopt.transforms.movement import (
     absorbed_transposes,
     blocks,
+    composed_gathers,
     concat_parts,
     expansions,
     gathers,
     joined_transposes,
+    joined_unary,
     neighbours,
     rearranged,
     reshaped_elementwise,
@@ -39,6 +41,12 @@ RULES: tuple[Rule, ...] = (
     *transposed_trees.RULES,
     *joined_transposes.RULES,
     *neighbours.RULES,
+    *composed_gathers.RULES,
+    *joined_unary.RULES,
 )
 #: Rules that re-associate, for the pass ``canonicalize-algebra``.
-ALGEBRA_RULES: tuple[Rule, ...] = (*transposed_trees.ALGEBRA_RULES, *absorbed_transposes.ALGEBRA_RULES)
+ALGEBRA_RULES: tuple[Rule, ...] = (
+    *transposed_trees.ALGEBRA_RULES,
+    *absorbed_transposes.ALGEBRA_RULES,
+    *joined_unary.ALGEBRA_RULES,
+)

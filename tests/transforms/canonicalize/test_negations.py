@@ -43,3 +43,33 @@ def test_the_complement_of_a_gate():
 )
 def test_other_sums_stay(body, outputs, opset):
     assert_untouched(model(body, "float[2,3] x, float[2,3] z", outputs, opset=opset), STEP)
+
+
+@pytest.mark.parametrize("dtype", ["float", "double", "int64"])
+@pytest.mark.parametrize(
+    ("body", "ops", "rule"),
+    [
+        ("n = Mul(x, m) y = Add(z, n)", ["Sub"], "subtract-opposite"),
+        ("n = Mul(m, x) y = Sub(z, n)", ["Add"], "subtract-opposite"),
+        ("n = Mul(x, m) y = Add(n, z)", ["Sub"], "subtract-first-opposite"),
+    ],
+)
+def test_products_with_minus_one(dtype, body, ops, rule):
+    minus = {"m": np.array(-1, {"float": np.float32, "double": np.float64, "int64": np.int64}[dtype])}
+    proto = model(body, f"{dtype}[40] x, {dtype}[2,40] z", f"{dtype}[*] y", initializers=minus)
+    assert_exact(proto, STEP, ops, {rule: 1})
+
+
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [
+        ("n = Mul(x, m) y = Add(z, n)", np.array(-2, np.float32)),
+        ("n = Mul(x, m) y = Add(z, n)", -np.ones((1, 1, 1), np.float32)),
+        ("c = MatMul(x, w) n = Mul(c, m) y = Add(z, n)", np.array(-1, np.float32)),
+    ],
+    ids=["another number", "more axes", "weights"],
+)
+def test_other_products_stay(body, given):
+    weights = {"w": np.eye(3, dtype=np.float32)} if "w)" in body else {}
+    proto = model(body, "float[2,3] x, float[2,3] z", "float[*] y", initializers={"m": given, **weights})
+    assert_untouched(proto, STEP)
