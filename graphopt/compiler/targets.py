@@ -12,7 +12,7 @@ from graphopt.passes import PassContext, suggestion
 from graphopt.plugin_manager import PluginManager
 from graphopt.target import Target
 
-__all__ = ["find_backend", "find_target"]
+__all__ = ["find_backend", "find_onnx_backend", "find_target"]
 
 
 def find_target(plugins: PluginManager, name: str) -> Target:
@@ -55,6 +55,23 @@ def find_backend(plugins: PluginManager, name: str) -> Backend:
     if name not in plugins.targets or backend.target is target:
         return backend
     return _SavingServant(backend, target) if isinstance(backend, SavingBackend) else _Servant(backend, target)
+
+
+def find_onnx_backend(plugins: PluginManager, name: str) -> Backend:
+    """What makes ONNX models for a target: its own backend where that writes ONNX, else that of plain ONNX with the target's description.
+
+    Raises:
+        PipelineError: if there is no such target, or no backend for it.
+    """
+    from graphopt.backends.onnx.backend import OnnxBackend  # lazily: imports onnx
+
+    found = find_backend(plugins, name)
+    inner = found.backend if isinstance(found, _Servant) else found
+    if isinstance(inner, OnnxBackend):
+        return found
+    plain = find_backend(plugins, "onnx")
+    assert isinstance(plain, SavingBackend), "it writes files itself"
+    return _SavingServant(plain, found.target)
 
 
 class _Servant:

@@ -10,6 +10,7 @@ from pathlib import Path
 from graphopt.backends.base import Backend
 from graphopt.compiler.artifacts import save_for
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.targets import find_onnx_backend
 from graphopt.ir import Model, clone_model
 from graphopt.passes import CalibrationSource, PassRecord, Pipeline
 
@@ -50,7 +51,7 @@ class Workshop:
         self, environment: Environment, target: str, folder: Path, seed: int, progress: Callable[[str], None]
     ) -> None:
         self.environment = environment
-        self.backend: Backend = environment.backend(target)
+        self.backend: Backend = find_onnx_backend(environment.plugins, target)
         self._folder = folder
         self._seed = seed
         self._tell = progress
