@@ -5,8 +5,8 @@ Constants of such operators are transposed with them. Used by the rules that mov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,7 +29,9 @@ _BROADCASTING = frozenset({
 _ALONG = frozenset({"Softmax", "LogSoftmax", "Concat"})
 _SUMMING = frozenset({"ReduceMean", "ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
 _REDUCING = _SUMMING | {"ReduceMax", "ReduceMin"}
-_MOVABLE = UNARY | _BROADCASTING | _ALONG | _REDUCING | {"Clip"}
+#: Take parts along stated axes, or add to them.
+_PLACING = frozenset({"Gather", "Pad", "Slice"})
+_MOVABLE = UNARY | _BROADCASTING | _ALONG | _REDUCING | _PLACING | {"Clip"}
 
 
 def is_movable(node: Node, *, sums: bool = False) -> bool:
@@ -46,6 +48,8 @@ def is_movable(node: Node, *, sums: bool = False) -> bool:
         return opset >= 13  # before, all axes from one on are one
     if node.op in _REDUCING:
         return node.attr("keepdims", 1) == 1
+    if node.op in _PLACING:
+        return opset >= 11
     return opset >= 8 if node.op in _BROADCASTING else node.op != "Concat" or opset >= 4
 
 
@@ -62,11 +66,11 @@ class Form:
 
     Attributes:
         attributes: all of them.
-        axes: the second input of a reduction that takes its axes there, else ``None``.
+        operands: inputs that say which axes are meant, by position.
     """
 
     attributes: dict[str, object]
-    axes: Array | None
+    operands: Mapping[int, Array] = field(default_factory=dict)
 
 
 def form_behind(node: Node, order: Sequence[int]) -> Form | NoMatch:
@@ -84,17 +88,50 @@ def form_behind(node: Node, order: Sequence[int]) -> Form | NoMatch:
         attributes["axis"] = place = list(order).index(axis % len(order))
         if node.op != "Concat" and axis % len(order) == len(order) - 1 != place:
             return NoMatch("%s is computed fastest along the last axis", node.op)
-        return Form(attributes, None)
+        return Form(attributes)
+    if node.op in _PLACING:
+        return _placed(node, order)
     if node.op not in _REDUCING:
-        return Form(attributes, None)
+        return Form(attributes)
     axes = ints_operand(node, "axes", 1)
     found = normalize_axes(axes, len(order)) if isinstance(axes, tuple) and axes else NoMatch("all axes are reduced")
     if isinstance(found, NoMatch):
         return found
     places = tuple(sorted(list(order).index(axis) for axis in found))
     if "axes" in attributes:
-        return Form(attributes | {"axes": places}, None)
-    return Form(attributes, np.array(places, np.int64))
+        return Form(attributes | {"axes": places})
+    return Form(attributes, {1: np.array(places, np.int64)})
+
+
+def _placed(node: Node, order: Sequence[int]) -> Form | NoMatch:
+    """The form of a Gather, Pad or Slice."""
+    attributes: dict[str, object] = dict(node.attributes)
+    if node.op == "Gather":
+        which, axes = node.inputs[1], normalize_axes((node.int_attr("axis", 0),), len(order))
+        if which is None or which.rank != 1 or isinstance(axes, NoMatch):
+            return NoMatch("the axis that is looked along does not stay one axis")
+        return Form(attributes | {"axis": list(order).index(axes[0])})
+    stated = ints_operand(node, "axes", 3)
+    if isinstance(stated, NoMatch):
+        return stated
+    if stated is None:
+        counted = node.input_at(1)
+        count = counted.shape[0] if counted is not None and counted.shape else None
+        if not isinstance(count, int):
+            return NoMatch("axes are not known")
+        stated = tuple(range(count if node.op == "Slice" else count // 2))
+    axes = normalize_axes(stated, len(order))
+    if isinstance(axes, NoMatch):
+        return axes
+    places = np.array([list(order).index(axis) for axis in axes], np.int64)
+    if node.op == "Slice" or node.input_at(3) is not None:
+        return Form(attributes, {3: places})
+    pads = ints_operand(node, "pads", 1)
+    if not isinstance(pads, tuple) or len(pads) != 2 * len(axes):
+        return NoMatch("pads are not constant")
+    moved = np.zeros((2, len(order)), np.int64)
+    moved[:, places] = np.array(pads, np.int64).reshape(2, -1)
+    return Form(attributes, {1: moved.reshape(-1)})
 
 
 def constant_behind(value: Value, order: Sequence[int]) -> Array | None:

@@ -101,8 +101,9 @@ class _Tree:
                     operands[position] = operand if moved is None else moved
                 elif operand is not None:
                     operands[position] = made[operand]
-            if form.axes is not None:
-                operands[1] = form.axes
+            for position, array in form.operands.items():
+                operands += [None] * (position + 1 - len(operands))
+                operands[position] = array
             result = made[node.output] = rw.new_node(
                 node.op, operands, attributes=form.attributes, name=node.name
             ).output
@@ -125,6 +126,7 @@ class PushTransposeUp(RewritePattern):
             perm=(1, 0),
         ),
         op.Transpose(op["Add", "Mul"](op.Transpose(any_("x"), perm=(0, 2, 1)), const("c")), perm=(0, 2, 1)),
+        op.Transpose(op.Pad(op.Transpose(any_("x"), perm=(1, 0)), const("pads")), perm=(1, 0)),
         op.Transpose(
             op["Add", "Max"](op.Transpose(any_("x"), perm=(1, 0)), op.Transpose(any_("y"), perm=(1, 0))), perm=(1, 0)
         ),

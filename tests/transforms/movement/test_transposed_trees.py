@@ -136,3 +136,45 @@ def test_any_orders_give_the_same_numbers(first, second, constant):
     feeds = feeds_for(proto)
     assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
     assert outcome.ops.count("Transpose") <= 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "b = Slice(a, s, e, k)",
+        "b = Slice(a, s, e, k, t)",
+        "b = Slice(a, s2, e2)",
+        "b = Pad(a, p)",
+        'b = Pad<mode = "edge">(a, p)',
+        "b = Gather<axis = 1>(a, i)",
+        "b = Gather<axis = -1>(a, i)",
+        "c = Slice(a, s, e, k) d = Relu(c) b = Pad(d, p)",
+    ],
+)
+@pytest.mark.parametrize("opset", [11, 13, 21])
+def test_parts_and_pads(body, opset):
+    given = {
+        "s": [1], "e": [3], "k": [-2], "t": [2], "s2": [0, 1], "e2": [2, 9], "p": [0, 1, 2, 0, 0, 3], "i": [2, 0]
+    }  # fmt: skip
+    used = {name: np.array(item) for name, item in given.items() if f", {name}," in body or f", {name})" in body}
+    proto = model(
+        f"a = Transpose<perm=[0,2,1]>(x) {body} y = Transpose<perm=[0,2,1]>(b)",
+        "float[2,5,4] x",
+        opset=opset,
+        initializers=used,
+    )
+    outcome = transform(proto, STEP)
+    assert {"push-transpose-up": 1} == {key: n for key, n in outcome.applied.items() if "transpose" in key}
+    assert "Transpose" not in outcome.ops
+    feeds = feeds_for(proto)
+    assert_same_bits(run(proto, feeds), run(outcome.after, feeds))
+
+
+def test_pads_of_some_axes_and_places_that_are_no_list():
+    given = {"p": np.array([1, 2]), "k": np.array([2])}
+    body = "a = Transpose<perm=[0,2,1]>(x) b = Pad(a, p, , k) y = Transpose<perm=[0,2,1]>(b)"
+    proto = model(body, "float[2,5,4] x", opset=18, initializers=given)
+    assert_exact(proto, STEP, ["Pad"], {"push-transpose-up": 1})
+    body = "a = Transpose<perm=[0,2,1]>(x) b = Gather<axis=1>(a, i) y = Transpose<perm=[0,1,3,2]>(b)"
+    proto = model(body, "float[2,5,4] x", "float[?,?,?,?] y", initializers={"i": np.array([[1, 0], [0, 1]])})
+    assert_untouched(proto, STEP)
