@@ -30,7 +30,7 @@ class Grid:
     """The numbers that weights may become: ``(q - zero) * scale`` for integers ``q`` from ``least`` to ``most``.
 
     Attributes:
-        scale: positive, of the shape of the weights or one that broadcasts against it.
+        scale: positive, [groups, rows, columns], or with one column for all.
         zero: the same.
         least: smallest integer.
         most: largest integer.
@@ -73,7 +73,7 @@ def gptq(weights: Float64, moments: Float64, grid: Grid, *, damp: float = 0.01, 
     Args:
         weights: float64 [groups, rows, columns].
         moments: mean products of inputs, float64 [groups, columns, columns], positive semidefinite.
-        grid: its scale and zero have the shape of ``weights``.
+        grid: the numbers that are allowed.
         damp: share of the mean of the diagonal that is added to the diagonal, positive; more is taken if that is not enough.
         by_activation: whether columns of large inputs are rounded first, else in their order.
 
@@ -88,13 +88,16 @@ def gptq(weights: Float64, moments: Float64, grid: Grid, *, damp: float = 0.01, 
     else:
         rows, back = order[:, None, :], np.argsort(order, axis=1)[:, None, :]
         turned = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), rows, 2)
-        there = Grid(
-            np.take_along_axis(grid.scale, rows, 2), np.take_along_axis(grid.zero, rows, 2), grid.least, grid.most
-        )
+        there = Grid(_turned(grid.scale, rows), _turned(grid.zero, rows), grid.least, grid.most)
         made = _columns(np.take_along_axis(weights, rows, 2), _feedback(turned, damp), there)
         made = np.take_along_axis(made, back, 2)
     better = output_error(weights - made, moments) < output_error(weights - nearest, moments)
     return np.where(better[..., None], made, nearest)
+
+
+def _turned(parameter: Float64, order: npt.NDArray[np.intp]) -> Float64:
+    """Scales or zeros with their columns in another order."""
+    return parameter if parameter.shape[2] == 1 else np.take_along_axis(parameter, order, 2)
 
 
 def _feedback(moments: Float64, damp: float) -> Float64:
@@ -122,7 +125,8 @@ def _columns(weights: Float64, feedback: Float64, grid: Grid) -> Float64:
         stop = min(start + _BLOCK, size)
         part = weights[:, :, start:stop] + errors[:, :, :start] @ feedback[:, :start, start:stop]
         for at in range(start, stop):
-            scale, zero, column = grid.scale[:, :, at], grid.zero[:, :, at], part[:, :, at - start]
+            which = at % grid.scale.shape[2]
+            scale, zero, column = grid.scale[:, :, which], grid.zero[:, :, which], part[:, :, at - start]
             steps = np.clip(np.rint(column / scale) + zero, grid.least, grid.most)
             error = weights[:, :, at] - (steps - zero) * scale
             errors[:, :, at] = error

@@ -227,8 +227,12 @@ def _grid(how: Quantization, view: LayerInput, weights: Array) -> Grid:
 
 
 def _spread(parameter: Constant, how: Quantization, view: LayerInput, shape: tuple[int, ...]) -> Float64:
-    numbers = expanded(parameter.numpy().astype(np.float64), shape, how.axis, how.block)
-    return view.matrix(np.broadcast_to(numbers, shape)).astype(np.float64)
+    """Scales or zeros as [groups, rows, columns], or with one column where there are no blocks."""
+    numbers = parameter.numpy().astype(np.float64)
+    if how.block or how.axis not in (None, view.output_axis):
+        spread = np.broadcast_to(expanded(numbers, shape, how.axis, how.block), shape)
+        return view.matrix(spread).astype(np.float64)
+    return np.broadcast_to(numbers.reshape(-1), (view.outputs,)).reshape(view.groups, -1, 1)
 
 
 def _shrunk(how: Quantization, view: LayerInput, weights: Float64, energy: Float64) -> Quantization:
