@@ -103,6 +103,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "average-instead-of-conv": handmade_filters.averaging,
     "add-bias-to-nbits": handmade_weights.biased_nbits,
     "store-table": handmade_weights.looked_up_table,
+    "quantize-attention": handmade_weights.projected_attention,
     "convolve-before-concat": _enlarged,
     "depth-to-space-from-reshapes": handmade_blocks.pixel_shuffle,
     "eliminate-identity-conv": handmade_filters.picking,

@@ -8,7 +8,7 @@ from onnx import ModelProto
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["biased_nbits", "looked_up_table"]
+__all__ = ["biased_nbits", "looked_up_table", "projected_attention"]
 
 
 def looked_up_table(choices: Choices) -> ModelProto:
@@ -37,6 +37,23 @@ def biased_nbits(choices: Choices) -> ModelProto:
             "w": draw.integers(0, 256, (outer, blocks, 16 * bits // 8), dtype=np.uint8),
             "s": draw.uniform(0.1, 1, (outer, blocks)).astype(np.float32),
             "b": draw.normal(size=outer).astype(np.float32),
+        },
+        imports=', "com.microsoft" : 1',
+    )
+
+
+def projected_attention(choices: Choices) -> ModelProto:
+    """ONNX Runtime's Attention, which projects its input by a constant matrix."""
+    width, length, draw = choices.of((4, 8)), choices.of((3, 5)), np.random.default_rng(choices.integer(0, 1 << 30))
+    stated = f"num_heads = {choices.of((1, 2))}{choices.of(('', ', unidirectional = 1', ', scale = 0.5'))}"
+    return model(
+        f"y = com.microsoft.Attention<{stated}>(x, w, b)",
+        f"float[{choices.of(('n', '2'))},{length},{width}] x",
+        f"float[n,{length},{width}] y",
+        opset=choices.of((13, 17, 21)),
+        initializers={
+            "w": draw.normal(size=(width, 3 * width)).astype(np.float32),
+            "b": draw.normal(size=3 * width).astype(np.float32),
         },
         imports=', "com.microsoft" : 1',
     )

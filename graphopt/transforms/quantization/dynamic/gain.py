@@ -62,7 +62,7 @@ def dynamic_gain(node: Node, rows: int | None = None) -> float | None:
     """Time of a layer of floats over that of the dynamic one, ``None`` when nothing is known of it.
 
     Args:
-        node: a product with a constant matrix, or an LSTM.
+        node: a product with a constant matrix, an LSTM, or ONNX Runtime's Attention, of which its projections count.
         rows: of the activation of a product, all leading axes together; read from its type by default.
     """
     if node.op == "LSTM":
@@ -70,11 +70,16 @@ def dynamic_gain(node: Node, rows: int | None = None) -> float | None:
         shape = None if recurrence is None else recurrence.shape
         hidden = shape[-1] if shape else None
         return 1 + hidden / _DOUBLING if isinstance(hidden, int) else None
-    product = read_product(node)
-    if isinstance(product, NoMatch):
-        return None
-    rows = _rows(product.x) if rows is None else rows
-    return None if rows is None else product_gain(rows, product.inner, product.outer)
+    if node.op == "com.microsoft::Attention":
+        x, weight = node.input_at(0), node.input_at(1)
+        sizes = None if weight is None or weight.const is None else weight.const.shape
+    else:
+        product = read_product(node)
+        if isinstance(product, NoMatch):
+            return None
+        x, sizes = product.x, (product.inner, product.outer)
+    rows = _rows(x) if rows is None and x is not None else rows
+    return None if rows is None or sizes is None or len(sizes) != 2 else product_gain(rows, *sizes)
 
 
 def _rows(x: Value) -> int | None:

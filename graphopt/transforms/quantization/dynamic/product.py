@@ -21,7 +21,7 @@ from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Re
 from graphopt.transforms.quantization.dynamic.form import Int8Weights
 from graphopt.transforms.quantization.products import Product, add_term, is_split_off, is_static, read_product
 
-__all__ = ["QuantizeProduct"]
+__all__ = ["OLDEST", "QuantizeProduct", "dynamic_product", "quantized_activation"]
 
 #: DynamicQuantizeLinear is there from this opset on.
 OLDEST: Final = 11
@@ -73,7 +73,7 @@ class QuantizeProduct(RewritePattern):
         if isinstance(stored, NoMatch):
             return stored
         weight, how = stored
-        number, scale, zero = _quantized(product.x, rw)
+        number, scale, zero = quantized_activation(product.x, rw)
         total = rw.new("MatMulInteger", number, weight, zero, _zero_point(how))
         step = rw.new("Mul", scale, how.scale.numpy().astype(np.float32) * np.float32(product.alpha))
         return add_term(rw, rw.new("Mul", rw.new("Cast", total, to=int(DType.FLOAT)), step), product)
@@ -93,9 +93,9 @@ class QuantizeProduct(RewritePattern):
         return found
 
 
-def _quantized(x: Value, rw: Rewriter) -> tuple[Value, Value, Value]:
+def quantized_activation(x: Value, rw: Rewriter) -> tuple[Value, Value, Value]:
     """What an activation is quantized to: numbers, scale and zero point; once for all that read it in this graph."""
-    key = (_quantized, rw.graph, x)
+    key = (quantized_activation, rw.graph, x)
     known = rw.memo.get(key)
     if isinstance(known, Node) and known.graph is rw.graph:
         made = known

@@ -1,6 +1,7 @@
 """The pass that makes layers dynamic: weights int8, activations quantized as they come. Needs no data.
 
-Products with a constant matrix and LSTMs. Not convolutions: ConvInteger of ONNX Runtime takes several times as long as Conv on floats.
+Products with a constant matrix, LSTMs, and ONNX Runtime's Attention with its projections. Not convolutions: ConvInteger of ONNX Runtime
+takes several times as long as Conv on floats.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import Rule, RuleIndex, rewrite_graph
 from graphopt.target import Target
+from graphopt.transforms.quantization.dynamic.attention import QuantizeAttention
 from graphopt.transforms.quantization.dynamic.form import Int8Weights
 from graphopt.transforms.quantization.dynamic.lstm import QuantizeLstm
 from graphopt.transforms.quantization.dynamic.product import QuantizeProduct
@@ -23,10 +25,12 @@ from graphopt.transforms.quantization.layers import Selection
 
 __all__ = ["QuantizeDynamic"]
 
+_Rule = QuantizeProduct | QuantizeLstm | QuantizeAttention
+
 
 @dataclass(frozen=True)
 class QuantizeDynamic(RewritePass):
-    """Multiply by int8 weights, with activations quantized as they come: MatMul, Gemm, and LSTM where the target has the kernel.
+    """Multiply by int8 weights, with activations quantized as they come: MatMul, Gemm; LSTM and Attention by target.
 
     Touches weights; needs types, no data; idempotent. Numerics: lossy.
 
@@ -41,7 +45,7 @@ class QuantizeDynamic(RewritePass):
 
     name: ClassVar[str] = "quantize-dynamic"
     numerics: ClassVar[Numerics] = Lossy()
-    rules: ClassVar[tuple[Rule, ...]] = (QuantizeProduct(), QuantizeLstm())
+    rules: ClassVar[tuple[Rule, ...]] = (QuantizeProduct(), QuantizeLstm(), QuantizeAttention())
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     per_channel: bool = True
@@ -50,7 +54,7 @@ class QuantizeDynamic(RewritePass):
     least_gain: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def active_rules(self) -> tuple[Rule, ...]:
-        """Both rules, with the options of this pass; what the target wants is not known here."""
+        """All rules, with the options of this pass; what the target wants is not known here."""
         return self._rules(bool(self.reduce_range))
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
@@ -67,13 +71,13 @@ class QuantizeDynamic(RewritePass):
         )
         return PassResult(changed=result.changed, stats=dict(result.applied))
 
-    def _rules(self, reduce_range: bool) -> tuple[QuantizeProduct | QuantizeLstm, ...]:
+    def _rules(self, reduce_range: bool) -> tuple[_Rule, ...]:
         form = Int8Weights(
             Selection(self.include, self.exclude), self.per_channel, self.symmetric, reduce_range, self.least_gain
         )
-        return QuantizeProduct(form), QuantizeLstm(form)
+        return QuantizeProduct(form), QuantizeLstm(form), QuantizeAttention(form)
 
 
-def _runs(target: Target, rule: QuantizeProduct | QuantizeLstm) -> bool:
+def _runs(target: Target, rule: _Rule) -> bool:
     needed = NEEDED_FOR_PRODUCTS if isinstance(rule, QuantizeProduct) else (rule.makes,)
     return all(target.has_kernel(name) for name in needed)

@@ -7,6 +7,7 @@ from typing import Final
 from graphopt.ir import Node
 from graphopt.rewriting import NoMatch
 from graphopt.target import Target
+from graphopt.transforms.quantization.dynamic.attention import QuantizeAttention, dynamic_attention
 from graphopt.transforms.quantization.dynamic.lstm import QuantizeLstm, dynamic_lstm
 from graphopt.transforms.quantization.dynamic.product import dynamic_product
 
@@ -32,6 +33,10 @@ def why_not_dynamic(node: Node, target: Target) -> str:
         if node.op == "LSTM" and not target.has_kernel(QuantizeLstm.makes):
             return f"target {target.name!r} has no kernel {QuantizeLstm.makes}"
         found = dynamic_lstm(node)
+    elif node.op == "com.microsoft::Attention":
+        if not target.has_kernel(QuantizeAttention.makes):
+            return f"target {target.name!r} has no kernel {QuantizeAttention.makes}"
+        found = dynamic_attention(node)
     elif node.op in ("Conv", "ConvTranspose"):
         return "a convolution that quantizes as it goes is several times slower than one of floats; static quantization is for it"
     else:

@@ -47,6 +47,16 @@ def test_sizes_are_read_from_types():
     assert dynamic_gain(b.node("Relu", b.graph.inputs[0])) is None
 
 
+def test_projections_of_attention():
+    b = GraphBuilder(17, imports={"com.microsoft": 1})
+    x = b.input("x", DType.FLOAT, [1, 128, 384])
+    weights = b.constant(np.zeros((384, 1152), np.float32)), b.constant(np.zeros(1152, np.float32))
+    node = b.node("com.microsoft::Attention", x, *weights, num_heads=6)
+    assert product_gain(128, 384, 1152) == dynamic_gain(node)
+    free = b.node("com.microsoft::Attention", x, b.input("w"), weights[1], num_heads=6)
+    assert dynamic_gain(free) is None
+
+
 def test_recurrent_layers_by_their_state():
     b = GraphBuilder(21)
     x = b.input("x", DType.FLOAT, [5, 1, 4])
