@@ -104,17 +104,22 @@ def _feedback(moments: Float64, damp: float) -> Float64:
     """The unit upper triangular ``U`` of each group, with ``U D U'`` the damped moments and ``D`` diagonal."""
     size = moments.shape[-1]
     mean = np.trace(moments, axis1=1, axis2=2)[:, None, None] / size
-    turned = np.where(mean > 0, moments / np.where(mean > 0, mean, 1), 0.0)[:, ::-1, ::-1]
+    damped = np.ascontiguousarray(moments[:, ::-1, ::-1])
+    damped /= np.where(mean > 0, mean, 1)
+    diagonal = np.einsum("gii->gi", damped)  # a view
+    added = 0.0
     while True:
+        diagonal += damp - added
         try:
-            lower = np.linalg.cholesky(turned + damp * np.eye(size))
+            lower = np.linalg.cholesky(damped)
             break
         except np.linalg.LinAlgError:
             if damp >= _MOST_DAMPING:
                 raise
-            damp *= 10
+            added, damp = damp, damp * 10
     upper = lower[:, ::-1, ::-1].astype(np.float64)
-    return upper / np.diagonal(upper, axis1=1, axis2=2)[:, None, :]
+    upper /= np.diagonal(upper, axis1=1, axis2=2)[:, None, :].copy()
+    return upper
 
 
 def _columns(weights: Float64, feedback: Float64, grid: Grid) -> Float64:

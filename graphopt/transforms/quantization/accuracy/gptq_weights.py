@@ -7,6 +7,7 @@ reads. Touches weights; needs no shapes; a second run finds all weights on their
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final
@@ -36,7 +37,7 @@ _DTYPES: Final = {
     "uint8": DType.UINT8,
 }
 #: Layers whose matrices need more are looked at in several runs over the data.
-_BUDGET: Final = 128 << 20
+_BUDGET: Final = 64 << 20
 #: Layers with more weights for each output would need gigabytes for a matrix: their weights stay.
 _WIDEST: Final = 8192
 #: Weights of few bits: what the scales that represent all weights may be multiplied by.
@@ -115,8 +116,12 @@ class GptqWeights(Pass):
                 grams.setdefault(layer.reads, (layer, Gram(layer)))
             ctx.progress(f"{self.name}: {len(part)} of {len(found)} layers")
             observed(self.name, graph, ctx, [(layer.value, gram) for layer, gram in grams.values()])
+            left = Counter(layer.reads for item in part for layer in item.layers)
             for item in part:
                 moments = _moments([grams[layer.reads][1] for layer in item.layers])
+                left.subtract(layer.reads for layer in item.layers)
+                for done in [reads for reads in {layer.reads for layer in item.layers} if not left[reads]]:
+                    del grams[done]  # memory
                 if moments is None or not ctx.applications.admits(self.name, layer_name(item.view.node)):
                     continue
                 ratio, edited = self._round(item, moments)
