@@ -7,9 +7,12 @@ way.
 
 from __future__ import annotations
 
-from graphopt.ir import Value
-from graphopt.rewriting import Match, NoMatch, Replacement, Rewriter, any_, const, op, rewrite
+from typing import ClassVar
+
+from graphopt.ir import Node, Value
+from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.broadcasting import keeps_shape
+from graphopt.transforms.movement.alignment import producer_of
 
 __all__ = ["RULES"]
 
@@ -17,36 +20,41 @@ __all__ = ["RULES"]
 _WEIGHTED = frozenset({"BatchNormalization", "Conv", "ConvTranspose", "Gather", "Gemm", "MatMul"})
 
 
-@rewrite(op.Add(op.Neg(any_("x")), any_("y"), commute=True), min_opset=7)
-def subtract_negated(m: Match, rw: Rewriter) -> Value:
-    """Add(Neg(x), y) -> Sub(y, x)."""
-    return rw.new("Sub", m["y"], m["x"])
+class SubtractNegated(RewritePattern):
+    """Add(y, Neg(x)) -> Sub(y, x), Sub(y, Neg(x)) -> Add(y, x), and so for a product with -1."""
+
+    name: ClassVar[str] = "subtract-negated"
+    roots: ClassVar[tuple[str, ...]] = ("Add", "Sub")
+    reach: ClassVar[int] = 2
+    contexts: ClassVar[tuple[Pattern, ...]] = (
+        op.Add(op.Neg(any_("x")), any_("y"), commute=True),
+        op.Sub(any_("y"), op.Neg(any_("x"))),
+        op.Add(any_("y"), op.Mul(any_("x"), const("c", equal_to=-1))),
+    )
+
+    def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
+        """The second operand, or of a sum either."""
+        for place in (1, 0) if node.op == "Add" else (1,):
+            negated = producer_of(node.inputs[place], ("Neg", "Mul"), node)
+            x = None if negated is None else _opposite(negated)
+            if negated is not None and x is not None and (node.opset or 0) >= 7:
+                rw.matched = [node, negated]
+                return rw.new("Sub" if node.op == "Add" else "Add", node.inputs[1 - place], x)
+        return NoMatch("no operand is negated")
 
 
-@rewrite(op.Sub(any_("x"), op.Neg(any_("y"))), min_opset=7)
-def add_twice_negated(m: Match, rw: Rewriter) -> Value:
-    """Sub(x, Neg(y)) -> Add(x, y)."""
-    return rw.new("Add", m["x"], m["y"])
+def _opposite(node: Node) -> Value | None:
+    """What a node gives the opposite of."""
+    if node.op == "Neg":
+        return node.inputs[0]
+    for place in (1, 0):
+        factor, x = node.inputs[place], node.inputs[1 - place]
+        if factor is None or x is None or not factor.is_constant or factor.const is None or factor.const.size != 1:
+            continue
+        if factor.const.numpy().reshape(-1)[0] != -1 or not keeps_shape(x.shape, factor.shape):
+            return None
+        return None if x.producer is not None and x.producer.op in _WEIGHTED else x
+    return None
 
 
-@rewrite(
-    op["Add", "Sub"](any_("y"), op.Mul(any_("x"), const("c", equal_to=-1), commute=True)),
-    min_opset=7,
-)
-def subtract_opposite(m: Match, rw: Rewriter) -> Replacement:
-    """Add(y, Mul(x, -1)) -> Sub(y, x), Sub(y, Mul(x, -1)) -> Add(y, x)."""
-    x, factor = m["x"], m["c"]
-    if not keeps_shape(x.shape, factor.shape):
-        return NoMatch("%s may grow to %s", x.type, factor.type)
-    if x.producer is not None and x.producer.op in _WEIGHTED:
-        return NoMatch("weights take the factor")
-    return rw.new("Sub" if m.root.op == "Add" else "Add", m["y"], x)
-
-
-@rewrite(op.Add(op.Mul(any_("x"), const("c", equal_to=-1), commute=True), any_("y")), min_opset=7)
-def subtract_first_opposite(m: Match, rw: Rewriter) -> Replacement:
-    """Add(Mul(x, -1), y) -> Sub(y, x)."""
-    return subtract_opposite(m, rw)
-
-
-RULES = (subtract_negated, add_twice_negated, subtract_opposite, subtract_first_opposite)
+RULES = (SubtractNegated(),)

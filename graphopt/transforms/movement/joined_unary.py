@@ -45,9 +45,12 @@ class JoinBeforeUnary(RewritePattern):
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """All operands, by the same operator with the same attributes, of one element type."""
-        parts = [producer_of(value, tuple(self.ops), node) for value in node.inputs]
-        first = parts[0] if parts else None
-        if len(parts) < 2 or first is None or len({id(part) for part in parts}) < len(parts):
+        made = node.inputs[0].producer if len(node.inputs) > 1 and node.inputs[0] is not None else None
+        if made is None or made.op not in self.ops:
+            return NoMatch("not of several results of one kind")
+        parts = [producer_of(value, (made.op,), node) for value in node.inputs]
+        first = parts[0]
+        if first is None or len({id(part) for part in parts}) < len(parts):
             return NoMatch("not of several results of one kind")
         inputs: list[Value | None] = []
         for part in parts:

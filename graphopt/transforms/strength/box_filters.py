@@ -22,15 +22,17 @@ _ROUNDING = 1e-6
 _MOST_PIXELS = 1 << 12
 
 
-def _reason(conv: Node, w: Array) -> NoMatch | None:
-    """Why a convolution is none that keeps its channels apart and steps by one, ``None`` if it is."""
-    if w.ndim < 3 or 0 in w.shape or w.dtype == object:
-        return NoMatch("weights have shape %s", w.shape)
+def _weights(m: Match) -> Array | NoMatch:
+    """The weights of a convolution that keeps the number of channels; read only if that is so."""
+    conv, shape = m.root, m["w"].shape or ()
+    if len(shape) < 3 or 0 in shape:
+        return NoMatch("weights have shape %s", shape)
     if conv.str_attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID", ""):
         return NoMatch("auto_pad is %r", conv.attr("auto_pad"))
-    if w.shape[0] != w.shape[1] * conv.int_attr("group", 1):
-        return NoMatch("%d channels become %d", w.shape[1] * conv.int_attr("group", 1), w.shape[0])
-    return None
+    count, per_group = shape[:2]
+    if not isinstance(per_group, int) or count != per_group * conv.int_attr("group", 1):
+        return NoMatch("%s channels per group become %s", per_group, count)
+    return m.array("w")
 
 
 def _pads(conv: Node, spatial: int) -> tuple[int, ...]:
@@ -41,13 +43,13 @@ def _pads(conv: Node, spatial: int) -> tuple[int, ...]:
 @rewrite(op.Conv(any_("x"), const("w"), const("b", optional=True, equal_to=0)), numerics=Reassociates(1e-6))
 def eliminate_identity_conv(m: Match, rw: Rewriter) -> Replacement:
     """Conv(x, w) -> x, where each channel is itself."""
-    conv, w = m.root, m.array("w")
-    reason = _reason(conv, w)
-    if reason is not None:
-        return reason
-    spatial = w.ndim - 2
+    conv = m.root
     if any(stride != 1 for stride in conv.ints_attr("strides") or ()):
         return NoMatch("it steps by %s", conv.ints_attr("strides"))
+    w = _weights(m)
+    if isinstance(w, NoMatch):
+        return w
+    spatial = w.ndim - 2
     taps = np.argwhere(w[0] != 0)
     if len(taps) != 1 or taps[0][0] != 0:
         return NoMatch("the first channel is more than itself")
@@ -69,10 +71,9 @@ def eliminate_identity_conv(m: Match, rw: Rewriter) -> Replacement:
 @rewrite(op.Conv(any_("x"), const("w"), const("b", optional=True, equal_to=0)), numerics=Reassociates(), min_opset=7)
 def average_instead_of_conv(m: Match, rw: Rewriter) -> Replacement:
     """Conv(x, 1 / size) -> AveragePool(x), for each channel on its own."""
-    conv, w, x = m.root, m.array("w"), m["x"]
-    reason = _reason(conv, w)
-    if reason is not None:
-        return reason
+    conv, w, x = m.root, _weights(m), m["x"]
+    if isinstance(w, NoMatch):
+        return w
     sizes, spatial = w.shape[2:], w.ndim - 2
     count = int(np.prod(sizes))
     if w.shape[1] != 1 or not 2 <= count <= _MOST_PIXELS:
