@@ -19,9 +19,11 @@ from graphopt.cli.options import AsJson, ModelPath, NoPlugin, Quiet, Seed, Sizes
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.activations import MEMORY
 from graphopt.compiler.calibrating import calibrate as find_ranges
-from graphopt.compiler.calibration_data import CalibrationData, input_specs, open_data
+from graphopt.compiler.calibration_data import CalibrationData, input_specs, is_cut, open_data
+from graphopt.compiler.calibration_layout import DEFAULT_BATCH
 from graphopt.compiler.calibration_random import random_data
 from graphopt.compiler.calibration_shards import calibrate_shards
+from graphopt.compiler.calibration_sizes import fitting_batch
 from graphopt.compiler.environment import Environment
 from graphopt.passes import CalibrationTable
 from graphopt.passes.literals import Word
@@ -70,7 +72,7 @@ def calibrate(
             "--batch",
             metavar="N",
             min=1,
-            help="Examples that are run together, where the model takes any number. Default: 8.",
+            help="Examples that are run together, where the model takes any number. Default: 8, or what fits into --memory.",
             show_default=False,
         ),
     ] = None,
@@ -127,10 +129,11 @@ def calibrate(
     scheme = environment.backend(target).target.quantization if before is None else None
     name = calibrator or ("min-max" if before is None else before.calibrator)
     given = environment.lift(model)
+    usual = fitting_batch(environment, given, memory << 20) if batch is None and is_cut(data) else DEFAULT_BATCH
     brought = (
         random_data(model, random, environment=environment, seed=seed, sizes=parse_sizes(sizes))
         if random is not None
-        else open_data(data, input_specs(given), batch=batch, limit=limit)
+        else open_data(data, input_specs(given), batch=batch, limit=limit, usual=usual)
     )
     counted = _Counted(brought, skip)
     with progress(f"calibrating {model}", wanted=not (quiet or as_json)) as tell, _interruptible() as interrupted:

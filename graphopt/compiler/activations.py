@@ -176,7 +176,7 @@ class Activations:
         if reduced:
             ways.append(Extremes(reduced, small, self._again))
         if others:
-            ways.append(Gated(others, self._memory))
+            ways.append(Gated(others, self._memory // 2))  # a tensor and what passes the gate
         return ways
 
     def _open(self, ways: Sequence[Way]) -> None:
@@ -205,7 +205,7 @@ class Activations:
             arena=arena, memory_pattern=False, spinning=False
         )  # patterns stay for each size of inputs
         try:
-            return OrtRunner(path, low_memory=False, settings=settings)
+            return OrtRunner(path, low_memory=False, settings=settings, in_order=self._small)
         except ExecutionError as err:  # nobody knows the temporary file
             raise ExecutionError(str(err).replace(path, model.source or "the model")) from err
 

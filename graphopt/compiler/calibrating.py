@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from graphopt.compiler.activations import MEMORY, Activations
 from graphopt.compiler.arguments import expect_type
-from graphopt.compiler.calibration_data import input_specs, open_data
+from graphopt.compiler.calibration_data import input_specs, is_cut, open_data
+from graphopt.compiler.calibration_layout import DEFAULT_BATCH
+from graphopt.compiler.calibration_sizes import fitting_batch
 from graphopt.compiler.calibrator_maker import CalibratorMaker
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError
@@ -50,7 +52,7 @@ def calibrate(
         resume: a table of this model by this calibrator to go on from.
         progress: told what is going on, in a few words.
         plugins: where calibrators and frontends come from; built-in and installed ones by default.
-        batch: examples in a batch, where whole arrays are cut.
+        batch: examples in a batch, where whole arrays are cut; 8, or fewer whose tensors fit into ``memory``, by default.
         limit: how many examples are used.
         prepare: text of a pipeline that the model goes through first; that of ``resume`` where there is one.
         target: what ``prepare`` makes the model for.
@@ -93,7 +95,8 @@ def calibrate(
                 f"the calibration table is of a model prepared by {resume.prepare!r}, expected {prepare!r}; use the same"
             )
     model = prepared(environment, given, prepare, target)
-    data = open_data(feeds, input_specs(model), batch=batch, limit=limit)
+    usual = fitting_batch(environment, model, memory) if batch is None and is_cut(feeds) else DEFAULT_BATCH
+    data = open_data(feeds, input_specs(model), batch=batch, limit=limit, usual=usual)
     reducible = [value.name for value in model.graph.values()] if maker.extremes_suffice else ()
     number = -1
     with Activations(environment, model, only, extremes=reducible, memory=memory) as activations:

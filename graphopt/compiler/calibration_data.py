@@ -12,12 +12,19 @@ import numpy as np
 
 from graphopt.compiler.calibration_arrays import StoredArray, stored_arrays
 from graphopt.compiler.calibration_functions import guarded, imported, only_input, ready_batches
-from graphopt.compiler.calibration_layout import batches_of, by_input, examples_only, grouped, smallest_batch
+from graphopt.compiler.calibration_layout import (
+    DEFAULT_BATCH,
+    batches_of,
+    by_input,
+    examples_only,
+    grouped,
+    smallest_batch,
+)
 from graphopt.errors import CalibrationError
 from graphopt.ir import Array, Model
 from graphopt.runtime.base import Feeds, ValueSpec
 
-__all__ = ["CalibrationData", "input_specs", "open_data"]
+__all__ = ["CalibrationData", "input_specs", "is_cut", "open_data"]
 
 _FUNCTION: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -81,8 +88,20 @@ def input_specs(model: Model) -> list[ValueSpec]:
     return [ValueSpec(value.name, value.type) for value in model.graph.inputs if value.const is None]
 
 
+def is_cut(data: object) -> bool:
+    """Whether data are arrays that :func:`open_data` cuts into batches, rather than batches that come ready-made."""
+    if isinstance(data, str) and _FUNCTION.fullmatch(data) and not os.path.exists(data):
+        return False
+    return isinstance(data, str | os.PathLike | np.ndarray | Mapping)
+
+
 def open_data(
-    data: object, inputs: Sequence[ValueSpec], *, batch: int | None = None, limit: int | None = None
+    data: object,
+    inputs: Sequence[ValueSpec],
+    *,
+    batch: int | None = None,
+    limit: int | None = None,
+    usual: int = DEFAULT_BATCH,
 ) -> CalibrationData:
     """Data for a model.
 
@@ -91,8 +110,9 @@ def open_data(
             that it is called; arrays by name, with examples along the first axis; one array for a model with one input; any iterable of
             batches, each an array for each input by name (or one array).
         inputs: of the model; see :func:`input_specs`.
-        batch: examples in a batch, where arrays are cut and the model leaves it open; 8 by default.
+        batch: examples in a batch, where arrays are cut and the model leaves it open.
         limit: how many examples are used; all by default.
+        usual: examples in a batch where nobody says.
 
     Raises:
         CalibrationError: if it is nothing of that kind, can't be read, or does not fit the model. What only reading all of it tells is
@@ -112,13 +132,15 @@ def open_data(
     if isinstance(data, str) and _FUNCTION.fullmatch(data) and not os.path.exists(data):
         return _from_function(imported(data), inputs, f"data of {data!r}", limit)
     if isinstance(data, str | os.PathLike):
-        return _of_path(Path(data), inputs, batch, limit)
+        return _of_path(Path(data), inputs, batch, limit, usual)
     if isinstance(data, np.ndarray):
         data = {only_input(inputs, "the data"): data}
     if isinstance(data, Mapping):
         held = [StoredArray.of(str(name), np.asarray(array)) for name, array in data.items()]
         arrays = by_input(held, inputs, "data")
-        return CalibrationData(lambda: iter(batches_of(arrays, inputs, batch, "data")), "data", limit=limit)
+        return CalibrationData(
+            lambda: iter(batches_of(arrays, inputs, batch, "data", usual=usual)), "data", limit=limit
+        )
     if callable(data):
         name = getattr(data, "__name__", type(data).__name__)
         return _from_function(cast("Callable[[], object]", data), inputs, f"data of {name!r}", limit)
@@ -133,7 +155,9 @@ def open_data(
 # -- files --------------------------------------------------------------------------------------------------------------------
 
 
-def _of_path(path: Path, inputs: Sequence[ValueSpec], batch: int | None, limit: int | None) -> CalibrationData:
+def _of_path(
+    path: Path, inputs: Sequence[ValueSpec], batch: int | None, limit: int | None, usual: int
+) -> CalibrationData:
     where = f"data {str(path)!r}"
     if "\0" in str(path) or not path.exists():
         raise CalibrationError(f"{where} cannot be read: no such file or folder; check the path")
@@ -144,13 +168,13 @@ def _of_path(path: Path, inputs: Sequence[ValueSpec], batch: int | None, limit: 
     else:
         files = [path]
     first = by_input(stored_arrays(files[0]), inputs, f"data {str(files[0])!r}")
-    size = smallest_batch(inputs, batch)
+    size = smallest_batch(inputs, batch or usual)
     together = len(files) > 1 and size > 1 and examples_only(first, inputs)
 
     def read() -> Iterator[dict[str, Array]]:
         for file in files:
             said = f"data {str(file)!r}"
-            yield from batches_of(by_input(stored_arrays(file), inputs, said), inputs, batch, said)
+            yield from batches_of(by_input(stored_arrays(file), inputs, said), inputs, batch, said, usual=usual)
 
     return CalibrationData(lambda: iter(grouped(read(), size) if together else read()), where, limit=limit)
 

@@ -41,7 +41,12 @@ def by_input(arrays: Sequence[StoredArray], inputs: Sequence[ValueSpec], where: 
 
 
 def batches_of(
-    arrays: Mapping[str, StoredArray], inputs: Sequence[ValueSpec], batch: int | None, where: str
+    arrays: Mapping[str, StoredArray],
+    inputs: Sequence[ValueSpec],
+    batch: int | None,
+    where: str,
+    *,
+    usual: int = DEFAULT_BATCH,
 ) -> Iterator[dict[str, Array]]:
     """The batches that arrays make.
 
@@ -50,6 +55,7 @@ def batches_of(
         inputs: of the model, with their types.
         batch: examples in one, where the model leaves it open.
         where: names the data in messages.
+        usual: examples in one, where nobody says.
 
     Raises:
         CalibrationError: if an array does not fit its input, is empty, or they have different numbers of examples.
@@ -66,7 +72,7 @@ def batches_of(
         if kind in ("whole", "example"):
             continue
         fixed = shape[0] if shape else None
-        size = 1 if kind == "stack" else fixed if isinstance(fixed, int) else batch or DEFAULT_BATCH
+        size = 1 if kind == "stack" else fixed if isinstance(fixed, int) else batch or usual
         if kind == "cut" and isinstance(fixed, int) and array.shape[0] % fixed:
             raise CalibrationError(
                 f"{where}: input {name!r} has {array.shape[0]:,} examples, and the model takes {fixed} at a time; leave out "
@@ -101,10 +107,10 @@ def _kind(array: StoredArray, shape: Sequence[object] | None) -> _Kind:
     return "whole" if array.shape[0] == shape[0] or shape[0] == 0 else "cut"
 
 
-def smallest_batch(inputs: Sequence[ValueSpec], batch: int | None) -> int:
+def smallest_batch(inputs: Sequence[ValueSpec], batch: int) -> int:
     """Examples that single ones are put together to: what the model fixes, or what was asked for."""
     fixed = [spec.type.shape[0] for spec in inputs if isinstance(spec.type, TensorType) and spec.type.shape]
-    return next((size for size in fixed if isinstance(size, int)), batch or DEFAULT_BATCH)
+    return next((size for size in fixed if isinstance(size, int)), batch)
 
 
 def examples_only(arrays: Mapping[str, StoredArray], inputs: Sequence[ValueSpec]) -> bool:

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphopt.analysis.op_flops import bound_shape
+from graphopt.backends.onnx.inference import OnnxTypes
+from graphopt.compiler.calibration_layout import DEFAULT_BATCH
+from graphopt.compiler.environment import Environment
 from graphopt.ir import Model, SymbolicDim, TensorType
 from graphopt.runtime.base import Datum, Feeds
 
-__all__ = ["shapes_of", "tensor_bytes"]
+__all__ = ["fitting_batch", "shapes_of", "tensor_bytes"]
 
 
 def tensor_bytes(model: Model, names: Sequence[str], feeds: Feeds) -> dict[str, int | None]:
@@ -22,17 +25,42 @@ def tensor_bytes(model: Model, names: Sequence[str], feeds: Feeds) -> dict[str, 
         names: of outputs of its nodes.
         feeds: inputs, which state the sizes of dynamic dimensions; without them only fixed sizes count.
     """
-    sizes = _bound(model, feeds)
-    wanted = set(names)
-    found: dict[str, int | None] = dict.fromkeys(names)
+    found = _bytes(model, _bound(model, feeds))
+    return {name: found.get(name) for name in names}
+
+
+def _bytes(model: Model, sizes: dict[str, int]) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
     for node in model.graph.nodes:
         for value in node.outputs:
-            if value.name in wanted and isinstance(value.type, TensorType) and value.type.shape is not None:
+            found[value.name] = None
+            if isinstance(value.type, TensorType) and value.type.shape is not None:
                 shape = bound_shape(value.type.shape, sizes)
                 if all(isinstance(dim, int) for dim in shape):
                     count = math.prod(dim for dim in shape if isinstance(dim, int))
                     found[value.name] = count * max(value.type.dtype.numpy.itemsize, 1)
     return found
+
+
+def fitting_batch(environment: Environment, model: Model, memory: int) -> int:
+    """How many examples to run together, where nobody says: as many as usual, or fewer whose tensors fit into memory.
+
+    Args:
+        environment: legalizes the model.
+        model: it is not changed.
+        memory: bytes that tensors of a batch may take together.
+    """
+    first = {
+        str(value.type.shape[0])
+        for value in model.graph.inputs
+        if isinstance(value.type, TensorType) and value.type.shape and isinstance(value.type.shape[0], SymbolicDim)
+    }
+    if not first:
+        return DEFAULT_BATCH
+    copy = environment.legalized(model, "onnxruntime")
+    OnnxTypes().infer_model(copy)
+    one = _bytes(copy, dict.fromkeys(first, 1))
+    return max(1, min(DEFAULT_BATCH, memory // max(1, sum(size or 0 for size in one.values()))))
 
 
 def shapes_of(feeds: Feeds) -> dict[str, object]:

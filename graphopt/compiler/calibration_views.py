@@ -39,7 +39,7 @@ def run_for_views(runner: OrtRunner, feeds: Feeds, names: Sequence[str]) -> dict
     try:
         given = runner.session.run_with_ort_values(list(names), values)
     except ort_errors as err:
-        text = " ".join(str(err).split())
+        text = " ".join(str(err).split()).split(" : ", 3)[-1]  # without the number and name of the error
         raise ExecutionError(f"ONNX Runtime failed to run the model: {text:.500}") from err
     return {name: _view(value) for name, value in zip(names, given, strict=True)}
 

@@ -76,6 +76,8 @@ class OrtRunner(LoadedModel):
         low_memory: no arena, no memory pattern, no packed copies of weights.
         providers: execution providers in order of preference.
         settings: what these state holds instead.
+        in_order: run nodes in the order of the file as far as their inputs allow, rather than branch by branch: what is read right after it
+            was made is freed early.
 
     Raises:
         ExecutionError: if ONNX Runtime does not load the model.
@@ -98,10 +100,13 @@ class OrtRunner(LoadedModel):
         low_memory: bool = True,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         settings: SessionSettings | None = None,
+        in_order: bool = False,
     ) -> None:
         self.name = os.fspath(model) if isinstance(model, str | os.PathLike) else "the model"
         level = ("all" if optimize else "none") if isinstance(optimize, bool) else optimize
         options = _options(level, threads, settings or SessionSettings(), low_memory=low_memory)
+        if in_order:
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         if folder is not None:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", os.fspath(Path(folder).resolve())

@@ -281,6 +281,20 @@ def test_numbers_that_make_no_sense_are_refused(how):
         open_data({"x": ROWS}, [X], **how)
 
 
+def test_batches_are_smaller_where_memory_is_short():
+    """As many examples as fit, unless the caller or the model says how many; a signal stays whole."""
+    images = digits_test()[0][:24]
+    assert 3 == graphopt.calibrate(digits_model(), images).batches
+    assert 24 == graphopt.calibrate(digits_model(), images, memory=1000).batches
+    assert 6 == graphopt.calibrate(digits_model(), images, memory=1000, batch=4).batches
+    b = GraphBuilder(opset=17)
+    b.output(b.Relu(b.input("wave", DType.FLOAT, ["n"])), "y", DType.FLOAT)
+    assert 1 == graphopt.calibrate(b.build(), np.ones(99, np.float32), memory=1).batches
+    b = GraphBuilder(opset=17)
+    b.output(b.Add(b.input("x", DType.FLOAT, ["n", 3]), b.input("state", DType.FLOAT, [1, 3])), "y", DType.FLOAT)
+    assert 2 == graphopt.calibrate(b.build(), {"x": ROWS, "state": ROWS[:1]}).batches
+
+
 def test_a_model_is_calibrated_from_any_of_them(tmp_path):
     images, _ = digits_test()
     expected = graphopt.calibrate(digits_model(), [{"image": images}]).ranges
