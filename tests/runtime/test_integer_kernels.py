@@ -167,8 +167,30 @@ def test_hard_sigmoid_is_an_add_that_saturates(tmp_path):
         np.testing.assert_allclose(actual, expected, atol=0.05 * float(np.abs(expected).max()))
 
 
+def test_a_normalization_behind_a_concat_is_a_convolution_of_each_channel(tmp_path):
+    constants = {f"n{at}": np.linspace(0.5, 2.0 + at, 8).astype(np.float32) for at in range(4)}
+    body = f"a = {CONV}(x, w) r = Relu(a) e = Concat<axis = 1>(a, r) n = BatchNormalization(e, n0, n1, n2, n3) t = Relu(n) y = Conv(t, k)"
+    proto = picture(body, k=np.ones((4, 8, 1, 1), np.float32), **constants)
+    after = quantized_model(proto)
+    found = layers(after, tmp_path)
+    assert {"Concat", "Conv", "Relu"} == {item.op for item in found.values()}
+    assert all(item.integer for item in found.values())
+    for feed in feeds_of(proto):
+        (expected,), (plain,), (fast,) = run(proto, feed), run(after, feed), run_optimized(after, feed)
+        np.testing.assert_allclose(plain, expected, atol=0.05 * float(np.abs(expected).max()))
+        np.testing.assert_allclose(fast, plain, atol=0.03 * float(np.abs(expected).max()))
+
+
 def test_no_operator_is_left_out():
     from graphopt.backends.onnxruntime.quantization import ARM64, X64
 
-    assert X64.static_ops | X64.passing_ops == {*OPERATORS, "Conv", "Gemm", "HardSigmoid", "MatMul", "Split"}
+    assert X64.static_ops | X64.passing_ops == {
+        *OPERATORS,
+        "BatchNormalization",
+        "Conv",
+        "Gemm",
+        "HardSigmoid",
+        "MatMul",
+        "Split",
+    }
     assert ("int8", X64.static_ops) == (ARM64.activation, ARM64.static_ops)

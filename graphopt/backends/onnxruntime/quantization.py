@@ -1,8 +1,8 @@
 """What ONNX Runtime computes on integers on CPU, as schemes.
 
 Found by loading models of one operator between QuantizeLinear and DequantizeLinear into ONNX Runtime 1.32 and reading the graph that its
-optimizer left: an operator is listed when no float kernel of it was left there. A test does that again. HardSigmoid has none, but is
-spelled as an Add of integers that saturate.
+optimizer left: an operator is listed when no float kernel of it was left there. A test does that again. Two have none, but are spelled by
+others: HardSigmoid as an Add of integers that saturate, BatchNormalization as a convolution of each channel by itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ X64: Final = QuantizationScheme(
         {
             "Add",
             "AveragePool",
+            "BatchNormalization",
             "Concat",
             "Conv",
             "Gemm",

@@ -11,8 +11,9 @@ from graphopt.ir import Constant, DType, Graph, Node, Quantization, Value, const
 from graphopt.target import QuantizationScheme
 from graphopt.transforms.quantization.parameters import bias_quantization, fitted_to_bias, weight_quantization
 from graphopt.transforms.quantization.static.decisions import FLOAT_OUTPUT, FORM, STATIC
+from graphopt.transforms.quantization.static.normalization import convolve
 from graphopt.transforms.quantization.static.plan import Layer, StaticPlan
-from graphopt.transforms.quantization.static.roles import data_inputs, data_outputs
+from graphopt.transforms.quantization.static.roles import COMPUTING, data_inputs, data_outputs
 
 __all__ = ["Annotator"]
 
@@ -53,6 +54,9 @@ class Annotator:
                 value.quantization = None
                 self.changes["activations"] += 1
         for layer in plan.layers:
+            if layer.node.op == "BatchNormalization":
+                convolve(layer.node, self._graph)
+                self.changes["convolutions"] += 1
             for position in data_inputs(layer.node):
                 read = layer.node.input_at(position)
                 if read is not None:
@@ -60,8 +64,9 @@ class Annotator:
             for value in (layer.chain.tail, *data_outputs(layer.node)):
                 if value in quantizations:
                     self._write(value, quantizations[value], "activations")
-            if layer.weights is not None:
-                self._note_weights(layer, layer.weights)
+            weights = constant_of(layer.node.input_at(1)) if layer.node.op in COMPUTING else None
+            if weights is not None:
+                self._note_weights(layer, weights)
         for value in self._graph.initializers():
             if value.quantization is not None and value not in self._noted:
                 value.quantization = None
@@ -91,9 +96,14 @@ class Annotator:
         assert read is not None, "a layer reads something"
         assert read.quantization is not None, "what a layer reads is noted before its weights"
         reader, position = layer.bias or (layer.node, 1)
+        if layer.weights is None and self._scheme.integer_biases:
+            position = 2  # of a convolution that was a normalization
         bias = constant_of(reader.input_at(position))
         assert bias is not None, "weights and biases are constant"
-        if layer.bias is None or bias.dtype is not DType.FLOAT:  # halves can't hold the scale of a bias
+        if (reader, position) == (
+            layer.node,
+            1,
+        ) or bias.dtype is not DType.FLOAT:  # halves can't hold the scale of a bias
             self._note(layer.node, 1, how, "weights")
             return
         how = fitted_to_bias(how, array, read.quantization, bias.numpy())

@@ -7,6 +7,7 @@ import numpy as np
 from graphopt.ir import Constant, DType, Node, Value, constant_of
 from graphopt.target import QuantizationScheme
 from graphopt.transforms.quantization.parameters import weight_quantization
+from graphopt.transforms.quantization.static.normalization import why_no_convolution
 from graphopt.transforms.quantization.static.roles import COMPUTING, data_inputs, weight_axis
 
 __all__ = ["why_not"]
@@ -102,6 +103,8 @@ def _why_not_moved(node: Node) -> str | None:
     for item in constants:
         if item is not None and (not item.size or not np.isfinite(np.asarray(item.numpy(), np.float32)).all()):
             return "a constant that it reads is empty or not finite"
+    if node.op == "BatchNormalization":
+        return why_no_convolution(node)
     if node.op == "HardSigmoid" and not node.float_attr("alpha") > 0.0:
         return "it falls, or is flat"
     if node.op == "Resize" and node.str_attr("mode", "nearest") != "nearest":

@@ -94,7 +94,7 @@ def plan_static(
 def _layer(node: Node, chain: Chain, placement: Placement, *, per_channel: bool) -> Layer:
     gives = placement.gives_integers(node)
     if node.op not in COMPUTING:
-        return Layer(node, chain, gives)
+        return Layer(node, chain, gives, axis=0 if per_channel and node.op == "BatchNormalization" else None)
     weights = constant_of(node.input_at(1))
     assert weights is not None, "a layer without constant weights is not on integers"
     axis = weight_axis(node, weights.ndim) if per_channel else None

@@ -15,7 +15,7 @@ JOINING: Final = frozenset({"Add", "Concat", "Mul", "Where"})
 #: Those that give fewer numbers than they read: on integers whenever those are there.
 POOLING: Final = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"})
 #: Functions of each number: only between integers, as rounding their results for a float reader would gain nothing.
-MAPPING: Final = frozenset({"HardSigmoid", "LeakyRelu", "Sigmoid", "Softmax", "Tanh"})
+MAPPING: Final = frozenset({"BatchNormalization", "HardSigmoid", "LeakyRelu", "Sigmoid", "Softmax", "Tanh"})
 
 _ALL_INPUTS: Final = frozenset({"Add", "Concat", "Max", "Min", "Mul"})
 

@@ -48,7 +48,9 @@ def conv_nets(draw: st.DrawFn) -> ModelProto:
     known = ["x"]
     for _ in range(draw(st.integers(1, 6))):
         source = draw(st.sampled_from(known[-3:]))
-        kind = draw(st.sampled_from(("conv", "conv", "conv", "add", "concat", "pool", "move", "gate", "depthwise")))
+        kind = draw(
+            st.sampled_from(("conv", "conv", "conv", "add", "concat", "pool", "move", "gate", "depthwise", "norm"))
+        )
         match kind:
             case "conv" | "depthwise":
                 group = 4 if kind == "depthwise" else draw(st.sampled_from((1, 2)))
@@ -70,6 +72,11 @@ def conv_nets(draw: st.DrawFn) -> ModelProto:
                 made = net.line(f"{op}<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>({source})")
             case "move":
                 made = net.line(f"Transpose<perm = [0, 1, 3, 2]>({source})")
+            case "norm":
+                numbers = ", ".join(net.weights(4) for _ in range(3))
+                net.constants["var"] = np.array([1.0, 0.5, 2.0, 4.0], np.float32)
+                made = net.line(f"BatchNormalization({source}, {numbers}, var)")
+                made = net.line(f"Conv({net.line(f'Relu({made})')}, {net.weights(4, 4, 1, 1)})")
             case _:
                 pooled = net.line(f"GlobalAveragePool({source})")
                 squeezed = net.line(f"Relu({net.line(f'Conv({pooled}, {net.weights(2, 4, 1, 1)})')})")

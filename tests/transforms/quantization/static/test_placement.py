@@ -204,6 +204,19 @@ def test_nothing_holds_itself_up():
     assert {"a": "static", "c": "static", "s": "float", "t": "float", "r": "float", "y": "float"} == forms(proto)
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("y = BatchNormalization(x, b, b, b, i)", "its parameters are not constant"),
+        ("y = BatchNormalization(x, b, b, b, z)", "its parameters are not finite"),
+        ("f = Flatten(x) y = BatchNormalization(f, b, b, b, b)", "what it reads is no float picture of known rank"),
+    ],
+)
+def test_normalizations_that_stay_say_why(body, why):
+    proto = picture(f"i = Identity(b) {body}", z=np.full(4, -1.0, np.float32))
+    assert why == reason(proto, "y")
+
+
 def test_a_layer_with_a_float_branch():
     """The sum is on integers where a layer reads it, as one conversion is less than two."""
     body = f"a = {CONV}(x, w) t = Tanh(x) s = Add(a, t) "
