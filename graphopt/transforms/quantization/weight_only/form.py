@@ -45,6 +45,10 @@ class StoredWeights:
         """How many numbers share a scale, 0 for all of a channel."""
         return (0 if self.dtype.bits == _BYTE else _BLOCK) if self.block is None else self.block
 
+    def known(self, weight: SpelledWeight) -> Quantization | None:
+        """Parameters that a weight keeps: those that somebody gave it, and of stored integers those that have no more bits than wanted."""
+        return None if weight.is_computed and self.dtype.bits < _BYTE else weight.known
+
     def refusal(self, node: Node, weight: SpelledWeight | None) -> NoMatch | None:
         """Why a weight of a node is not stored otherwise, ``None`` if it is."""
         if not self.selection.admits(node):
@@ -69,7 +73,7 @@ class StoredWeights:
             channel: axis with one scale each.
             summed: axis that is cut into blocks, ``None`` where there are none.
         """
-        constant, known = weight.constant, weight.known
+        constant, known = weight.constant, self.known(weight)
         if known is not None:
             return quantized(constant.numpy(), known), known
         block = 0 if summed is None else self.size_of_block
@@ -88,7 +92,7 @@ class StoredWeights:
         made = rw.memo.get(key)
         if isinstance(made, Value) and made.producer is not None and made.producer.graph is rw.graph:
             return made
-        known, block = weight.known, 0 if summed is None else self.size_of_block
+        known, block = self.known(weight), 0 if summed is None else self.size_of_block
         bits, blocked, along = self.dtype.bits, bool(block), True
         if known is not None:
             bits, blocked, along = known.dtype.bits, bool(known.block), known.axis is not None

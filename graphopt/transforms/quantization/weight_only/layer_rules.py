@@ -76,7 +76,7 @@ class StoreConvWeights(RewritePattern):
         if refused is not None:
             return refused
         assert spelled is not None, "that was asked"
-        if spelled.known is None and self.form.dtype.bits < _BYTE:
+        if self.form.known(spelled) is None and self.form.dtype.bits < _BYTE:
             return NoMatch("a convolution has no blocks that share a scale, and 4 bits are too few for a channel")
         if spelled.constant.ndim < 2:
             return NoMatch("the weight is %s", spelled.constant.type)

@@ -58,7 +58,7 @@ class StoreTable(RewritePattern):
             return NoMatch("%r is read by others too, so that it has to stay", table.name)
         if table.graph_outputs:
             return NoMatch("%r is a graph output", table.name)
-        known = spelled.known
+        known = self.form.known(spelled)
         if (self.form.dtype if known is None else known.dtype).bits < _BYTE:
             return self._blocked(spelled, places, rw)
         if known is not None and (known.axis not in (0, None) or known.block):
@@ -79,7 +79,7 @@ class StoreTable(RewritePattern):
         return rw.new("Mul", numbers, rw.new("Gather", scale, places))
 
     def _blocked(self, spelled: SpelledWeight, places: Value, rw: Rewriter) -> Replacement:
-        table, dtype, known = spelled.value, spelled.constant.dtype, spelled.known
+        table, dtype, known = spelled.value, spelled.constant.dtype, self.form.known(spelled)
         block = self.form.size_of_block if known is None else known.block
         if not self.has_blocked_kernel:
             return NoMatch("the target has no kernel that looks up numbers of 4 bits; int8 needs none")

@@ -250,3 +250,14 @@ def test_one_scale_for_a_whole_table():
     assert {"store-table": 1} == outcome.applied
     feeds = {"i": np.array([0, 7, -1])}
     np.testing.assert_allclose(results(outcome.after, feeds)[0], results(proto, feeds)[0], rtol=1e-6)
+
+
+def test_integers_of_eight_bits_become_ones_of_four_where_that_is_asked_for():
+    q = np.random.default_rng(0).integers(-127, 128, (64, 4), np.int8)
+    body = "f = Cast<to = 1>(q) w = Mul(f, s) y = MatMul(x, w)"
+    proto = model(body, "float[3,64] x", initializers={"q": q, "s": np.abs(normal(1, 4))})
+    outcome = transform(proto, FOUR)
+    (weight,) = constants_of(outcome.ir, DType.INT4)
+    assert (64, 4) == weight.shape
+    feeds = {"x": normal(3, 64, seed=1)}
+    assert sqnr(results(proto, feeds)[0], results(outcome.after, feeds)[0]) > 15
