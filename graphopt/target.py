@@ -91,6 +91,7 @@ class QuantizationScheme:
         activations: operators that are computed inside of the one before when their output is quantized.
         saturating: whether those are only left out, because the integers saturate where they cut.
         dynamic_ops: operators with a kernel that quantizes its input as it comes.
+        floats: element types of activations that its integer kernels are made for.
         blocked_weights: element types of weights in blocks that the runtime multiplies by directly.
     """
 
@@ -108,6 +109,7 @@ class QuantizationScheme:
     activations: frozenset[str] = field(default_factory=frozenset)
     saturating: bool = True
     dynamic_ops: frozenset[str] = field(default_factory=frozenset)
+    floats: frozenset[str] = frozenset({"float"})
     blocked_weights: frozenset[str] = field(default_factory=frozenset)
 
 

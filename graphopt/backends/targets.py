@@ -34,12 +34,15 @@ _MOVING: Final = frozenset(
     }
 )
 
+_FLOATS: Final = frozenset({"float", "float16", "bfloat16"})
+
 #: What most runtimes compute on integers.
 _PORTABLE_SCHEME: Final = QuantizationScheme(
     "onnx",
     static_ops=frozenset({"Add", "AveragePool", "Concat", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "Mul"}),
     passing_ops=_MOVING,
     float_output_ops=frozenset({"Gemm", "MatMul"}),
+    floats=_FLOATS,
     activations=frozenset({"Clip", "Relu"}),
 )
 
@@ -54,6 +57,7 @@ _TENSORRT_SCHEME: Final = QuantizationScheme(
     ),
     passing_ops=_MOVING,
     float_output_ops=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
+    floats=_FLOATS,
     activations=frozenset({"Clip", "LeakyRelu", "Relu"}),
     saturating=False,
 )

@@ -29,7 +29,14 @@ def why_not(node: Node, scheme: QuantizationScheme) -> str | None:
     if any(value is None for value in _read(node)):
         return "it lacks an input"
     reason = next(
-        (found for value in _read(node) if value is not None for found in [_why_not_read(value, opset)] if found), None
+        (
+            found
+            for value in _read(node)
+            if value is not None
+            for found in [_why_not_read(value, opset, scheme)]
+            if found
+        ),
+        None,
     )
     if reason is None:
         reason = _why_not_computed(node) if node.op in COMPUTING else _why_not_moved(node)
@@ -40,13 +47,15 @@ def _read(node: Node) -> list[Value | None]:
     return [node.input_at(position) for position in data_inputs(node)]
 
 
-def _why_not_read(value: Value, opset: int) -> str | None:
+def _why_not_read(value: Value, opset: int, scheme: QuantizationScheme) -> str | None:
     if value.dtype in _HALF_TYPES and opset < _HALVES:
         return f"opset {opset} quantizes no {value.dtype}; raise the opset first"
     if value.dtype is None:
         return f"the element type of {value.name!r} is not known"
     if value.dtype is not DType.FLOAT and value.dtype not in _HALF_TYPES:
         return f"it reads {value.dtype}"
+    if str(value.dtype) not in scheme.floats:
+        return f"{scheme.name} has integer kernels for {', '.join(sorted(scheme.floats))}, and it reads {value.dtype}"
     if value.producer is not None and value.producer.op_type in ("DequantizeLinear", "DynamicQuantizeLinear"):
         return "it is quantized already"
     return None

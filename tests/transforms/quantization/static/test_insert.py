@@ -12,7 +12,7 @@ from graphopt.transforms.quantization.parameters import round_trip
 from graphopt.transforms.quantization.static import AssignQuantization, InsertQdq
 from tests.transforms.harness import assert_close, model, run
 from tests.transforms.quantization.static.quantizing import assigned, context, feeds_of, quantized_model, run_optimized
-from tests.transforms.quantization.static.test_placement import CONV, B, V, W, picture
+from tests.transforms.quantization.static.test_placement import CONV, B, V, W, picture, reason
 
 
 def ops(proto):
@@ -115,7 +115,7 @@ def test_portable_models_of_16_bits_need_opset_21():
 def test_halves_have_scales_of_their_own_type():
     constants = {"h": V.astype(np.float16), "c": B.astype(np.float16)}
     proto = model("y = Gemm(x, h, c)", "float16[3,4] x", "float16[3,4] y", opset=21, initializers=constants)
-    after = quantized_model(proto)
+    after = quantized_model(proto, target="onnx")
     types = {item.name: item.data_type for item in after.graph.initializer}
     assert 10 == types["x_quantized_scale"]
     assert "c" in types, "float16 can't hold the scale of a bias"
@@ -126,8 +126,15 @@ def test_halves_have_scales_of_their_own_type():
 def test_halves_stay_where_their_scales_are_too_small_for_them():
     small = (V * 1e-3).astype(np.float16)
     proto = model("y = MatMul(x, h)", "float16[3,4] x", "float16[3,4] y", opset=21, initializers={"h": small})
-    lifted, _ctx = assigned(proto)
+    lifted, _ctx = assigned(proto, target="onnx")
     assert all(value.quantization is None for value in lifted.graph.values())
+
+
+def test_onnx_runtime_has_no_integer_kernels_for_halves():
+    proto = model(
+        "y = MatMul(x, h)", "float16[3,4] x", "float16[3,4] y", opset=21, initializers={"h": V.astype(np.float16)}
+    )
+    assert "onnxruntime-x64 has integer kernels for float, and it reads float16" == reason(proto, "y")
 
 
 def test_a_second_pass_finds_nothing_without_notes():
