@@ -9,7 +9,7 @@ from __future__ import annotations
 from graphopt.analysis.dim_groups.extents import Extent, Extents, Leaf, Product, Sum
 from graphopt.analysis.dim_groups.following import AttributeSize, SplitSizes
 from graphopt.analysis.dim_groups.groups import DimGroup, DimGroups, Member, find_dim_groups
-from graphopt.analysis.dim_groups.indices import Mask, Removal, per_index
+from graphopt.analysis.dim_groups.indices import Mask, Removal, per_leaf
 from graphopt.analysis.dim_groups.plugin_roles import PluginRoles
 from graphopt.analysis.dim_groups.registry import ROLE_FUNCTIONS
 
@@ -29,5 +29,5 @@ __all__ = [
     "SplitSizes",
     "Sum",
     "find_dim_groups",
-    "per_index",
+    "per_leaf",
 ]

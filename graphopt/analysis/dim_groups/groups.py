@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from graphopt.analysis.dim_groups.control_flow import close
 from graphopt.analysis.dim_groups.extents import Extent, Leaf
 from graphopt.analysis.dim_groups.following import Following, Role
-from graphopt.analysis.dim_groups.indices import Mask, Removal, kept_mask, places_per_index, stands_twice
+from graphopt.analysis.dim_groups.indices import Mask, Removal, kept_mask, places_per_leaf, stands_twice
 from graphopt.analysis.dim_groups.plugin_roles import PluginRoles, follow_roles
 from graphopt.analysis.dim_groups.registry import ROLE_FUNCTIONS
 from graphopt.ir import DType, Graph, Node, Value
@@ -166,12 +166,11 @@ def _collect(follow: Following) -> list[DimGroup]:
                 extents.freeze(extent, "each of its indices has a scale", value.name)
             if constant_of(value) is None:
                 continue
-            for leaf in dict.fromkeys(extents.leaves(extent)):
+            for leaf, places in places_per_leaf(extents, extent).items():
                 standing.setdefault(leaf, []).append(Member(value, axis, extent, "with"))
                 if not isinstance(leaf.size, int) or leaf.size < 2:
                     continue
                 group = groups.setdefault(leaf, DimGroup(leaf, leaf.size))
-                places = places_per_index(extents, extent, leaf)
                 group.places = min(group.places, places) if group.places else places
     _freeze_stored(follow, standing)
     for role in follow.roles:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from graphopt.analysis.dim_groups.extents import Extent, Extents, Leaf, Product
+from graphopt.analysis.dim_groups.extents import Extent, Extents, Leaf, Product, Sum
 
-__all__ = ["Mask", "Removal", "kept_mask", "per_index", "places_per_index", "stands_twice"]
+__all__ = ["Mask", "Removal", "kept_mask", "per_leaf", "places_per_leaf", "stands_twice"]
 
 Mask = npt.NDArray[np.bool_]
 #: Which indices of leaves are kept; leaves that are not there keep all.
@@ -39,40 +40,38 @@ def _all(extent: Extent) -> Mask:
     return np.ones(extent.size, np.bool_)
 
 
-def per_index(
-    extents: Extents, extent: Extent, leaf: Leaf, numbers: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """The sum, for each index of a leaf, of the numbers that belong to it.
+def per_leaf(extents: Extents, extent: Extent, numbers: npt.NDArray[np.float64]) -> dict[Leaf, npt.NDArray[np.float64]]:
+    """The sum, for each index of each leaf in an axis, of the numbers that belong to it.
 
     Args:
         extents: what is known of leaves.
-        extent: the axis.
-        leaf: a leaf.
+        extent: the axis, of a constant.
         numbers: float64 [size of the axis].
 
     Returns:
-        float64 [size of the leaf].
+        float64 [size of the leaf] for each leaf.
     """
-    assert isinstance(leaf.size, int), "a leaf that is asked for has a known size"
     found = extents.resolve(extent)
-    if found is leaf:
-        return numbers
-    total = np.zeros(leaf.size)
     if isinstance(found, Leaf):
-        return total
+        return {found: numbers}
+    total: dict[Leaf, npt.NDArray[np.float64]] = {}
+    for item, part in _parts(found, numbers):
+        for leaf, sums in per_leaf(extents, item, part).items():
+            total[leaf] = total[leaf] + sums if leaf in total else sums
+    return total
+
+
+def _parts(found: Product | Sum, numbers: npt.NDArray[np.float64]) -> Iterator[tuple[Extent, npt.NDArray[np.float64]]]:
+    """Factors or parts, each with the numbers summed that belong to its indices."""
     if isinstance(found, Product):
         table = numbers.reshape([_size(factor) for factor in found.factors])
         for place, factor in enumerate(found.factors):
-            if any(item is leaf for item in extents.leaves(factor)):
-                others = tuple(axis for axis in range(table.ndim) if axis != place)
-                total += per_index(extents, factor, leaf, table.sum(axis=others))
-        return total
+            yield factor, table.sum(axis=tuple(axis for axis in range(table.ndim) if axis != place))
+        return
     start = 0
     for part in found.parts:
-        stop = start + _size(part)
-        total += per_index(extents, part, leaf, numbers[start:stop])
-        start = stop
-    return total
+        yield part, numbers[start : start + _size(part)]
+        start += _size(part)
 
 
 def _size(extent: Extent) -> int:
@@ -80,19 +79,23 @@ def _size(extent: Extent) -> int:
     return extent.size
 
 
-def places_per_index(extents: Extents, extent: Extent, leaf: Leaf) -> int:
-    """How many elements of an axis go with each index of a leaf."""
+def places_per_leaf(extents: Extents, extent: Extent) -> dict[Leaf, int]:
+    """How many elements of an axis go with each index of each leaf in it; sizes that are not known count as 1."""
     found = extents.resolve(extent)
     if isinstance(found, Leaf):
-        return int(found is leaf)
+        return {found: 1}
+    total: dict[Leaf, int] = {}
     if not isinstance(found, Product):
-        return sum(places_per_index(extents, part, leaf) for part in found.parts)
-    counts = [places_per_index(extents, factor, leaf) for factor in found.factors]
-    if not any(counts):
-        return 0
-    place = next(index for index, count in enumerate(counts) if count)
-    others = [factor.size for index, factor in enumerate(found.factors) if index != place]
-    return counts[place] * int(np.prod([size if isinstance(size, int) else 1 for size in others]))
+        for part in found.parts:
+            for leaf, count in places_per_leaf(extents, part).items():
+                total[leaf] = total.get(leaf, 0) + count
+        return total
+    sizes = [factor.size if isinstance(factor.size, int) else 1 for factor in found.factors]
+    for place, factor in enumerate(found.factors):
+        others = math.prod(sizes[:place] + sizes[place + 1 :])
+        for leaf, count in places_per_leaf(extents, factor).items():
+            total.setdefault(leaf, count * others)
+    return total
 
 
 def stands_twice(extents: Extents, extent: Extent) -> set[Leaf]:
@@ -100,13 +103,13 @@ def stands_twice(extents: Extents, extent: Extent) -> set[Leaf]:
     found = extents.resolve(extent)
     if isinstance(found, Leaf):
         return set()
-    inner = found.factors if isinstance(found, Product) else found.parts
+    if not isinstance(found, Product):
+        return set().union(*(stands_twice(extents, part) for part in found.parts))
     twice: set[Leaf] = set()
     seen: set[Leaf] = set()
-    for item in inner:
-        twice |= stands_twice(extents, item)
-        mine = set(extents.leaves(item))
-        if isinstance(found, Product):
-            twice |= mine & seen
+    for factor in found.factors:
+        twice |= stands_twice(extents, factor)
+        mine = set(extents.leaves(factor))
+        twice |= mine & seen
         seen |= mine
     return twice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -38,21 +39,34 @@ class Costs:
             if axes is not None and any(leaf in leaves for extent in axes for leaf in extents.leaves(extent))
         }
         self._sizes = _sizes(graph)
-        self._nodes: list[Node] = []
-        self._rest = 0.0
+        self._values: dict[Leaf, list[Value]] = {}
+        for value, axes in self._touched.items():
+            for leaf in dict.fromkeys(leaf for extent in axes for leaf in extents.leaves(extent)):
+                self._values.setdefault(leaf, []).append(value)
+        self._nodes: dict[Value, list[Node]] = {}
+        self._costs: dict[Node, float] = {}
         for node in graph.walk():
-            if any(value in self._touched for value in (*node.inputs, *node.outputs) if value is not None):
-                self._nodes.append(node)
-            else:
-                self._rest += self._cost(node, {})
+            self._costs[node] = self._cost(node, {})
+            for read in (*node.inputs, *node.outputs):
+                if read is not None and read in self._touched:
+                    self._nodes.setdefault(read, []).append(node)
+        self._shapes: dict[Value, Shape] = {}
+        self._kept: dict[Leaf, int] = {}
 
     def total(self, kept: Kept) -> float:
-        """Operations, or seconds, of the whole graph."""
-        shapes = {value: self._shape(value, axes, kept) for value, axes in self._touched.items()}
+        """Operations, or seconds, of the whole graph. Only what differs from the last question is worked out."""
+        changed = [leaf for leaf in {**self._kept, **kept} if self._kept.get(leaf) != kept.get(leaf)]
+        self._kept = dict(kept)
+        values = dict.fromkeys(value for leaf in changed for value in self._values.get(leaf, ()))
+        for value in values:
+            self._shapes[value] = self._shape(value, self._touched[value], kept)
+        nodes = dict.fromkeys(node for value in values for node in self._nodes.get(value, ()))
         if self._model is None:
-            return self._rest + sum(self._cost(node, shapes) for node in self._nodes)
-        with _typed(shapes):
-            return self._rest + sum(self._cost(node, shapes) for node in self._nodes)
+            self._costs.update({node: self._cost(node, self._shapes) for node in nodes})
+        else:
+            with _typed(self._shapes):
+                self._costs.update({node: self._cost(node, self._shapes) for node in nodes})
+        return math.fsum(self._costs.values())
 
     def _cost(self, node: Node, shapes: Mapping[Value, Shape]) -> float:
         if self._model is not None:

@@ -5,7 +5,7 @@ Which layers these are, in the order of the graph, and the run over the data for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from graphopt.errors import CalibrationError
 from graphopt.ir import Constant, Graph, Model, Node, Value
 from graphopt.passes import PassContext, Reference
 from graphopt.rewriting import NoMatch
-from graphopt.transforms.pruning.paired import PairedMoments, cut_to, joined
+from graphopt.transforms.pruning.paired import PairedMoments, Target, cut_to, joined
 from graphopt.transforms.statistics import LayerInput, read_layer
 
 __all__ = ["Float64", "Solve", "affected_layers", "fit_layers", "is_masked", "reference_weights"]
@@ -115,15 +115,34 @@ def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[Laye
     return changed
 
 
+def _target(layer: LayerInput, reference: Reference, names: Mapping[str, str]) -> Target:
+    """What the layer gave; or, if it is added to what comes from before it, what the sum was: so it makes up for that too."""
+    output = layer.node.outputs[0]
+    plain = Target(reference, output.name)
+    users = output.users
+    if not output.has_single_use or users[0].op != "Add" or users[0].graph is not layer.node.graph:
+        return plain
+    total = users[0].outputs[0]
+    other = next((value for value in users[0].inputs if value is not None and value is not output), None)
+    if other is None or other.producer is None or other.shape != output.shape or None in (output.shape or (None,)):
+        return plain
+    for node in layer.node.graph.nodes if layer.node.graph is not None else ():
+        if node is layer.node:
+            return plain  # what is added comes later: it makes up for this layer
+        if node is other.producer:
+            break
+    return Target(reference, total.name, other) if total.name in names else plain
+
+
 def _fit(model: Model, layer: LayerInput, reference: Reference, ctx: PassContext, solve: Solve) -> bool:
     constant, bias = layer.weight.const, _bias(layer.node)
-    output = layer.node.outputs[0].name
     assert constant is not None, "the weights were found to be constant"
     assert ctx.calibration is not None, "the caller has seen to it"
     both, names = joined(model, reference)
-    pair = PairedMoments(layer, constant.shape[layer.output_axis], (reference, output))
-    cut_to(both, {layer.value.name, names[output]})
-    ctx.calibration.observe(both, dict(pair.observers(layer.value, names[output])))
+    pair = PairedMoments(layer, constant.shape[layer.output_axis], _target(layer, reference, names))
+    observers = pair.observers(names)
+    cut_to(both, observers.keys())
+    ctx.calibration.observe(both, observers)
     if not pair.count:
         return False
     present: Float64 = layer.matrix(constant.numpy()).astype(np.float64).swapaxes(1, 2)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from graphopt.analysis.dim_groups import DimGroup, DimGroups, Extent, Member, per_index
+from graphopt.analysis.dim_groups import DimGroup, DimGroups, Extent, Leaf, Member, per_leaf
 from graphopt.ir import Graph, Value
 from graphopt.ir.constant_nodes import constant_of
 from graphopt.passes import Observer, PassContext
@@ -65,14 +65,28 @@ _Scores = Mapping[DimGroup, Sequence[Float64]]
 _Criterion = Callable[[Graph, DimGroups, Sequence[DimGroup], PassContext], _Scores]
 
 
-def _along(groups: DimGroups, group: DimGroup, member: Member, power: float) -> Float64:
-    """The sum of powers of the magnitudes of a weight, for each index."""
-    constant = constant_of(member.value)
-    if constant is None or not constant.dtype.is_float:
-        return np.zeros(group.size)
-    sizes = np.abs(constant.numpy().astype(np.float64)) ** power
-    others = tuple(axis for axis in range(sizes.ndim) if axis != member.axis)
-    return per_index(groups.follow.extents, _axis(groups, member), group.leaf, sizes.sum(axis=others))
+class _Weights:
+    """Sums of powers of the magnitudes of weights for each index; each axis of each weight is looked at once."""
+
+    def __init__(self, groups: DimGroups, power: float) -> None:
+        self._groups, self._power = groups, power
+        self._sums: dict[tuple[Value, int], Mapping[Leaf, Float64]] = {}
+
+    def of(self, group: DimGroup, member: Member) -> Float64:
+        """float64 [size of the group]."""
+        key = member.value, member.axis
+        if key not in self._sums:
+            self._sums[key] = self._look(member)
+        found = self._sums[key].get(group.leaf)
+        return np.zeros(group.size) if found is None else found
+
+    def _look(self, member: Member) -> Mapping[Leaf, Float64]:
+        constant = constant_of(member.value)
+        if constant is None or not constant.dtype.is_float:
+            return {}
+        sizes = np.abs(constant.numpy().astype(np.float64)) ** self._power
+        others = tuple(axis for axis in range(sizes.ndim) if axis != member.axis)
+        return per_leaf(self._groups.follow.extents, _axis(self._groups, member), sizes.sum(axis=others))
 
 
 def _axis(groups: DimGroups, member: Member) -> Extent:
@@ -83,19 +97,17 @@ def _axis(groups: DimGroups, member: Member) -> Extent:
 
 def _norms(power: float) -> _Criterion:
     def criterion(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> _Scores:
-        return {
-            group: [_along(groups, group, member, power) ** (1 / power) for member in group.producers]
-            for group in chosen
-        }
+        weights = _Weights(groups, power)
+        return {group: [weights.of(group, member) ** (1 / power) for member in group.producers] for group in chosen}
 
     return criterion
 
 
 def _scales(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> _Scores:
-    norms = _norms(2)(graph, groups, chosen, ctx)
+    norms, weights = _norms(2)(graph, groups, chosen, ctx), _Weights(groups, 1)
     found: dict[DimGroup, Sequence[Float64]] = {}
     for group in chosen:
-        scales = [_along(groups, group, member, 1) for member in group.members if member.kind == "scale"]
+        scales = [weights.of(group, member) for member in group.members if member.kind == "scale"]
         found[group] = scales or norms[group]
     return found
 
@@ -120,15 +132,20 @@ def _energies(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: 
         for _member, value, axis in _readers(groups, group, graph):
             seen.setdefault((value, axis), ChannelMoments(axis))
     observed("prune-channels", graph, ctx, [(value, moments) for (value, _axis), moments in seen.items()])
-    found: dict[DimGroup, list[Float64]] = {}
-    for group in chosen:
-        found[group] = []
-        for member, value, axis in _readers(groups, group, graph):
-            moments, axes = seen[value, axis], groups.follow.axes(value)
-            if moments.count and axes is not None:
-                energy = per_index(groups.follow.extents, axes[axis], group.leaf, moments.energy)
-                found[group].append(energy * _along(groups, group, member, 2))
-    return found
+    weights = _Weights(groups, 2)
+    energies = {
+        (value, axis): per_leaf(groups.follow.extents, axes[axis], moments.energy)
+        for (value, axis), moments in seen.items()
+        if moments.count and (axes := groups.follow.axes(value)) is not None
+    }
+    return {
+        group: [
+            energies[value, axis][group.leaf] * weights.of(group, member)
+            for member, value, axis in _readers(groups, group, graph)
+            if (value, axis) in energies
+        ]
+        for group in chosen
+    }
 
 
 def _reconstruction(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> _Scores:
@@ -148,15 +165,14 @@ def _reconstruction(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup],
     observed("prune-channels", graph, ctx, wanted)
     without = [group for group in chosen if not layers[group]]
     found: dict[DimGroup, Sequence[Float64]] = dict(_energies(graph, groups, without, ctx)) if without else {}
-    errors: dict[LayerInput, Float64] = {}
+    errors: dict[LayerInput, Mapping[Leaf, Float64]] = {}
     for group, readers in layers.items():
-        parts: list[Float64] = []
         for member, layer in readers:
             if layer not in errors:
-                errors[layer] = _errors(layer, seen[layer.reads])
-            parts.append(per_index(groups.follow.extents, _axis(groups, member), group.leaf, errors[layer]))
+                lost = _errors(layer, seen[layer.reads])
+                errors[layer] = per_leaf(groups.follow.extents, _axis(groups, member), lost)
         if readers:
-            found[group] = parts
+            found[group] = [errors[layer][group.leaf] for _member, layer in readers]
     return found
 
 

@@ -5,7 +5,8 @@ Both are put into one model that shares the inputs, so that each batch is seen b
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from graphopt.ir import Array, Model, Node, Value, clone_model, inline_graph
 from graphopt.passes import Observer, Reference
 from graphopt.transforms.statistics import LayerInput
 
-__all__ = ["PairedMoments", "cut_to", "joined"]
+__all__ = ["PairedMoments", "Target", "cut_to", "joined"]
 
 Float64 = npt.NDArray[np.float64]
 #: Rows that are looked at, of each sample of a batch and of a batch.
@@ -60,13 +61,33 @@ def cut_to(model: Model, names: Collection[str]) -> None:
             graph.erase(node)
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a layer is to give.
+
+    Attributes:
+        reference: where it gave that.
+        name: of the tensor there: what the layer gave, or the sum of that with something else.
+        beside: what is added to the layer's output now, if ``name`` is a sum: then the layer also makes up for what is lost there.
+    """
+
+    reference: Reference
+    name: str
+    beside: Value | None = None
+
+    def wanted(self, given: Array, beside: Array | None) -> Array:
+        """What is left of what the reference gave, less what is added."""
+        left = self.reference.left(self.name, given)
+        return left if beside is None else left.astype(np.float32) - beside.astype(np.float32)
+
+
 class PairedMoments:
     """Sums of products of what a layer reads with itself, and with what it is to give.
 
     Args:
         layer: reads the rows.
         outputs: how many channels it gives.
-        left: of what the reference gives, takes what is left.
+        target: what it is to give.
 
     Attributes:
         count: rows that were seen.
@@ -74,32 +95,36 @@ class PairedMoments:
         targets: float64 [groups, columns + 1, outputs of a group].
     """
 
-    def __init__(self, layer: LayerInput, outputs: int, left: tuple[Reference, str]) -> None:
-        self._layer, self._outputs = layer, outputs
-        self._reference, self._name = left
+    def __init__(self, layer: LayerInput, outputs: int, target: Target) -> None:
+        self._layer, self._outputs, self._target = layer, outputs, target
         self._rows = LayerInput(Node("MatMul"), layer.weight, 1, outputs)  # takes the same rows of a plain matrix
         self._turn = 0
-        self._read: Array | None = None
-        self._given: Array | None = None
+        self._seen: dict[str, Array] = {}
         size = layer.columns + 1
         self.count = 0
         self.inputs: Float64 = np.zeros((layer.groups, size, size))
         self.targets: Float64 = np.zeros((layer.groups, size, outputs // layer.groups))
 
-    def observers(self, read: Value, given: str) -> list[tuple[str, Observer]]:
-        """Who is to see the tensor that is read, and the one that the reference gives."""
-        return [(read.name, _Part(self, is_target=False)), (given, _Part(self, is_target=True))]
+    def observers(self, names: Mapping[str, str]) -> dict[str, Observer]:
+        """Who is to see which tensor of the joined model.
 
-    def take(self, array: Array, *, is_target: bool) -> None:
-        """One of the two tensors of a batch."""
-        if is_target:
-            self._given = array
-        else:
-            self._read = array
-        if self._read is None or self._given is None:
-            return
-        read, given = self._read, self._reference.left(self._name, self._given)
-        self._read = self._given = None
+        Args:
+            names: of the reference's tensors in it.
+        """
+        parts: dict[str, list[str]] = {self._layer.value.name: ["read"]}
+        parts.setdefault(names[self._target.name], []).append("given")
+        if self._target.beside is not None:
+            parts.setdefault(self._target.beside.name, []).append("beside")
+        return {name: _Part(self, roles) for name, roles in parts.items()}
+
+    def take(self, role: str, array: Array) -> None:
+        """One of the tensors of a batch."""
+        self._seen[role] = array
+        if len(self._seen) == (2 if self._target.beside is None else 3):
+            self._add(self._seen["read"], self._target.wanted(self._seen["given"], self._seen.get("beside")))
+            self._seen = {}
+
+    def _add(self, read: Array, given: Array) -> None:
         limit = min(_EACH * max(len(read), 1), _MOST)
         rows = self._layer.rows(read, limit, self._turn).astype(np.float32, copy=False)
         if self._layer.node.op == "Conv":
@@ -115,11 +140,12 @@ class PairedMoments:
 
 
 class _Part:
-    """Sees one of the two tensors."""
+    """Sees one of the tensors."""
 
-    def __init__(self, pair: PairedMoments, *, is_target: bool) -> None:
-        self._pair, self._is_target = pair, is_target
+    def __init__(self, pair: PairedMoments, roles: Sequence[str]) -> None:
+        self._pair, self._roles = pair, roles
 
     def observe(self, array: Array) -> None:
         """Take a batch into account."""
-        self._pair.take(np.array(array), is_target=self._is_target)
+        for role in self._roles:
+            self._pair.take(role, np.array(array))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphopt.analysis.dim_groups.extents import ONE, Extents, Leaf, Product, Sum, product_of, sum_of
-from graphopt.analysis.dim_groups.indices import kept_mask, per_index, places_per_index, stands_twice
+from graphopt.analysis.dim_groups.indices import kept_mask, per_leaf, places_per_leaf, stands_twice
 from graphopt.ir import SymbolicDim
 
 SIZES = (2, 3, 4, 6, 8, 12)
@@ -169,11 +169,11 @@ def test_masks_and_sums_of_an_axis():
     removal = {size: np.array([True, False, True])}
     assert [1, 1, 1, 0, 1, 1, 0, 1] == kept_mask(extents, axis, removal).astype(int).tolist()
     assert kept_mask(extents, other, removal) is None
-    numbers = np.arange(8.0)
-    assert [2 + 3 + 4, 5 + 6 + 7] == per_index(extents, axis, heads, numbers).tolist()
-    assert [2 + 5, 3 + 6, 4 + 7] == per_index(extents, axis, size, numbers).tolist()
-    assert [0, 1] == per_index(extents, axis, other, numbers).tolist()
-    assert (3, 2, 1) == tuple(places_per_index(extents, axis, leaf) for leaf in (heads, size, other))
+    sums = per_leaf(extents, axis, np.arange(8.0))
+    assert {heads: [2 + 3 + 4, 5 + 6 + 7], size: [2 + 5, 3 + 6, 4 + 7], other: [0, 1]} == {
+        leaf: numbers.tolist() for leaf, numbers in sums.items()
+    }
+    assert {heads: 3, size: 2, other: 1} == places_per_leaf(extents, axis)
 
 
 def test_flattened_outer_products_are_found():
