@@ -17,7 +17,9 @@ __all__ = ["improve"]
 
 #: Passes that change the model of floats, without changing what it computes, and so come before calibration.
 _BEFORE: Final = ("equalize", "smooth")
-_ORDER: Final = ("correct-biases", "gptq", *_BEFORE)
+#: Smoothing that puts a Mul where nothing takes the division in, which costs time in each run.
+_WITH_MUL: Final = {"smooth with Mul": "smooth"}
+_ORDER: Final = ("correct-biases", "gptq", *_BEFORE, *_WITH_MUL)
 #: dB that a pass must bring.
 _LEAST_DB: Final = 0.3
 _SQNR: Final = "sqnr"
@@ -30,6 +32,7 @@ def improve(
     wanted: frozenset[str] | None,
     registry: PassRegistry,
     again: Callable[[Model], Trials],
+    enough: float,
 ) -> tuple[Trials, Settings, list[Effect]]:
     """Trials on the model that passes for accuracy have changed, settings with the others, and what each brought.
 
@@ -40,14 +43,16 @@ def improve(
         wanted: those that are asked for, whether they help or not; ``None`` for those that help.
         registry: passes by name.
         again: makes trials on a changed model, with data that is looked at anew.
+        enough: dB that are enough; what costs time in each run is tried only where there are less.
     """
     effects: list[Effect] = []
     best = _sqnr(trials, plan, settings)
     for name in _candidates(plan, wanted):
-        if ACCURACY_PASSES[name] not in registry:
+        kind = _WITH_MUL.get(name, name)
+        if ACCURACY_PASSES[kind] not in registry or (name in _WITH_MUL and best >= enough):
             continue
         try:
-            tried, how = _with(name, trials, plan, settings, registry, again)
+            tried, how = _with(kind, trials, plan, settings, registry, again, multiply=name in _WITH_MUL)
         except GraphoptError as err:
             if wanted is not None:
                 raise
@@ -65,6 +70,7 @@ def _candidates(plan: Plan, wanted: frozenset[str] | None) -> Sequence[str]:
     """Passes that may help: first those that do most, so that the others are judged on top of them."""
     static, dynamic, weights = (bool(plan.layers(form)) for form in ("static", "dynamic", "weights"))
     useful = {"equalize": static, "smooth": static or dynamic, "correct-biases": static, "gptq": weights}
+    useful |= {name: useful[kind] and wanted is None for name, kind in _WITH_MUL.items()}
     return [name for name in _ORDER if useful[name] and (wanted is None or name in wanted)]
 
 
@@ -75,12 +81,16 @@ def _with(
     settings: Settings,
     registry: PassRegistry,
     again: Callable[[Model], Trials],
+    *,
+    multiply: bool,
 ) -> tuple[Trials, Settings]:
     if name not in _BEFORE:
         return trials, replace(settings, accuracy=settings.accuracy | {name})
     options: dict[str, object] = (
         {} if name == "equalize" else {"alpha": "auto", "include": (*plan.layers("static"), *plan.layers("dynamic"))}
     )
+    if multiply:
+        options["multiply"] = True
     options |= settings.options.get(ACCURACY_PASSES[name], {})
     step = Pipeline.of(build_pass(registry[ACCURACY_PASSES[name]], options))
     model, _ = trials.workshop.run(trials.model, step, trials.calibration)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from graphopt.compiler.quantizing.accuracy import improve
-from graphopt.compiler.quantizing.budget import Budget
+from graphopt.compiler.quantizing.budget import DEFAULT_SQNR, Budget
 from graphopt.compiler.quantizing.candidates import Candidate, Trials
 from graphopt.compiler.quantizing.layer_times import best_forms, layer_times
 from graphopt.compiler.quantizing.layers import Layer
@@ -31,6 +31,11 @@ __all__ = ["FormSearch", "Found"]
 #: Parts of the time that is stated for measuring: a profile, and what layers lose alone (which is besides).
 _PROFILE: Final = 0.025
 _SENSITIVITY: Final = 2.0
+#: So many candidates, the fastest, are made more accurate.
+_MOST_IMPROVED: Final = 4
+#: What is not accurate enough must be faster by so much than what is, for it is slower with layers in floats.
+_WORTH_REPAIR: Final = 1.15
+_SQNR: Final = "sqnr"
 #: A product with so few rows is bound by reading its weight.
 _FEW_ROWS: Final = 8
 _DYNAMIC_FIRST: Final = frozenset({"Gemm", "LSTM", "MatMul"})
@@ -63,6 +68,15 @@ class Found:
     reason: str = ""
     model: Model | None = None
     floats: str = ""
+
+
+@dataclass(frozen=True)
+class _Improved:
+    """Trials on a model that is easier to quantize, how layers are made there, and what each pass brought."""
+
+    trials: Trials
+    settings: Settings
+    effects: list[Effect]
 
 
 class FormSearch:
@@ -123,7 +137,9 @@ class FormSearch:
                 raise QuantizationError(
                     f"no layer can be made {request.form}: {self._why_none()}; choose another form, or --form auto"
                 )
-        trials, settings = self._improved(self._trials, plan)
+        better = self._improved(self._trials, plan)
+        self._adopt(better)
+        trials, settings = better.trials, better.settings
         made = trials.make(request.form, plan, settings, note=trials is not self._trials)
         if trials is self._trials:
             self._trials.all.append(made)
@@ -231,41 +247,55 @@ class FormSearch:
         )
 
     def _settle(self, viable: Sequence[Candidate]) -> None:
-        """Take the fastest that is accurate enough."""
-        found = self._found
-        trials, settings = self._improved(self._trials, viable[0].plan)
+        """Take the fastest that is accurate enough: of those that are so as they are first, then of those that can be repaired."""
+        short: list[tuple[Candidate, _Improved, Candidate]] = []
         best: Candidate | None = None
-        chosen: Candidate | None = None
-        last: Repair | None = None
-        for item in viable:
+        for item in viable[:_MOST_IMPROVED]:
             if best is not None and (best.speedup or 0.0) >= (item.speedup or 0.0):
                 break
-            made = trials.make(item.name, item.plan, settings, note=False)
-            item.values = dict(trials.judge(made))
+            better = self._improved(self._trials, item.plan)
+            made = better.trials.make(item.name, item.plan, better.settings, note=False)
+            item.values = dict(better.trials.judge(made))
             if not made.values:
                 item.outcome, item.reason = made.outcome, made.reason
-                continue
-            fixed: Repair | None = None
-            if not self._holds(made):
+            elif self._holds(made):
+                best = self._kept(best, made, better, item)
+            else:
                 item.outcome = "not accurate enough"
-                fixed = last = self._repaired(trials, made)
-                if fixed.candidate is None or not fixed.candidate.plan.quantized:
-                    continue
-                made = fixed.candidate
-                made.name = f"{item.name}, worst layers in floats"
-                found.candidates.append(made)
-            trials.measure(made, factor=2.0, drop=False)
-            if made.is_faster and (best is None or (made.speedup or 0.0) > (best.speedup or 0.0)):
-                best, chosen = made, item if fixed is None else None
-                found.left = fixed.left if fixed is not None else ()
-                found.curve = fixed.curve if fixed is not None else found.curve
-        found.candidate = best
-        if (
-            best is not None and chosen is not None
-        ):  # made once more, with passes for accuracy: it stands in the place of the first
-            found.candidates[found.candidates.index(chosen)] = best
+                short.append((item, better, made))
+        last: Repair | None = None
+        for item, better, made in short:
+            if best is not None and (best.speedup or 0.0) * _WORTH_REPAIR >= (item.speedup or 0.0):
+                continue
+            last = self._repaired(better.trials, made)
+            if last.candidate is not None and last.candidate.plan.quantized:
+                last.candidate.name = f"{item.name}, worst layers in floats"
+                self._found.candidates.append(last.candidate)
+                best = self._kept(best, last.candidate, better, None, last)
+        self._found.candidate = best
         if best is None:
             self._refuse(viable[0], last)
+
+    def _kept(
+        self,
+        best: Candidate | None,
+        made: Candidate,
+        better: _Improved,
+        item: Candidate | None,
+        fixed: Repair | None = None,
+    ) -> Candidate | None:
+        """The faster of the best so far and another one, which is measured once more, for longer."""
+        better.trials.measure(made, factor=2.0, drop=False)
+        if not made.is_faster or (best is not None and (made.speedup or 0.0) <= (best.speedup or 0.0)):
+            return best
+        self._adopt(better)
+        found = self._found
+        if item is not None:  # made once more, with passes for accuracy: it stands in the place of the first
+            found.candidates[found.candidates.index(item)] = made
+        found.left = () if fixed is None else fixed.left
+        found.curve = () if fixed is None else fixed.curve
+        found.sensitivity = () if fixed is None else fixed.sensitivity
+        return made
 
     def _refuse(self, first: Candidate, last: Repair | None) -> None:
         if self._budget.stated and last is not None and (last.candidate is None or not last.candidate.plan.quantized):
@@ -278,15 +308,19 @@ class FormSearch:
 
     # -- parts ------------------------------------------------------------------------------------------------------------------
 
-    def _improved(self, trials: Trials, plan: Plan) -> tuple[Trials, Settings]:
+    def _improved(self, trials: Trials, plan: Plan) -> _Improved:
+        """Trials and settings with the passes for accuracy that help a plan."""
         wanted = self._request.accuracy_passes()
-        trials, settings, effects = improve(trials, plan, self._settings, wanted, self._registry, self._again)
-        self._found.effects += effects
-        self._found.model = trials.model
+        enough = self._budget.least if self._budget.kind.name == _SQNR else DEFAULT_SQNR
+        return _Improved(*improve(trials, plan, self._settings, wanted, self._registry, self._again, enough))
+
+    def _adopt(self, better: _Improved) -> None:
+        """Note what was made more accurate, and by what."""
+        found, trials = self._found, better.trials
+        found.effects, found.model, found.floats = better.effects, trials.model, ""
         if trials is not self._trials:
             made = trials.make("float", Plan({}), Settings(), note=False).made
-            self._found.floats = "" if made is None else made.path
-        return trials, settings
+            found.floats = "" if made is None else made.path
 
     def _holds(self, candidate: Candidate) -> bool:
         value = candidate.values.get(self._budget.kind.name)
@@ -302,8 +336,7 @@ class FormSearch:
             gains=self._gains(made.plan),
             seconds=self._request.seconds * _SENSITIVITY,
         )
-        found.sensitivity = fixed.sensitivity
-        found.curve, found.left = fixed.curve, fixed.left
+        found.sensitivity, found.curve, found.left = fixed.sensitivity, fixed.curve, fixed.left
         return fixed
 
     def _gains(self, plan: Plan) -> dict[str, float]:
