@@ -92,6 +92,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "remove-unused-opsets": "transforms.opset_imports:RemoveUnusedOpsets",
     "simplify-channels": "transforms.layout:SimplifyChannels",
     "share-shape-values": "transforms.shape_sharing:ShareShapeValues",
+    "round-weights": "transforms.quantization.weight_only:RoundWeights",
     "set-input-shapes": "transforms.input_shapes:SetInputShapes",
     "simplify-if": "transforms.control_flow:SimplifyIf",
     "simplify-loop": "transforms.control_flow:SimplifyLoop",
@@ -161,8 +162,8 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
     "fuse-domain": "fuse-microsoft-attention,exact,fuse-transformer-ops,exact",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
-    "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse,layout,exact,fuse-attention,exact,keep-layer-norm,"
-    "pack-parallel-products,tidy",
+    "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,fuse-attention,exact,"
+    "keep-layer-norm,pack-parallel-products,tidy",
     "quantize-static": "raise-opset{to=13,strict=false},quantize-prepare,assign-quantization,correct-biases,insert-qdq,"
     "eliminate-dead-code,tidy",
     "quantize-dynamic-int8": "quantize-prepare,quantize-dynamic,eliminate-dead-code,tidy",
