@@ -88,18 +88,13 @@ class LayerInput:
             rows = self.rows(array, array.size)
             return rows.shape[1], rows.mean(axis=1, dtype=np.float64)
         kernel, strides, dilations, pads, sizes = self._geometry(array)
-        total = np.zeros((array.shape[1], *kernel))
-        for offset in np.ndindex(*kernel):
-            taken: list[slice] = []
-            for k, stride, dilation, (before, _), size, extent in zip(
-                offset, strides, dilations, pads, sizes, array.shape[2:], strict=True
-            ):
-                start = k * dilation - before  # of the first window
-                skipped = max(0, -(start // stride))  # windows whose element lies before the array
-                last = min(size - 1, (extent - 1 - start) // stride)
-                taken.append(slice(start + skipped * stride, max(start + last * stride + 1, 0), stride))
-            part = array[(slice(None), slice(None), *taken)]
-            total[(slice(None), *offset)] = part.sum(axis=(0, *range(2, array.ndim)), dtype=np.float64)
+        total = array.sum(axis=0, dtype=np.float64)
+        for at in reversed(range(len(kernel))):  # the axis goes, and its place in the window comes last
+            starts = np.arange(sizes[at]) * strides[at] - pads[at][0]
+            places = starts[None, :, None] + (np.arange(kernel[at]) * dilations[at])[:, None, None]
+            taken = (places == np.arange(array.shape[at + 2])).sum(axis=1, dtype=np.float64)
+            total = np.tensordot(total, taken, ([at + 1], [1]))
+        total = total.transpose(0, *range(len(kernel), 0, -1))
         count = len(array) * math.prod(sizes)
         return count, total.reshape(self.groups, -1) / max(count, 1)
 
