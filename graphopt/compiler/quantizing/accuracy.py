@@ -69,7 +69,12 @@ def improve(
 def _candidates(plan: Plan, wanted: frozenset[str] | None) -> Sequence[str]:
     """Passes that may help: first those that do most, so that the others are judged on top of them."""
     static, dynamic, weights = (bool(plan.layers(form)) for form in ("static", "dynamic", "weights"))
-    useful = {"equalize": static, "smooth": static or dynamic, "correct-biases": static, "gptq": weights}
+    useful = {
+        "equalize": static,
+        "smooth": static or dynamic,
+        "correct-biases": static,
+        "gptq": weights and not (static or dynamic),
+    }
     useful |= {name: useful[kind] and wanted is None for name, kind in _WITH_MUL.items()}
     return [name for name in _ORDER if useful[name] and (wanted is None or name in wanted)]
 

@@ -12,6 +12,7 @@ from graphopt.compiler.quantizing.candidates import Candidate
 from graphopt.compiler.quantizing.histograms import spreads
 from graphopt.compiler.quantizing.layer_parameters import layer_parameters
 from graphopt.compiler.quantizing.layers import Layer
+from graphopt.compiler.quantizing.plan import TABLE
 from graphopt.compiler.quantizing.result import CandidateReport, LayerReport, QuantizeReport
 from graphopt.compiler.quantizing.search import Found
 from graphopt.compiler.result import count_ops
@@ -66,7 +67,8 @@ def fill_report(
     report.curve = found.curve
     report.candidates = [_candidate(item, kept=item is best) for item in found.candidates]
     if found.reason:
-        report.notes.append(f"the model stays in floats: {found.reason}")
+        stays = "in floats" if floats.name == "float" else "as it was"
+        report.notes.append(f"the model stays {stays}: {found.reason}")
     elif report.speedup is not None and report.speedup < 1:
         report.notes.append(
             f"the result is slower than floats here ({report.speedup:.2f} times as fast); --form auto keeps what pays"
@@ -133,6 +135,8 @@ def _why(
 ) -> str:
     floats = seconds.get("float")
     if form != "float":
+        if layer.op == TABLE:
+            return "rows of a table, each with a scale"
         mine = seconds.get(form)
         return f"{floats / mine:.2f} times as fast" if floats and mine else ""
     if layer.name in left_out:

@@ -13,7 +13,7 @@ from typing import Final
 
 from graphopt.compiler.profiling import profile
 from graphopt.compiler.quantizing.layers import Layer
-from graphopt.compiler.quantizing.plan import LayerForm, Plan
+from graphopt.compiler.quantizing.plan import TABLE, LayerForm, Plan, first_form
 from graphopt.errors import GraphoptError
 from graphopt.plugin_manager import PluginManager
 from graphopt.runtime.base import Feeds
@@ -118,6 +118,9 @@ def best_forms(layers: Sequence[Layer], times: Mapping[LayerForm, LayerTimes], *
     """
     chosen: dict[str, LayerForm] = {}
     for layer in layers:
+        if layer.op == TABLE:  # it reads a few rows, whatever they are stored as
+            chosen[layer.name] = first_form(layer, ("weights",))
+            continue
         known = {form: found[layer.name] for form, found in times.items() if layer.name in found}
         floats = known.get("float")
         others = {form: time for form, time in known.items() if form in layer.forms}

@@ -16,8 +16,10 @@ from graphopt.transforms.quantization.static.plan import plan_static
 __all__ = ["LAYER_OPS", "Layer", "Prospects", "find_layers", "is_quantized", "prospects_of", "sizes_of"]
 
 #: Operators whose weights are worth quantizing; all others only follow them.
-LAYER_OPS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul"})
+LAYER_OPS: Final = frozenset({"Conv", "ConvTranspose", "Gather", "Gemm", "GRU", "LSTM", "MatMul"})
 _MULTIPLYING: Final = frozenset({"Gemm", "MatMul"})
+#: Tables that Gather reads rows of are worth it from so many numbers on.
+_FEWEST_IN_TABLE: Final = 1 << 14
 #: Integers that are cast to floats are weights when there are so many.
 _FEWEST_WEIGHTS: Final = 64
 #: Those of them that have a pass which makes them dynamic.
@@ -201,6 +203,8 @@ def _decodes(node: Node) -> bool:
 
 
 def _forms(node: Node, scheme: QuantizationScheme, *, static: bool) -> frozenset[str]:
+    if node.op == "Gather":
+        return frozenset({"weights"}) if _reads_table(node) else frozenset()
     x, w = node.input_at(0), node.input_at(1)
     if x is None or w is None or x.dtype not in (DType.FLOAT, None) or w.dtype not in (DType.FLOAT, None):
         return frozenset()
@@ -212,6 +216,15 @@ def _forms(node: Node, scheme: QuantizationScheme, *, static: bool) -> frozenset
         if node.op in _MULTIPLYING:
             found.add("weights")
     return frozenset(found)
+
+
+def _reads_table(node: Node) -> bool:
+    """Whether a node reads rows of a large constant matrix of floats."""
+    table = constant_of(node.input_at(0))
+    wanted = (
+        table is not None and table.dtype is DType.FLOAT and len(table.shape) == 2 and table.size >= _FEWEST_IN_TABLE
+    )
+    return wanted and node.int_attr("axis", 0) == 0
 
 
 def _behind(node: Node) -> tuple[str, ...]:

@@ -11,13 +11,15 @@ from graphopt.compiler.quantizing.layers import Layer
 from graphopt.errors import QuantizationError
 from graphopt.passes import Pass, PassRegistry, Pipeline, build_pass, suggestion
 
-__all__ = ["ACCURACY_PASSES", "FORMS", "Form", "LayerForm", "Plan", "Settings", "uniform"]
+__all__ = ["ACCURACY_PASSES", "FORMS", "TABLE", "Form", "LayerForm", "Plan", "Settings", "first_form", "uniform"]
 
 #: What can be asked for.
 Form = Literal["auto", "static", "qoperator", "dynamic", "weights", "float16", "bfloat16", "float"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
 #: What a layer can be.
 LayerForm = Literal["float", "static", "dynamic", "weights"]
+#: The operator that reads rows of a table.
+TABLE: Final = "Gather"
 #: Passes that make the result more accurate, by what options call them.
 ACCURACY_PASSES: Final = {
     "equalize": "equalize-layers",
@@ -144,5 +146,12 @@ class _Steps:
 
 
 def uniform(layers: Sequence[Layer], *order: LayerForm) -> Plan:
-    """Each layer in the first of some forms that it can have, else in floats."""
-    return Plan({layer.name: next((form for form in order if form in layer.forms), "float") for layer in layers})
+    """Each layer in the first of some forms that it can have, else in floats; tables have their own, whatever the others have."""
+    return Plan({layer.name: first_form(layer, order) for layer in layers})
+
+
+def first_form(layer: Layer, order: Sequence[LayerForm]) -> LayerForm:
+    """The first of some forms that a layer can have, else floats."""
+    if layer.op == TABLE:
+        order = ("weights",) if order else ()
+    return next((form for form in order if form in layer.forms), "float")

@@ -103,7 +103,7 @@ def quantize(
     Example:
         >>> from graphopt.data import digits_model, digits_test
         >>> images, _ = digits_test()
-        >>> result = quantize(digits_model(), {"image": images}, form="static")
+        >>> result = quantize(digits_model(), {"image": images}, form="static", accuracy="none", seconds=1)
         >>> result.report.is_quantized, result.report.metric_after["sqnr"] > 20
         (True, True)
     """

@@ -17,7 +17,7 @@ from graphopt.compiler.quantizing.budget import DEFAULT_SQNR, Budget
 from graphopt.compiler.quantizing.candidates import Candidate, Trials
 from graphopt.compiler.quantizing.layer_times import best_forms, layer_times
 from graphopt.compiler.quantizing.layers import Layer
-from graphopt.compiler.quantizing.plan import LayerForm, Plan, Settings, uniform
+from graphopt.compiler.quantizing.plan import TABLE, LayerForm, Plan, Settings, first_form, uniform
 from graphopt.compiler.quantizing.request import QuantizeRequest
 from graphopt.compiler.quantizing.result import Effect
 from graphopt.compiler.quantizing.sensitivity import Known, Repair, Sensitivity, TradeOff, repair
@@ -201,7 +201,7 @@ class FormSearch:
             both: dict[str, LayerForm] = {}
             for layer in layers:
                 order: tuple[LayerForm, ...] = ("dynamic", "static") if layer.op in _DYNAMIC_FIRST else ("static",)
-                both[layer.name] = next((form for form in order if form in layer.forms), "float")
+                both[layer.name] = first_form(layer, order)
             plans["static and dynamic"] = Plan(both)
         few = [
             layer for layer in layers if "weights" in layer.forms and layer.flops <= _FEW_ROWS * layer.weight_bytes / 2
@@ -209,8 +209,9 @@ class FormSearch:
         if few and sum(layer.share for layer in few) > 0.5 * sum(layer.share for layer in layers):
             plans["weights"] = uniform(layers, "weights")
         different: dict[str, Plan] = {}
+        tables = {layer.name for layer in layers if layer.op == TABLE}
         for name, plan in plans.items():
-            if plan.quantized and plan not in different.values():
+            if set(plan.quantized) - tables and plan not in different.values():
                 different[name] = plan
         return different
 

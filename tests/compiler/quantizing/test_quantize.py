@@ -190,6 +190,20 @@ def test_excluded_layers_stay():
         graphopt.quantize(digits_model(), DATA, form="static", exclude=["*"], **QUICK)
 
 
+def test_tables_of_embeddings_are_stored_by_rows():
+    rng = np.random.default_rng(0)
+    b = GraphBuilder()
+    ids = b.input("ids", DType.INT64, ["n", 6])
+    found = b.Gather(rng.normal(size=(2048, 32)).astype(np.float32), ids, name="embed")
+    y = b.MatMul(found, rng.normal(size=(32, 64)).astype(np.float32), name="head")
+    b.output(y, "y", DType.FLOAT, ["n", 6, 64])
+    data = {"ids": rng.integers(0, 2048, (32, 6))}
+    result = graphopt.quantize(b.build(), data, form="dynamic", **QUICK)
+    assert {"embed": "weights", "head": "dynamic"} == {layer.name: layer.form for layer in result.report.layers}
+    assert result.report.size_after < result.report.size_before / 2.5
+    assert result.report.metric_after["sqnr"] > 30
+
+
 # -- tables -----------------------------------------------------------------------------------------------------------------------
 
 
