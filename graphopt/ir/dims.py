@@ -113,10 +113,12 @@ class SymbolicDim:
         if len(kept) == 1 and () in kept:
             return kept[()]
         self = object.__new__(cls)
+        number = kept.pop((), 0)  # the shortest product, which comes last
         if len(kept) > 1:
-            self._terms = tuple(sorted(kept.items(), key=lambda item: _rank_of_monomial(item[0])))
+            found = sorted(kept.items(), key=lambda item: _rank_of_monomial(item[0]))
+            self._terms = (*found, ((), number)) if number else tuple(found)
         else:
-            self._terms = tuple(kept.items())
+            self._terms = (*kept.items(), ((), number)) if number else tuple(kept.items())
         self._hash = hash(self._terms)
         self._text = None
         self._generated = None
@@ -373,15 +375,7 @@ def lower_bound(dim: Dim, positive: Container[str] = ()) -> int | None:
         dim: an expression over sizes.
         positive: names of sizes that are never zero.
     """
-    if not isinstance(dim, SymbolicDim):
-        return dim
-    total = 0
-    for mono, coef in dim._terms:
-        bound = _bound_of_monomial(mono, positive, is_upper=coef < 0)
-        if bound is None:
-            return None
-        total += coef * bound
-    return total
+    return _least(dim, 1, positive) if isinstance(dim, SymbolicDim) else dim
 
 
 def upper_bound(dim: Dim) -> int | None:
@@ -396,20 +390,33 @@ def upper_bound(dim: Dim) -> int | None:
     """
     if not isinstance(dim, SymbolicDim):
         return dim
-    below = lower_bound(-dim)
+    below = _least(dim, -1, ())
     return None if below is None else -below
+
+
+def _least(dim: SymbolicDim, sign: int, positive: Container[str]) -> int | None:
+    """A number that an expression, or its opposite, is never smaller than."""
+    total = 0
+    for mono, coef in dim._terms:
+        factor = sign * coef
+        bound = _bound_of_monomial(mono, positive, is_upper=factor < 0)
+        if bound is None:
+            return None
+        total += factor * bound
+    return total
 
 
 def _bound_of_monomial(mono: Monomial, positive: Container[str], *, is_upper: bool) -> int | None:
     """A bound of a product, which is only seen where no factor of several may be negative."""
     product = 1
     for atom in mono:
-        low = _bound_of_atom(atom, positive)
-        if low is None or (low < 0 and len(mono) > 1):
-            return None
-        bound = _upper_bound_of_atom(atom) if is_upper else low
+        bound = _upper_bound_of_atom(atom) if is_upper else _bound_of_atom(atom, positive)
         if bound is None:
             return None
+        if len(mono) > 1:
+            low = _bound_of_atom(atom, positive) if is_upper else bound
+            if low is None or low < 0:
+                return None
         product *= bound
     return product
 
