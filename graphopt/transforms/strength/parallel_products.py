@@ -18,6 +18,7 @@ from graphopt.numerics import Numerics, Reassociates
 from graphopt.passes import RewritePass
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, Rule, any_, const, op
 from graphopt.transforms.fusion.linear import read_linear
+from graphopt.transforms.strength.packed_heads import SplitMovedHeads
 
 __all__ = ["PackParallelProducts"]
 
@@ -143,7 +144,7 @@ class PackProducts(RewritePattern):
 
 @dataclass(frozen=True)
 class PackParallelProducts(RewritePass):
-    """Pack products of one tensor with constant matrices into one product and a Split. Re-associates; needs types; idempotent."""
+    """Pack products of one tensor with constant matrices into one, and move heads of its parts at once. Re-associates; idempotent."""
 
     name: ClassVar[str] = "pack-parallel-products"
-    rules: ClassVar[tuple[Rule, ...]] = (PackProducts(),)
+    rules: ClassVar[tuple[Rule, ...]] = (PackProducts(), SplitMovedHeads())

@@ -11,7 +11,7 @@ from graphopt.transforms.fusion.attention.grouped import UseGroupQueryAttention
 from graphopt.transforms.fusion.attention.guards import DropMaskOfNothing, DropSoftmaxGuard
 from graphopt.transforms.fusion.attention.heads import JoinAttentionHeads, ShareAttentionHeads
 from graphopt.transforms.fusion.attention.multi_head import UseMultiHeadAttention
-from graphopt.transforms.fusion.attention.packed import SplitPackedFactors
+from graphopt.transforms.fusion.attention.packed import SplitPackedFactors, SplitPackedHeads
 from graphopt.transforms.fusion.attention.repeats import GatherRepeatedHeads
 from graphopt.transforms.fusion.attention.rotary import UseRotaryEmbedding
 from graphopt.transforms.fusion.attention.rotary_heads import RotateJoinedHeads
@@ -45,6 +45,7 @@ class FuseMicrosoftAttention(KernelPass):
     name: ClassVar[str] = "fuse-microsoft-attention"
     rules: ClassVar[tuple[Rule, ...]] = (
         SplitPackedFactors(),
+        SplitPackedHeads(),
         UseRotaryEmbedding(),
         RotateJoinedHeads(),
         UseMultiHeadAttention(),
