@@ -98,15 +98,13 @@ class FewBatches:
         self._all.forget(name)
 
 
-def first_examples(batches: Iterable[Feeds], count: int) -> list[Feeds]:
+def first_examples(batches: Iterable[Feeds], count: int) -> Iterator[Feeds]:
     """The first batches, until they have so many examples."""
-    found: list[Feeds] = []
     for batch in batches:
-        found.append(batch)
+        yield batch
         count -= examples_in(batch)
         if count <= 0:
-            break
-    return found
+            return
 
 
 def checked_batches(data: Iterable[object], inputs: Sequence[ValueSpec]) -> Iterator[Feeds]:

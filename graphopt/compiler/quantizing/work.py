@@ -40,7 +40,7 @@ from graphopt.compiler.result import count_ops
 from graphopt.errors import CalibrationError, QuantizationError, VerificationError
 from graphopt.ir import Array, Model
 from graphopt.numerics import Lossy
-from graphopt.passes import CalibrationTable, Pipeline
+from graphopt.passes import CalibrationSource, CalibrationTable, Pipeline
 from graphopt.plugin_manager import PluginManager
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.processor import this_processor
@@ -57,7 +57,9 @@ _BLOCKED_OPSET: Final = 21
 #: Part of the time for a pair of models.
 _PAIR: Final = 0.04
 _MOST_TIMED: Final = 8
-#: Examples that passes look at while plans are tried.
+#: Examples that passes look at; of which ranges come from all.
+_MOST_LOOKED_AT: Final = 512
+#: The same while plans are tried.
 _FEW: Final = 24
 
 
@@ -193,7 +195,7 @@ class Work:
         main = find_metric(metric)
         kinds = {kind.name: kind for kind in (main, find_metric("sqnr"))}
         judge = Judge(start.file.path, split, list(kinds.values()), start.folder)
-        return _Data(split, real, main, judge, first_examples(split.calibration(), _FEW) if real else [])
+        return _Data(split, real, main, judge, list(first_examples(split.calibration(), _FEW)) if real else [])
 
     def _report(self, start: _Start, data: _Data, prospects: Prospects) -> QuantizeReport:
         report = QuantizeReport(
@@ -301,19 +303,24 @@ class Work:
             )
         return table
 
-    def _calibration(self, split: Split | None, table: CalibrationTable | None) -> Batches | None:
+    def _calibration(self, split: Split | None, table: CalibrationTable | None) -> CalibrationSource | None:
+        """Ranges from all of the data; passes look at no more examples than their statistics gain by."""
         if split is None and table is None:
             return None
-        feeds = None if split is None else split.calibration
         request = self.request
-        return Batches(
+        ranges = Batches(
             self.environment,
-            feeds,
+            None if split is None else split.calibration,
             table=table,
             calibrator=request.calibrator,
             options=request.calibrator_options,
             scheme=self.environment.backend(request.target).target.quantization,
             progress=lambda text: self.tell(f"calibrating: {text}"),
+        )
+        if split is None:
+            return ranges
+        return FewBatches(
+            ranges, Batches(self.environment, lambda: first_examples(split.calibration(), _MOST_LOOKED_AT))
         )
 
     def _trials(
