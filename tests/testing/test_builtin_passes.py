@@ -71,7 +71,7 @@ CHANGED = {
 #: Passes that do nothing until somebody states something; their own tests do.
 WITHOUT_OPTIONS_NOTHING = {"set-input-shapes"}
 #: Passes that may do more in a second run: that takes away more, or fits anew.
-GO_ON = {"equalize-layers", "prune-channels", "reconstruct-layers"}
+GO_ON = {"equalize-layers", "prune-channels", "reconstruct-layers", "recover-masked"}
 #: Passes that look at data; their own tests bring some.
 WITH_DATA = {
     "assign-quantization",

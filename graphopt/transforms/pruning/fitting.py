@@ -5,7 +5,8 @@ Which layers these are, in the order of the graph, and the run over the data for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from graphopt.rewriting import NoMatch
 from graphopt.transforms.pruning.paired import PairedMoments, Target, cut_to, joined
 from graphopt.transforms.statistics import LayerInput, read_layer
 
-__all__ = ["Float64", "Solve", "affected_layers", "fit_layers", "is_masked", "reference_weights"]
+__all__ = ["Affected", "Float64", "Solve", "affected_layers", "fit_layers", "is_masked", "reference_weights"]
 
 Float64 = npt.NDArray[np.float64]
 #: From ``X'X`` [groups, columns, columns], ``X't`` and present weights [groups, columns, outputs], the new weights; the last column is the
@@ -44,22 +45,55 @@ def reference_weights(reference: Reference) -> dict[str, Constant]:
     }
 
 
-def affected_layers(graph: Graph, reference: Reference) -> Iterator[LayerInput]:
-    """Layers that read something else than in the reference, or have other weights, and are to give what they gave there."""
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A layer to fit.
+
+    Attributes:
+        layer: reads something else than in the reference, or has other weights; or what it is added to is not what it was.
+        target: the tensor that is to be what it was: the output of the layer, or the sum of that with something else.
+        beside: what is added to the output, if ``target`` is a sum.
+    """
+
+    layer: LayerInput
+    target: Value
+    beside: Value | None
+
+
+def affected_layers(graph: Graph, reference: Reference) -> Iterator[Affected]:
+    """Layers that may make up for something, in the order of the graph, with what they are to give."""
     known = {value.name for node in reference.model.graph.nodes for value in node.outputs}
     before = reference_weights(reference)
     touched: set[Value] = set()
+    done: set[Value] = set()
     for node in graph.nodes:
         reads = [value for value in node.inputs if value is not None]
         changed = any(value in touched or _is_other(value, before) for value in reads)
         if changed:
             touched.update(node.outputs)
+        done.update(node.outputs)
         layer = read_layer(node)
-        if not changed or isinstance(layer, NoMatch) or node.outputs[0].name not in known:
+        if isinstance(layer, NoMatch) or not layer.weight.has_single_use or node.input_at(2) is not _bias(node):
             continue
-        scaled = node.op == "Gemm" and (node.float_attr("alpha", 1.0) != 1.0 or node.float_attr("beta", 1.0) != 1.0)
-        if not scaled and layer.weight.has_single_use and node.input_at(2) is _bias(node):
-            yield layer
+        if node.op == "Gemm" and (node.float_attr("alpha", 1.0) != 1.0 or node.float_attr("beta", 1.0) != 1.0):
+            continue
+        found = _with_target(layer, done)
+        if found.target.name in known and (changed or found.beside in touched):
+            yield found
+
+
+def _with_target(layer: LayerInput, done: set[Value]) -> Affected:
+    """A layer that is added to what was fitted before it makes up for that too: then the sum is what it aims at."""
+    output = layer.node.outputs[0]
+    plain = Affected(layer, output, None)
+    users = output.users
+    if not output.has_single_use or users[0].op != "Add" or users[0].graph is not layer.node.graph:
+        return plain
+    other = next((value for value in users[0].inputs if value is not None and value is not output), None)
+    shape = output.shape
+    if other is None or other not in done or shape is None or None in shape or other.shape != shape:
+        return plain
+    return Affected(layer, users[0].outputs[0], other)
 
 
 def _is_other(value: Value, before: dict[str, Constant]) -> bool:
@@ -98,16 +132,16 @@ def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[Laye
     reference, model = ctx.reference, graph.owner
     if reference is None or not isinstance(model, Model):
         return 0
-    layers = [layer for layer in affected_layers(graph, reference) if wanted(layer)]
+    layers = [item for item in affected_layers(graph, reference) if wanted(item.layer)]
     changed = 0
-    for index, layer in enumerate(layers):
+    for index, item in enumerate(layers):
         ctx.progress(f"layer {index + 1} of {len(layers)}")
         if ctx.calibration is None:
             raise CalibrationError(
                 f"pass {name!r} looks at data, and there is none; bring calibration data, or leave the pass out"
             )
-        site = layer.node.name or layer.node.outputs[0].name
-        if ctx.applications.admits(name, site) and _fit(model, layer, reference, ctx, solve):
+        site = item.layer.node.name or item.layer.node.outputs[0].name
+        if ctx.applications.admits(name, site) and _fit(model, item, reference, ctx, solve):
             ctx.applications.record(name, site)
             changed += 1
     if changed:
@@ -115,31 +149,13 @@ def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[Laye
     return changed
 
 
-def _target(layer: LayerInput, reference: Reference, names: Mapping[str, str]) -> Target:
-    """What the layer gave; or, if it is added to what comes from before it, what the sum was: so it makes up for that too."""
-    output = layer.node.outputs[0]
-    plain = Target(reference, output.name)
-    users = output.users
-    if not output.has_single_use or users[0].op != "Add" or users[0].graph is not layer.node.graph:
-        return plain
-    total = users[0].outputs[0]
-    other = next((value for value in users[0].inputs if value is not None and value is not output), None)
-    if other is None or other.producer is None or other.shape != output.shape or None in (output.shape or (None,)):
-        return plain
-    for node in layer.node.graph.nodes if layer.node.graph is not None else ():
-        if node is layer.node:
-            return plain  # what is added comes later: it makes up for this layer
-        if node is other.producer:
-            break
-    return Target(reference, total.name, other) if total.name in names else plain
-
-
-def _fit(model: Model, layer: LayerInput, reference: Reference, ctx: PassContext, solve: Solve) -> bool:
+def _fit(model: Model, item: Affected, reference: Reference, ctx: PassContext, solve: Solve) -> bool:
+    layer = item.layer
     constant, bias = layer.weight.const, _bias(layer.node)
     assert constant is not None, "the weights were found to be constant"
     assert ctx.calibration is not None, "the caller has seen to it"
     both, names = joined(model, reference)
-    pair = PairedMoments(layer, constant.shape[layer.output_axis], _target(layer, reference, names))
+    pair = PairedMoments(layer, constant.shape[layer.output_axis], Target(reference, item.target.name, item.beside))
     observers = pair.observers(names)
     cut_to(both, observers.keys())
     ctx.calibration.observe(both, observers)

@@ -191,3 +191,32 @@ def test_statistics_are_those_of_the_data():
         scale, bias = (np.asarray(node.inputs[index].array()) for index in (1, 2))
         np.testing.assert_allclose(given_now.mean(axis=(0, 2, 3)), bias, atol=1e-3)
         np.testing.assert_allclose(given_now.std(axis=(0, 2, 3)), np.abs(scale), rtol=2e-2)
+
+
+# -- what layers aim at -----------------------------------------------------------------------------------------------------
+
+
+def test_a_layer_makes_up_for_what_is_lost_beside_it():
+    """In ``y = x . a . b + x . c`` the first branch is ruined; the second one, a full layer, can give what it lacks."""
+    a, b, c = (RNG.normal(size=(6, 6)).astype(np.float32) for _ in range(3))
+    proto = model(
+        "h = MatMul (x, a) p = MatMul (h, b) q = MatMul (x, c) y = Add (p, q)", "float[64,6] x", "float[64,6] y",
+        initializers={"a": a, "b": b, "c": c},
+    )  # fmt: skip
+    owner = lifted(proto)
+    feeds = {"x": RNG.normal(size=(64, 6)).astype(np.float32)}
+    expected = run_model(owner, feeds)["y"]
+    ctx = PassContext(calibration=Batches(feeds))
+    PruneChannels(ratio=0.6, round_to=1).run(owner.graph, ctx)
+    assert [2] == [node.output.shape[1] for node in owner.graph.nodes if node.output.name == "h"]
+    lost = np.abs(run_model(owner, feeds)["y"] - expected).max()
+    ReconstructLayers(damping=1e-6).run(owner.graph, ctx)
+    assert np.abs(run_model(owner, feeds)["y"] - expected).max() < 1e-3 * lost
+
+
+def test_references_follow_what_is_left_by_name():
+    reference = Reference(clone_model(lifted(network())))
+    reference.note("x", {0: np.array([True, False, True, True])})
+    reference.note("x", {0: np.array([True, True, False]), 1: np.array([False, True])})
+    assert [[1.0], [5.0]] == reference.left("x", np.arange(8.0).reshape(4, 2)).tolist()
+    assert [0.0, 1.0] == reference.left("y", np.arange(2.0)).tolist()
