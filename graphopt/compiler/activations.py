@@ -12,7 +12,7 @@ import numpy as np
 
 from graphopt.backends.onnx.files import save
 from graphopt.backends.onnx.inference import OnnxTypes
-from graphopt.compiler.calibration_numbers import FLOATS, check_each, floats_of
+from graphopt.compiler.calibration_numbers import FLOATS, floats_of, is_masked
 from graphopt.compiler.calibration_outputs import REDUCIBLE, Extremes, Gated, Way, Whole
 from graphopt.compiler.calibration_sizes import shapes_of, tensor_bytes
 from graphopt.compiler.calibration_views import run_for_views
@@ -47,6 +47,9 @@ class Activations:
         extremes: names of the tensors of which the smallest and the largest number are enough: an array of both is given.
         memory: bytes that tensors may take together.
 
+    Attributes:
+        masked: names of inner tensors that had minus infinity: from that batch on they are not given. What was found of them is of no use.
+
     Raises:
         CalibrationError: if the model has no such tensor.
         ExecutionError: if it can't be loaded.
@@ -79,6 +82,7 @@ class Activations:
             )
         self._model = copy
         self._memory = memory
+        self.masked: set[str] = set()
         self._enough = frozenset(extremes)
         self._reducible = _reducible(copy, extremes)
         self._small = False
@@ -126,22 +130,20 @@ class Activations:
 
     def _shown(self, name: str, found: object, number: int, what: str) -> Iterator[tuple[str, Array]]:
         """A tensor as it is to be shown, if it has numbers: whole, or its extremes."""
-        array = floats_of(found)
+        array = None if name in self.masked else floats_of(found)
         if array is None:
             return
         if name in self._enough:
-            ends = np.array([array.min(), array.max()])  # NaN and infinities show in them
-            if not np.isfinite(ends).all():
-                check_each(name, array, number, what)
-            yield name, ends
-            return
-        with np.errstate(all="ignore"):
-            total = float(
-                np.add.reduce(array, axis=None)
-            )  # not finite if one number is not: faster than to look at each
-        if not np.isfinite(total):
-            check_each(name, array, number, what)
-        yield name, array
+            shown: Array = np.array([array.min(), array.max()])  # NaN and infinities show in them
+            finite = bool(np.isfinite(shown).all())
+        else:
+            shown = array
+            with np.errstate(all="ignore"):  # not finite if one number is not: faster than to look at each
+                finite = bool(np.isfinite(np.add.reduce(array, axis=None)))
+        if not finite and is_masked(name, array, number, what):
+            self.masked.add(name)
+        else:
+            yield name, shown
 
     def _checked(self, batch: Feeds, number: int) -> Feeds:
         runner = self._opened
@@ -192,6 +194,8 @@ class Activations:
 
     def _again(self, feeds: Feeds, name: str) -> Datum:
         """A whole tensor of which the extremes say too little."""
+        if name in self.masked:
+            return None
         if name not in self._whole:
             model = clone_model(self._model)
             Whole([name]).edit(model)

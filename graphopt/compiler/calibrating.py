@@ -9,6 +9,7 @@ from graphopt.compiler.activations import MEMORY, Activations
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.calibration_data import input_specs, is_cut, open_data
 from graphopt.compiler.calibration_layout import DEFAULT_BATCH
+from graphopt.compiler.calibration_numbers import tell_masked
 from graphopt.compiler.calibration_sizes import fitting_batch
 from graphopt.compiler.calibrator_maker import CalibratorMaker
 from graphopt.compiler.environment import Environment
@@ -63,10 +64,10 @@ def calibrate(
         stop: asked after each batch whether that was the last one.
 
     Returns:
-        The table; tensors that were empty in each batch are not in it.
+        The table; tensors that were empty in each batch, and inner ones that had minus infinity (masks of attention), are not in it.
 
     Raises:
-        CalibrationError: if there is no batch, a batch does not fit the model, a tensor has NaN or infinities, an option is wrong, or
+        CalibrationError: if there is no batch, a batch does not fit the model, a tensor has NaN or plus infinity, an option is wrong, or
             ``resume`` is of another model or calibrator.
         PipelineError: if there is no such calibrator, pass or target.
         ExecutionError: if the model can't be run.
@@ -111,7 +112,9 @@ def calibrate(
                 break
     if number < 0:
         raise CalibrationError("there is no batch to calibrate with; bring at least one")
-    return maker.table(found, CalibrationTable.fingerprint(given), before + number + 1, prepare=prepare)
+    tell_masked(activations.masked)
+    masked = activations.masked if resume is None else activations.masked.union(resume.masked)
+    return maker.table(found, CalibrationTable.fingerprint(given), before + number + 1, prepare=prepare, masked=masked)
 
 
 def prepared(environment: Environment, model: Model, prepare: str, target: str) -> Model:
@@ -158,4 +161,7 @@ def merge_calibrations(
                 maker.guard(f"merge of tensor {name!r}", functools.partial(found[name].merge, item))
             else:
                 found[name] = item
-    return maker.table(found, first.model, sum(table.batches for table in (first, *others)), prepare=first.prepare)
+    tables = (first, *others)
+    masked = {name for table in tables for name in table.masked}
+    batches = sum(table.batches for table in tables)
+    return maker.table(found, first.model, batches, prepare=first.prepare, masked=masked)

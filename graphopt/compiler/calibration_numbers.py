@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from typing import Any, Final, cast
 
 import numpy as np
@@ -10,7 +12,9 @@ from numpy.typing import NDArray
 from graphopt.errors import CalibrationError
 from graphopt.ir import DType
 
-__all__ = ["FLOATS", "check_each", "floats_of"]
+__all__ = ["FLOATS", "floats_of", "is_masked", "tell_masked"]
+
+logger = logging.getLogger(__name__)
 
 #: Element types that are calibrated.
 FLOATS: Final = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE)
@@ -26,8 +30,8 @@ def floats_of(found: object) -> NDArray[np.floating[Any]] | None:
     return cast("NDArray[np.floating[Any]]", wide)
 
 
-def check_each(name: str, array: NDArray[np.floating[Any]], number: int, what: str) -> None:
-    """See that all numbers of a tensor are finite.
+def is_masked(name: str, array: NDArray[np.floating[Any]], number: int, what: str) -> bool:
+    """Whether minus infinity is among the numbers of an inner tensor, as in masks of attention, and nothing worse.
 
     Args:
         name: of the tensor.
@@ -36,16 +40,30 @@ def check_each(name: str, array: NDArray[np.floating[Any]], number: int, what: s
         what: ``"input"`` or ``"tensor"``.
 
     Raises:
-        CalibrationError: if they are not.
+        CalibrationError: if there is NaN or plus infinity, or minus infinity in an input.
     """
-    bad, nan = 0, False
+    bad = nan = above = 0
     flat = array.reshape(-1)
     for start in range(0, flat.size, _CHUNK):
         chunk = flat[start : start + _CHUNK]
         bad += chunk.size - int(np.isfinite(chunk).sum())
-        nan = nan or bool(np.isnan(chunk).any())
-    if bad:
+        nan += int(np.isnan(chunk).sum())
+        above += int(np.isposinf(chunk).sum())
+    if bad and (nan or above or what == "input"):
         hint = "clean the data" if what == "input" else "leave this batch out, or look at the inputs that cause it"
         raise CalibrationError(
             f"batch {number}: {what} {name!r} has {'NaN' if nan else 'infinity'} ({bad:,} of {array.size:,} numbers); {hint}"
+        )
+    return bad > 0
+
+
+def tell_masked(names: Collection[str]) -> None:
+    """Warn that tensors have no range; nothing if there are none."""
+    if names:
+        first = min(names)
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        logger.warning(
+            "tensor %r%s had minus infinity, as masks of attention do, so there is no range; they stay floats",
+            first,
+            more,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from graphopt.compiler.activations import MEMORY, Activations
+from graphopt.compiler.calibration_numbers import tell_masked
 from graphopt.compiler.calibrator_maker import CalibratorMaker
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError
@@ -46,6 +47,7 @@ class Batches:
         self._feeds = feeds
         self._maker = CalibratorMaker(environment.plugins, calibrator, options, scheme)
         self._memory = memory
+        self._masked: set[str] = set()
         self._known = dict(table.ranges) if table is not None else {}
         self._tell = progress or (lambda text: None)
 
@@ -64,6 +66,7 @@ class Batches:
                 self._tell(f"batch {number + 1}")
                 for name, array in activations.run(batch, number):
                     observers[name].observe(array)
+        self._masked |= activations.masked
         if number < 0:
             raise CalibrationError("there is no batch to calibrate with; bring at least one")
         return number + 1
@@ -75,8 +78,14 @@ class Batches:
             if self._feeds is None:
                 raise CalibrationError(f"the calibration table has no tensor {lacking[0]!r}; calibrate the model again")
             found: dict[str, Calibrator] = {}
-            self.observe(model, {name: _Lazy(self._maker, name, found) for name in lacking})
-            self._known |= {name: self._maker.range(name, item) for name, item in found.items()}
+            there = {value.name for value in model.graph.values()}
+            observers = {name: _Lazy(self._maker, name, found) for name in lacking if name in there}
+            if observers:
+                self.observe(model, observers)
+            tell_masked(self._masked & found.keys())
+            self._known |= {
+                name: self._maker.range(name, item) for name, item in found.items() if name not in self._masked
+            }
         return {name: self._known[name] for name in names if name in self._known}
 
     def forget(self, name: str) -> None:

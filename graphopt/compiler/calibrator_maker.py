@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar, cast
 
 from graphopt.errors import CalibrationError, GraphoptError, PluginError
@@ -120,15 +120,24 @@ class CalibratorMaker:
         return found
 
     def table(
-        self, found: Mapping[str, Calibrator], model: str, batches: int, *, prepare: str = ""
+        self,
+        found: Mapping[str, Calibrator],
+        model: str,
+        batches: int,
+        *,
+        prepare: str = "",
+        masked: Collection[str] = (),
     ) -> CalibrationTable:
-        """What they have found."""
+        """What they have found, but of tensors that had minus infinity."""
+        found = {name: item for name, item in found.items() if name not in masked}
         ranges = {name: self.range(name, item) for name, item in found.items()}
         states = {name: self.guard(f"state of tensor {name!r}", item.state) for name, item in found.items()}
         observed = {name: kept for name, item in found.items() if (kept := self._observed(name, item)) is not None}
         shares = {name: self._clipped(name, item, ranges[name]) for name, item in found.items()}
         clipped = {name: share for name, share in shares.items() if share is not None}
-        return CalibrationTable(self.name, self.options, model, batches, ranges, states, prepare, observed, clipped)
+        return CalibrationTable(
+            self.name, self.options, model, batches, ranges, states, prepare, observed, clipped, tuple(sorted(masked))
+        )
 
     def _observed(self, name: str, item: Calibrator) -> Range | None:
         """From the smallest to the largest number that it has seen, where it says that."""

@@ -106,14 +106,15 @@ class CalibrationSource(Protocol):
             How many batches there were.
 
         Raises:
-            CalibrationError: if there is no data, a batch does not fit, or a tensor has NaN or infinities.
+            CalibrationError: if there is no data, a batch does not fit, or a tensor has NaN or plus infinity. An inner tensor that has
+                minus infinity, as masks of attention do, is not shown from that batch on.
             ExecutionError: if the model can't be run.
         """
 
     def ranges(self, model: Model, names: Sequence[str]) -> Mapping[str, Range]:
         """The ranges of float tensors of the main graph, from a calibration table where it has them, from data else.
 
-        Tensors that were empty in each batch, and names that the model does not have, are left out.
+        Tensors that were empty in each batch or had minus infinity, and names that the model does not have, are left out.
 
         Raises:
             CalibrationError: as :meth:`observe`, or if there is neither data nor a table that has a tensor.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     batches: int
     tensors: dict[str, _Tensor]
     prepare: str = ""
+    masked: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class CalibrationTable:
             is the model before it.
         observed: from the smallest to the largest number of a tensor, where the calibrator says that.
         clipped: share of the numbers of a tensor that are outside of its range, where the calibrator says that.
+        masked: names of tensors that had minus infinity, as masks of attention do, in ascending order; they have no range.
 
     Example:
         >>> table = CalibrationTable("min-max", {}, "0f", 2, {"x": Range(0.0, 6.0)}, {"x": {"low": 0.0, "high": 6.0}})
@@ -73,6 +75,7 @@ class CalibrationTable:
     prepare: str = ""
     observed: Mapping[str, Range] = field(default_factory=dict, repr=False)
     clipped: Mapping[str, float] = field(default_factory=dict, repr=False)
+    masked: Sequence[str] = ()
 
     def __getitem__(self, name: str) -> Range:
         """The range of a tensor.
@@ -113,7 +116,14 @@ class CalibrationTable:
         """
         tensors = {name: self._tensor(name, found) for name, found in sorted(self.ranges.items())}
         document = _Document(
-            _FORMAT, self.calibrator, dict(self.options), self.model, self.batches, tensors, self.prepare
+            _FORMAT,
+            self.calibrator,
+            dict(self.options),
+            self.model,
+            self.batches,
+            tensors,
+            self.prepare,
+            list(self.masked),
         )
         place = Path(path)
         if place.exists() and not force:
@@ -173,6 +183,7 @@ class CalibrationTable:
             document.prepare,
             observed,
             clipped,
+            tuple(document.masked),
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 
 from graphopt.passes import CalibrationTable
@@ -20,6 +22,7 @@ def calibration_dict(table: CalibrationTable) -> dict[str, object]:
         "prepare": table.prepare,
         "batches": table.batches,
         "constant": constant_tensors(table),
+        "masked": list(table.masked),
         "tensors": [
             {
                 "name": name,
@@ -47,9 +50,16 @@ def calibration_view(table: CalibrationTable) -> RenderableType:
     }
     constant = constant_tensors(table)
     if constant:
-        shown = ", ".join(constant[:3]) + (" ..." if len(constant) > 3 else "")
-        whole["constant"] = f"{counted(len(constant), 'tensor')} had one number only: {shown}"
+        whole["constant"] = f"{counted(len(constant), 'tensor')} had one number only: {_some(constant)}"
+    if table.masked:
+        whole["masked"] = (
+            f"{counted(len(table.masked), 'tensor')} had minus infinity and no range: {_some(table.masked)}"
+        )
     return Group(columns(("tensor", "low>", "high>", "observed>", "clipped>"), rows), "", facts(whole))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
 
 
 def constant_tensors(table: CalibrationTable) -> list[str]:
