@@ -1,0 +1,200 @@
+"""Parts of the tool by themselves: data in two parts, budgets, times of layers, order of sensitivity."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphopt.compiler.quantizing import layer_times
+from graphopt.compiler.quantizing.budget import budget_of, parse_drop
+from graphopt.compiler.quantizing.candidates import Candidate
+from graphopt.compiler.quantizing.examples import first_examples, split_examples
+from graphopt.compiler.quantizing.layer_times import best_forms
+from graphopt.compiler.quantizing.layers import Layer
+from graphopt.compiler.quantizing.metrics import find_metric
+from graphopt.compiler.quantizing.plan import Plan, Settings, uniform
+from graphopt.compiler.quantizing.sensitivity import Known, repair
+from graphopt.errors import QuantizationError
+from graphopt.runtime.paired import PairedTimes
+
+
+def batches(count: int, size: int = 2) -> list[Any]:
+    return [{"x": np.full((size, 1), at, np.float32)} for at in range(count)]
+
+
+def layer(name, op="Conv", forms=("static", "dynamic"), signature=None):
+    return Layer(name, op, 100, 0.1, 4, frozenset(forms), signature or name)
+
+
+# -- data -------------------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.integers(1, 4))
+def test_no_batch_is_in_both_parts_and_none_is_lost(count, size):
+    made = split_examples(batches(count, size))
+    held = [int(cast("Any", feeds["x"])[0, 0]) for feeds, _ in made.held_out]
+    ranges = [int(cast("Any", feeds["x"])[0, 0]) for feeds in made.calibration()]
+    if count == 1:
+        assert [0] == held == ranges
+        assert made.note
+    else:
+        assert sorted([*held, *ranges]) == list(range(count))
+        assert held
+        assert ranges
+    assert len(held) * size == made.examples
+
+
+def test_labels_stay_with_their_examples():
+    made = split_examples(batches(8), np.arange(16))
+    assert [[6, 7], [14, 15]] == [labels.tolist() for _, labels in made.held_out if labels is not None]
+
+
+def test_first_examples():
+    assert [2, 2] == [len(cast("Any", feeds["x"])) for feeds in first_examples(batches(9), 3)]
+
+
+# -- budgets ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_points_percent_and_db():
+    top1, mse = find_metric("top1"), find_metric("mse")
+    assert budget_of(top1, 98.0, "0.5%", None).holds(97.5)
+    assert not budget_of(top1, 98.0, "0.5%", None).holds(97.4)
+    assert budget_of(mse, 2.0, "10%", None).holds(2.2)
+    assert not budget_of(mse, 2.0, "10%", None).holds(2.3)
+    assert budget_of(mse, 2.0, 0.1, None).holds(2.1)
+    found = budget_of(top1, 98.0, None, None)
+    assert ("sqnr", 20.0, False) == (found.kind.name, found.least, found.stated)
+    assert not found.holds(math.nan)
+    assert found.holds(math.inf)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1 point", "0.5 %%", math.nan, -0.1, math.inf])
+def test_drops_that_are_not_understood(text):
+    with pytest.raises(QuantizationError, match=r"is not understood; expected such as 0\.5% or 0\.2, 0 or more"):
+        parse_drop(text)
+
+
+# -- plans ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_plans():
+    layers = [layer("a"), layer("b", "MatMul", ("dynamic",)), layer("t", "Gather", ("weights",))]
+    plan = uniform(layers, "static", "dynamic")
+    assert {"a": "static", "b": "dynamic", "t": "weights"} == plan.forms
+    assert "static 1, dynamic 1, weights 1" == plan.text
+    assert ("b", "t") == plan.without(["a"]).quantized
+    assert ("a",) == plan.only(["a"]).quantized
+    assert "float" == Plan({}).text
+
+
+# -- times of layers --------------------------------------------------------------------------------------------------------------
+
+
+def test_kernels_are_found_by_their_names_or_their_nodes(monkeypatch):
+    def kernel(name, op, seconds, nodes=(), origins=()):
+        return SimpleNamespace(name=name, op=op, seconds=seconds, nodes=nodes, origins=origins)
+
+    kernels = [
+        kernel("/a/Conv_token_3", "com.microsoft::QLinearConv", 1.0, ("/b/Conv",)),
+        kernel("/b/Conv_nchwc", "com.microsoft.nchwc::Conv", 3.0),
+        kernel("made up", "com.microsoft::DynamicQuantizeMatMul", 5.0, ("x", "/c/MatMul")),
+        kernel("both", "com.microsoft::QLinearAdd", 7.0, ("/a/Conv", "/b/Conv")),
+        kernel("/c/Add", "Add", 0.5),
+    ]
+    monkeypatch.setattr(layer_times, "profile", lambda *_, **__: SimpleNamespace(kernels=kernels))
+    layers = [
+        layer("/a/Conv", signature="same"),
+        layer("/b/Conv", signature="same"),
+        Layer("/c/MatMul", "MatMul", 1, 0.1, 4, frozenset({"dynamic"}), "other", behind=("/c/Add",)),
+    ]
+    found = layer_times.layer_times("m", layers, {}, threads=1, seconds=1)
+    assert {"/a/Conv": 2.0, "/b/Conv": 2.0, "/c/MatMul": 5.5} == found
+
+
+def test_the_best_form_of_each_layer():
+    layers = [layer("a"), layer("b"), layer("c"), layer("d", "MatMul", ("dynamic",))]
+    times: Any = {
+        "float": {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0},
+        "static": {"a": 0.5, "b": 0.99, "d": 0.1},
+        "dynamic": {"a": 0.4, "b": 1.2, "d": 0.8},
+    }
+    assert {"a": "dynamic", "b": "float", "c": "float", "d": "dynamic"} == best_forms(layers, times).forms
+
+
+# -- sensitivity ------------------------------------------------------------------------------------------------------------------
+
+
+class MadeUp:
+    """Trials whose noise is the sum of what each quantized layer makes."""
+
+    def __init__(self, noise):
+        self.noise = noise
+        self.made: list[tuple[str, ...]] = []
+
+    def make(self, name, plan, settings, *, note=True, quick=False):
+        self.made.append(plan.quantized)
+        made = SimpleNamespace(path="m", size=100 - len(plan.quantized))
+        return Candidate(name, plan, settings, made=cast("Any", made))
+
+    def judge(self, candidate):
+        total = sum(self.noise[name] for name in candidate.plan.quantized)
+        candidate.values = {"sqnr": math.inf if not total else -10 * math.log10(total)}
+        return candidate.values
+
+    def measure(self, candidate, *, factor=1.0, drop=True):
+        candidate.times = [PairedTimes((1.0,) * 5, (1.0,) * 5)]
+
+    def drop(self, candidate):
+        candidate.made = None
+
+    def tell(self, text):
+        pass
+
+
+@given(st.lists(st.floats(1e-5, 1e-1), min_size=1, max_size=20), st.floats(5, 45))
+def test_as_few_layers_as_possible_stay_floats(noises, least):
+    noise = {f"l{at}": value for at, value in enumerate(noises)}
+    trials = cast("Any", MadeUp(noise))
+    full = trials.make("full", Plan(dict.fromkeys(noise, "static")), Settings())
+    trials.judge(full)
+    budget = budget_of(find_metric("sqnr"), math.inf, None, least)
+    found = repair(trials, full, budget, known=Known(), gains={}, seconds=1e9)
+    worst = sorted(noises, reverse=True)
+    needed = next(
+        count
+        for count in range(len(worst) + 1)
+        if sum(worst[count:]) <= 0 or -10 * math.log10(sum(worst[count:])) >= least
+    )
+    assert found.candidate is not None
+    assert max(1, needed) == len(found.left)
+    assert 1 == sum(point.kept for point in found.curve)
+    assert [item.noise for item in found.sensitivity] == sorted(
+        (item.noise for item in found.sensitivity), reverse=True
+    )
+
+
+def test_what_saves_little_time_goes_first():
+    noise = {"slow": 1e-2, "fast": 1.1e-2, "tiny": 1e-6}
+    trials = cast("Any", MadeUp(noise))
+    full = trials.make("full", Plan(dict.fromkeys(noise, "static")), Settings())
+    trials.judge(full)
+    budget = budget_of(find_metric("sqnr"), math.inf, None, 19.0)
+    gains = {"slow": 1e-6, "fast": 1e-3, "tiny": 1e-3}
+    assert ("slow",) == repair(trials, full, budget, known=Known(), gains=gains, seconds=1e9).left
+
+
+def test_nothing_is_asked_twice():
+    trials = cast("Any", MadeUp({"a": 1e-2, "b": 1e-3}))
+    known = Known()
+    full = trials.make("full", Plan({"a": "static", "b": "static"}), Settings())
+    first = known.sensitivity(trials, full, seconds=1e9)
+    count = len(trials.made)
+    assert first == known.sensitivity(trials, full, seconds=1e9)
+    assert count == len(trials.made)
