@@ -21,7 +21,7 @@ from graphopt.rewriting.applications import Applications
 from graphopt.rewriting.learned_types import TypeInference
 from graphopt.rewriting.nomatch import NoMatch
 from graphopt.rewriting.rewriter import Rewriter
-from graphopt.rewriting.rule import InPlace, Rule
+from graphopt.rewriting.rule import InPlace, RewriteRule, Rule
 
 __all__ = ["DriverResult", "RuleIndex", "rewrite_graph"]
 
@@ -236,6 +236,8 @@ def _try(
 ) -> bool:
     site = node.outputs[0].name if node.outputs else node.name
     if applications.skip and not applications.admits(rule.name, site):
+        return False
+    if explain is None and type(rule) is RewriteRule and not rule.may_apply(node):
         return False
     mark = len(work._queue)
     rewriter.start(node)
