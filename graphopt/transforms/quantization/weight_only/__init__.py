@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from graphopt.transforms.quantization.weight_only.balancing import balanced
 from graphopt.transforms.quantization.weight_only.gain import weight_only_gain
 from graphopt.transforms.quantization.weight_only.pack_matmul_nbits import PackMatmulNbits
 from graphopt.transforms.quantization.weight_only.quantize_weights import QuantizeWeights
+from graphopt.transforms.quantization.weight_only.round_weights import RoundWeights
 from graphopt.transforms.quantization.weight_only.rounding import rounded_weights
 
-__all__ = ["PackMatmulNbits", "QuantizeWeights", "rounded_weights", "weight_only_gain"]
+__all__ = ["PackMatmulNbits", "QuantizeWeights", "RoundWeights", "balanced", "rounded_weights", "weight_only_gain"]

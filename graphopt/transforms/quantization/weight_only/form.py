@@ -12,6 +12,7 @@ from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.quantization.layers import Selection, layer_name
 from graphopt.transforms.quantization.parameters import quantized
 from graphopt.transforms.quantization.spelled_weights import SpelledWeight
+from graphopt.transforms.quantization.weight_only.balancing import balanced
 from graphopt.transforms.quantization.weight_only.rounding import rounded_weights
 
 __all__ = ["StoredWeights"]
@@ -65,19 +66,22 @@ class StoredWeights:
             return NoMatch("weight %r has NaN or infinities", weight.value.name)
         return None
 
-    def stored(self, weight: SpelledWeight, *, channel: int, summed: int | None) -> tuple[Array, Quantization]:
+    def stored(
+        self, weight: SpelledWeight, *, channel: int, summed: int | None, sums: tuple[int, ...] = ()
+    ) -> tuple[Array, Quantization]:
         """A weight as integers, by parameters that it has already (from GPTQ, say) or by rounding to nearest.
 
         Args:
             weight: floats, or integers that are spelled otherwise.
             channel: axis with one scale each.
             summed: axis that is cut into blocks, ``None`` where there are none.
+            sums: axes over which sums stay, where there are no blocks.
         """
         constant, known = weight.constant, self.known(weight)
         if known is not None:
             return quantized(constant.numpy(), known), known
         block = 0 if summed is None else self.size_of_block
-        return rounded_weights(
+        integers, how = rounded_weights(
             constant.numpy(),
             self.dtype,
             axis=summed if block and summed is not None else channel,
@@ -85,8 +89,17 @@ class StoredWeights:
             symmetric=self.symmetric,
             like=constant.dtype,
         )
+        return (balanced(constant.numpy(), how, sums) if sums and not block else integers), how
 
-    def dequantized(self, weight: SpelledWeight, rw: Rewriter, *, channel: int, summed: int | None) -> Value | NoMatch:
+    def dequantized(
+        self,
+        weight: SpelledWeight,
+        rw: Rewriter,
+        *,
+        channel: int,
+        summed: int | None,
+        sums: tuple[int, ...] = (),
+    ) -> Value | NoMatch:
         """A weight by DequantizeLinear of its integers, once for all layers of a graph that read it; arguments as before."""
         key = (StoredWeights, rw.graph, weight.value, channel, summed)
         made = rw.memo.get(key)
@@ -103,7 +116,9 @@ class StoredWeights:
             return NoMatch(
                 "DequantizeLinear of opset %s knows no %s; raise-opset{to=%d} makes it newer", opset, what, needed
             )
-        rw.memo[key] = found = _spelled(weight.value, self.stored(weight, channel=channel, summed=summed), rw)
+        rw.memo[key] = found = _spelled(
+            weight.value, self.stored(weight, channel=channel, summed=summed, sums=sums), rw
+        )
         return found
 
 

@@ -15,6 +15,7 @@ from graphopt.numerics import Lossy, Numerics
 from graphopt.rewriting import IN_PLACE, NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
 from graphopt.transforms.quantization.products import is_split_off, read_product
 from graphopt.transforms.quantization.spelled_weights import read_weight
+from graphopt.transforms.quantization.weight_only.balancing import summed_axes
 from graphopt.transforms.quantization.weight_only.form import StoredWeights
 
 __all__ = ["StoreConvWeights", "StoreProductWeights"]
@@ -80,7 +81,8 @@ class StoreConvWeights(RewritePattern):
             return NoMatch("a convolution has no blocks that share a scale, and 4 bits are too few for a channel")
         if spelled.constant.ndim < 2:
             return NoMatch("the weight is %s", spelled.constant.type)
-        weight = self.form.dequantized(spelled, rw, channel=0 if node.op == "Conv" else 1, summed=None)
+        sums = summed_axes(node, spelled.constant.numpy())
+        weight = self.form.dequantized(spelled, rw, channel=0 if node.op == "Conv" else 1, summed=None, sums=sums)
         if isinstance(weight, NoMatch):
             return weight
         rw.set_input(node, 1, weight)

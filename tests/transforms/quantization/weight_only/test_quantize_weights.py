@@ -11,7 +11,7 @@ from graphopt.numerics import Lossy
 from graphopt.passes import PassContext
 from graphopt.target import Target
 from graphopt.transforms.quantization.parameters import dequantized
-from graphopt.transforms.quantization.weight_only import QuantizeWeights, rounded_weights
+from graphopt.transforms.quantization.weight_only import QuantizeWeights, balanced, rounded_weights
 from tests.transforms.harness import assert_untouched, model, transform
 from tests.transforms.quantization.numeric import constants_of, normal, results, sqnr
 
@@ -76,7 +76,10 @@ def test_convolutions(body, inputs, shape, axis):
     outcome = transform(proto, STEP)
     assert {"store-conv-weights": 1} == outcome.applied
     x = normal(*(2, 3, 8, 8)[: len(shape)], seed=2)
-    rounded = by_hand(w, DType.INT8, axis).astype(np.float32)
+    _stored, how = rounded_weights(w, DType.INT8, axis=axis)
+    kernel = tuple(range(2, w.ndim))
+    stored = balanced(w, how, kernel) if w.shape[2:] != (1,) else _stored
+    rounded = np.asarray(dequantized(stored, how), np.float32)
     same = model(body, inputs, initializers={"w": rounded, **({"b": b} if "b)" in body else {})})
     (expected,), (found,) = results(same, {"x": x}), results(outcome.after, {"x": x})
     np.testing.assert_allclose(found, expected, atol=1e-4)
