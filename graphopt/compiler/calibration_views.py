@@ -31,7 +31,7 @@ def run_for_views(runner: OrtRunner, feeds: Feeds, names: Sequence[str]) -> dict
     """
     if not names:
         return {}
-    if not all(isinstance(value, np.ndarray) for value in feeds.values()):
+    if not all(isinstance(value, np.ndarray) and value.dtype.kind not in "OSUT" for value in feeds.values()):
         found = runner.run(feeds)
         return {name: found[name] for name in names}
     check_feeds(runner, feeds)

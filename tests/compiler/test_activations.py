@@ -213,6 +213,21 @@ def test_sequences_may_be_inputs(memory):
     assert [8.0, 8.0] == found["twice"].tolist()
 
 
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_inputs_may_be_of_any_type(memory):
+    """Text, numbers of one byte or two, and views of other arrays."""
+    text = """<ir_version: 8, opset_import: ["": 17, "ai.onnx.ml": 3]>
+    g (string[n] s, float[n] x, int8[n] i, float16[n] h, bool[n] q) => (float[n] y)
+    { v = ai.onnx.ml.LabelEncoder<keys_strings: strings = ["a", "b"], values_floats: floats = [1.5, 2.5]>(s)
+      f = Cast<to: int = 1>(i) g = Cast<to: int = 1>(h) r = Cast<to: int = 1>(q) y = Sum(x, f, g, r, v) }"""
+    model = environment().lift(onnx.parser.parse_model(text))
+    ones = np.ones(2, np.float32)
+    batch = {"s": np.array(["a", "b"]), "x": ones[::-1], "i": ones.astype(np.int8)}
+    batch |= {"h": ones.astype(np.float16), "q": ones > 0}
+    ((found,), _) = tensors(model, [batch], memory=memory)
+    assert [5.5, 6.5] == found["y"].tolist()
+
+
 def test_only_wanted_tensors_are_shown():
     model = environment().lift(digits_model())
     found, _ = tensors(model, [{"image": digits_test()[0][:4]}], only=["logits"])
