@@ -85,7 +85,30 @@ def _multi_head(node: Node, facts: Facts) -> Sequence[Type | None]:
         width = v[2] if len(v) == 3 else dim_product((v[1], v[3])) if len(v) == 4 else None
     elif k is not None and len(k) == 5:  # keys and values: [batch, length, heads, 2, size]
         width = dim_product((k[2], k[4]))
-    return _outputs(node, tensor(dtype, (q[0], q[1], width)))
+    return _outputs(node, tensor(dtype, (q[0], q[1], width)), *_presents(node, facts))
+
+
+def _presents(node: Node, facts: Facts) -> Sequence[Type | None]:
+    """Keys and values of all positions, which ``com.microsoft::MultiHeadAttention`` gives beside the result."""
+    if len(node.outputs) < 2:
+        return ()
+    heads, found = _int(node, "num_heads"), []
+    shared = node.input_at(8) is not None  # the caches have room for more positions, and keep it
+    for place in (1, 2):
+        new, past = shape_at(node, facts, place), shape_at(node, facts, place + 5)
+        size = past[3] if past is not None and len(past) == 4 else None
+        length: Dim = None
+        if new is not None and len(new) == 3 and not shared:
+            size = _divided(new[2], heads) if size is None else size
+            length = (
+                new[1]
+                if node.input_at(place + 5) is None
+                else _sum(past[2], new[1])
+                if past and len(past) == 4
+                else None
+            )
+        found.append(tensor(dtype_at(node, 0), (None if new is None else new[0], heads, length, size)))
+    return found
 
 
 def _group_query(node: Node, facts: Facts) -> Sequence[Type | None]:

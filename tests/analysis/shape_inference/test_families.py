@@ -172,6 +172,16 @@ def test_windows(body, inputs, expected):
             "float[b, s, 32]",
         ),
         (
+            'y, z, p = com.microsoft.MultiHeadAttention<num_heads=4>(x, k, v, "", "", "", c, d)',
+            f"{SEQ}, float[b,t,64] k, float[b,t,64] v, float[b,4,p,16] c, float[b,4,p,16] d",
+            "float[b, s, 64]; float[b, 4, p+t, 16]",
+        ),
+        (
+            "y, z = com.microsoft.MultiHeadAttention<num_heads=4>(x, k, v)",
+            f"{SEQ}, float[b,t,64] k, float[b,t,64] v",
+            "float[b, s, 64]; float[b, 4, t, 16]",
+        ),
+        (
             "y = com.microsoft.MatMulNBits<K=64, N=10, bits=4, block_size=32>(x, c, k)",
             f"{SEQ}, uint8[10,2,16] c, float[20] k",
             "float[b, s, 10]",
