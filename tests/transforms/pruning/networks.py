@@ -182,9 +182,40 @@ def _chosen(net: Network, x: str, c: int, n: int) -> tuple[str, int]:
     return net.op("If", net.const(np.array(n > 8)), then_branch=branches[0], else_branch=branches[1]), c
 
 
+def _excited_by_reshape(net: Network, x: str, c: int, n: int) -> tuple[str, int]:
+    """A gate by matrix products, as PyTorch models have it."""
+    flat = net.op("ReduceMean", x, net.ints(2, 3), keepdims=0)
+    gate = net.op(
+        "HardSigmoid", net.op("MatMul", net.op("Relu", net.op("MatMul", flat, net.weight(c, n))), net.weight(n, c))
+    )
+    return net.op("Mul", net.op("Reshape", gate, net.ints(-1, c, 1, 1)), x), c
+
+
+def _channels_last(net: Network, x: str, c: int, n: int) -> tuple[str, int]:
+    """A block of ConvNeXt: what it normalizes over stays."""
+    y = net.op("Transpose", net.conv(x, c, c, kernel=3, group=c), perm=[0, 2, 3, 1])
+    y = net.op("LayerNormalization", y, net.weight(c), net.weight(c))
+    y = net.op(
+        "Mul", net.op("MatMul", net.op("Relu", net.op("MatMul", y, net.weight(c, n))), net.weight(n, c)), net.weight(c)
+    )
+    return net.op("Add", net.op("Transpose", y, perm=[0, 3, 1, 2]), x), c
+
+
+def _selected(net: Network, x: str, c: int, n: int) -> tuple[str, int]:
+    y = net.conv(x, c, c)
+    return net.op("Where", net.op("Greater", y, net.const(np.float32(0))), net.op("Max", x, y), net.weight(c, 1, 1)), c
+
+
+def _repeated(net: Network, x: str, c: int, n: int) -> tuple[str, int]:
+    y = net.op("Tile", net.conv(x, c, n), net.ints(1, 2, 1, 1))
+    return net.op(
+        "Add", y, net.op("Unsqueeze", net.op("Squeeze", net.weight(1, 2 * n, 1), net.ints(0)), net.ints(2))
+    ), 2 * n
+
+
 IMAGE_BLOCKS = (
     _plain, _residual, _depthwise, _grouped, _squeeze_excite, _dense, _split, _shuffle, _gated, _instance_norm, _group_norm, _transposed,
-    _space, _halves, _padded, _pooled, _resized, _chosen,
+    _space, _halves, _padded, _pooled, _resized, _chosen, _excited_by_reshape, _channels_last, _selected, _repeated,
 )  # fmt: skip
 
 
@@ -303,8 +334,54 @@ def _scaled(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]
     return _linear(net, net.op("Div", y, net.op("Sqrt", size)), n, c), c
 
 
+def _with_state(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
+    """A network with an initial state of zeros, of which the last states go on."""
+    state = net.op("ConstantOfShape", net.op("Concat", net.ints(1), batch, net.ints(n), axis=0))
+    y = net.op("Transpose", x, perm=[1, 0, 2])
+    if n > 8:
+        weights = [
+            net.weight(1, 4 * n, c),
+            net.weight(1, 4 * n, n),
+            net.weight(1, 8 * n),
+            "",
+            state,
+            state,
+            net.weight(1, 3 * n),
+        ]
+        _y, last, _c = net.op("LSTM", y, *weights, outputs=3, hidden_size=n)
+    else:
+        _y, last = net.op("RNN", y, net.weight(1, n, c), net.weight(1, n, n), "", "", state, outputs=2, hidden_size=n)
+    last = net.op("Transpose", _linear(net, last, n, c), perm=[1, 0, 2])
+    return net.op("Add", x, last), c
+
+
+def _convolved(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
+    """Convolutions along the tokens, gated in halves of channels."""
+    y = net.op("Conv", net.op("Transpose", x, perm=[0, 2, 1]), net.weight(2 * n, c, 3), pads=[1, 1])
+    first, second = net.op("Split", y, outputs=2, axis=-2, num_outputs=2)
+    y = net.op("Mul", first, net.op("Sigmoid", second))
+    y = net.op("Conv", y, net.weight(n, 1, 3), net.weight(n), pads=[1, 1], group=n)
+    return _linear(net, net.op("Transpose", y, perm=[0, 2, 1]), n, c), c
+
+
+def _rotated(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
+    """Attention with rotary embeddings spelled out: what is turned in pairs goes in pairs, and is contracted without weights."""
+    heads = n // 4
+    turned = []
+    for _ in range(2):
+        y = _heads(net, _linear(net, x, c, heads * 4), heads, 4, batch)
+        first = net.op("Slice", y, net.ints(0), net.ints(2), net.ints(3))
+        second = net.op("Slice", y, net.ints(2), net.ints(2**62), net.ints(3))
+        half = net.op("Concat", net.op("Neg", second), first, axis=-1)
+        turned.append(net.op("Add", net.op("Mul", y, net.weight(5, 4)), net.op("Mul", half, net.weight(5, 4))))
+    v = _heads(net, _linear(net, x, c, heads * 4), heads, 4, batch)
+    k = net.op("Transpose", turned[1], perm=[0, 1, 3, 2])
+    return _linear(net, _attend(net, turned[0], k, v, heads * 4, batch), heads * 4, c), c
+
+
 TOKEN_BLOCKS = (
     _feed_forward, _glu, _attention, _packed_attention, _shared_heads, _fused_attention, _recurrent, _einsum, _experts, _scaled,
+    _with_state, _convolved, _rotated,
 )  # fmt: skip
 
 

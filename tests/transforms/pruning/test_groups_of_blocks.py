@@ -29,6 +29,10 @@ IMAGES = {
     "_pooled": [(8, 1)],
     "_resized": [(8, 1)],
     "_chosen": [(8, 1)],
+    "_excited_by_reshape": [(8, 1), (12, 1)],
+    "_channels_last": [(12, 1)],
+    "_selected": [(8, 1)],
+    "_repeated": [(8, 1), (12, 1)],
 }
 TOKENS = {
     "_feed_forward": [(12, 1)],
@@ -41,6 +45,9 @@ TOKENS = {
     "_einsum": [(3, 1), (8, 1), (8, 1), (12, 1)],
     "_experts": [(8, 1), (8, 1), (12, 1)],
     "_scaled": [(8, 1), (8, 1)],
+    "_with_state": [(8, 1), (12, 1)],
+    "_convolved": [(8, 1), (8, 1), (12, 1)],
+    "_rotated": [(3, 4), (4, 3), (8, 1), (8, 1)],
 }
 
 

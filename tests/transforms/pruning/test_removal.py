@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transforms.harness import PROPERTY
+from graphopt.analysis.dim_groups import find_dim_groups
+from tests.transforms.harness import PROPERTY, model
 from tests.transforms.pruning.networks import (
     Network,
     image_networks,
@@ -31,3 +33,54 @@ def test_networks_of_images_give_the_same_without_idle_indices(net, share):
 @given(token_networks(), st.sampled_from([0.2, 0.5, 0.9]))
 def test_networks_of_tokens_give_the_same_without_idle_indices(net, share):
     check(net, share)
+
+
+def rows(*shape):
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32) / 2
+
+
+@pytest.mark.parametrize(
+    ("body", "weights", "free"),
+    [
+        (  # four queries share two keys, in three axes
+            (
+                "q = MatMul (x, a) k = MatMul (x, b) v = MatMul (x, c) "
+                "h = Attention <q_num_heads = 4, kv_num_heads = 2> (q, k, v) y = MatMul (h, d)"
+            ),
+            {"a": rows(6, 12), "b": rows(6, 6), "c": rows(6, 10), "d": rows(20, 3)},
+            [(2, 3), (2, 6), (5, 2)],
+        ),
+        (  # in four axes, with something added to the scores of each head
+            (
+                "s = Constant <value_ints = [2, 5, 4, 3]> () "
+                "q0 = MatMul (x, a) q1 = Reshape (q0, s) q = Transpose <perm = [0, 2, 1, 3]> (q1) "
+                "k0 = MatMul (x, b) k1 = Reshape (k0, s) k = Transpose <perm = [0, 2, 1, 3]> (k1) "
+                "h0 = Attention (q, k, k, m) h1 = Transpose <perm = [0, 2, 1, 3]> (h0) "
+                "t = Constant <value_ints = [0, 0, -1]> () h = Reshape (h1, t) y = MatMul (h, d)"
+            ),
+            {"a": rows(6, 12), "b": rows(6, 12), "m": rows(1, 4, 5, 5), "d": rows(12, 3)},
+            [(4, 1)],
+        ),
+    ],
+)
+def test_attention_in_one_operator(body, weights, free):
+    proto = model(body, "float[2,5,6] x", "float[2,5,3] y", opset=23, initializers=weights)
+    owner = lifted(proto)
+    groups = find_dim_groups(owner.graph).groups
+    assert free == sorted((group.size, group.places) for group in groups if not group.is_frozen)
+    removed = assert_removable(owner, {"x": rows(2, 5, 6)}, np.random.default_rng(1))
+    assert len(free) == removed.touched
+
+
+def test_turned_heads_go_as_a_whole():
+    body = (
+        "q0 = MatMul (x, a) q = com.microsoft.RotaryEmbedding <num_heads = 3> (q0, p, c, s) k = MatMul (x, b) v = MatMul (x, b) "
+        "h = com.microsoft.MultiHeadAttention <num_heads = 3> (q, k, v) y = MatMul (h, d)"
+    )
+    weights = {"a": rows(6, 12), "b": rows(6, 12), "c": rows(5, 2), "s": rows(5, 2), "d": rows(12, 3)}
+    weights["p"] = np.arange(5).reshape(1, 5).repeat(2, 0)
+    proto = model(
+        body, "float[2,5,6] x", "float[2,5,3] y", opset=18, initializers=weights, imports=', "com.microsoft" : 1'
+    )
+    removed = assert_removable(lifted(proto), {"x": rows(2, 5, 6)}, np.random.default_rng(1), share=0.3)
+    assert (1, 1) == (removed.touched, removed.indices)
