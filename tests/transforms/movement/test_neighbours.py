@@ -43,10 +43,10 @@ def test_halves_by_lookups():
 @pytest.mark.parametrize(
     ("joined", "ops"),
     [
-        ("a, b", ["Split", "Neg", "Neg"]),
-        ("b, c", ["Split", "Neg", "Neg"]),
-        ("u, b, c", ["Split", "Concat", "Neg", "Neg"]),
-        ("b, c, u", ["Split", "Concat", "Neg", "Neg"]),
+        ("a, b", ["Split", "Neg", "Abs"]),
+        ("b, c", ["Split", "Neg", "Abs"]),
+        ("u, b, c", ["Split", "Concat", "Neg", "Abs"]),
+        ("b, c, u", ["Split", "Concat", "Neg", "Abs"]),
     ],
 )
 @pytest.mark.parametrize("opset", [11, 13, 18])
@@ -54,7 +54,7 @@ def test_parts_side_by_side(joined, ops, opset):
     split = "a, b, c = Split<axis = 1>(x, s)" if opset > 11 else "a, b, c = Split<axis = 1, split = [1, 2, 3]>(x)"
     left = "c" if "a" in joined else "a"
     proto = model(
-        f"{split} d = Concat<axis = -1>({joined}) y = Neg(d) z = Neg({left})",
+        f"{split} d = Concat<axis = -1>({joined}) y = Neg(d) z = Abs({left})",
         "float[n,6] x, float[n,6] u" if "u" in joined else "float[n,6] x",
         "float[*] y, float[*] z",
         opset=opset,
