@@ -1,49 +1,30 @@
 """What each layer takes in each form on this machine, from ONNX Runtime's profiler, and the form that each gains most by.
 
-Layers with the same signature (operator, sizes, attributes) take the same time, so theirs are averaged. What a runtime puts between layers
-(quantizing, dequantizing, activations) belongs to none of them; whether a choice pays as a whole is measured on the whole model afterwards.
+To a layer belongs what stands behind it up to the next one: activations, and what converts between floats and integers. Whether a choice
+pays as a whole is measured on the whole model afterwards.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
+from graphopt.analysis.model_survey import label_of, origins_of
+from graphopt.compiler.environment import Environment
 from graphopt.compiler.profiling import profile
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.plan import TABLE, LayerForm, Plan, first_form
 from graphopt.errors import GraphoptError
-from graphopt.plugin_manager import PluginManager
+from graphopt.ir import Model, Node
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.profiling import Kernel
 
-__all__ = ["LayerTimes", "best_forms", "layer_times"]
+__all__ = ["LayerTimes", "best_forms", "layer_segments", "layer_times"]
 
 #: What ONNX Runtime puts behind the name of a node that it replaces.
 _ENDING: Final = re.compile(r"(_token_\d+|_nchwc|_nhwc|_MatMulInteger|_quant|_fused|/MatMulAddFusion)$")
-#: Kernels that a layer may become.
-_WORKING: Final = frozenset(
-    {
-        "Conv",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeMatMul",
-        "FusedConv",
-        "FusedGemm",
-        "FusedMatMul",
-        "GRU",
-        "Gemm",
-        "LSTM",
-        "MatMul",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "MatMulNBits",
-        "QGemm",
-        "QLinearConv",
-        "QLinearMatMul",
-    }
-)
 #: A form that is not faster by this much is not worth a conversion.
 _LEAST_GAIN: Final = 1.05
 
@@ -57,9 +38,9 @@ def layer_times(
     *,
     threads: int,
     seconds: float,
-    plugins: PluginManager | None = None,
+    environment: Environment,
 ) -> dict[str, float]:
-    """Seconds of each layer in one run of a model, averaged over layers that are alike; empty where the profiler fails.
+    """Seconds of each layer in one run of a model, with all that stands behind it up to the next one; empty where the profiler fails.
 
     Args:
         path: the model, whose nodes are called as the layers are, or say that they come from them.
@@ -67,40 +48,51 @@ def layer_times(
         feeds: inputs by name.
         threads: within an operator.
         seconds: for the runs.
-        plugins: where frontends come from.
+        environment: reads the model.
     """
     try:
-        found = profile(path, inputs=feeds, seconds=seconds, threads=threads, advise=False, plugins=plugins)
+        model = environment.lift(Path(path))
+        found = profile(path, inputs=feeds, seconds=seconds, threads=threads, advise=False, plugins=environment.plugins)
     except GraphoptError:
         return {}
-    owner = {name: layer.name for layer in layers for name in (*layer.behind, layer.name)}
+    segments = layer_segments(model, layers)
     own: dict[str, float] = {}
     for kernel in found.kernels:
-        mine = _owner(kernel, owner)
+        mine = _owner(kernel, segments)
         if mine is not None:
             own[mine] = own.get(mine, 0.0) + kernel.seconds
-    alike: dict[str, list[float]] = {}
-    for layer in layers:
-        if layer.name in own:
-            alike.setdefault(layer.signature, []).append(own[layer.name])
-    means = {signature: statistics.fmean(times) for signature, times in alike.items()}
-    return {layer.name: means[layer.signature] for layer in layers if layer.signature in means}
+    return own
 
 
-def _owner(kernel: Kernel, owner: Mapping[str, str]) -> str | None:
-    """The layer that a kernel stands for: by its own name, else by the nodes in it if these are of one layer."""
+def layer_segments(model: Model, layers: Sequence[Layer]) -> dict[str, str]:
+    """The layer that each node of a model belongs to, by name of the node: itself, or the last one before it.
+
+    Args:
+        model: its nodes are in order.
+        layers: by whose names nodes, or what they were made of, are called.
+    """
+    places = {layer.name: place for place, layer in enumerate(layers)}
+    nearest: dict[Node, str] = {}
+    for node in model.graph.nodes:
+        names = (label_of(node), *origins_of(node))
+        before = [nearest[value.producer] for value in node.inputs if value is not None and value.producer in nearest]
+        mine = next((name for name in names if name in places), None)
+        if mine is None and before:
+            mine = max(before, key=lambda name: places[name])
+        if mine is not None:
+            nearest[node] = mine
+    return {label_of(node): name for node, name in nearest.items()}
+
+
+def _owner(kernel: Kernel, segments: Mapping[str, str]) -> str | None:
+    """The layer that a kernel belongs to: by its own name, else by the nodes in it."""
     name = kernel.name
-    while name not in owner:
+    while name not in segments:
         shorter = _ENDING.sub("", name)
         if shorter == name:
-            break
+            return next((segments[item] for item in (*kernel.nodes, *kernel.origins) if item in segments), None)
         name = shorter
-    if name in owner:
-        return owner[name]
-    if kernel.op.rpartition("::")[2] not in _WORKING:
-        return None
-    inside = {owner[item] for item in (*kernel.nodes, *kernel.origins) if item in owner}
-    return inside.pop() if len(inside) == 1 else None
+    return segments[name]
 
 
 def best_forms(layers: Sequence[Layer], times: Mapping[LayerForm, LayerTimes], *, gain: float = _LEAST_GAIN) -> Plan:

@@ -36,6 +36,8 @@ _MOST_IMPROVED: Final = 4
 #: What is not accurate enough must be faster by so much than what is, for it is slower with layers in floats.
 _WORTH_REPAIR: Final = 1.15
 _SQNR: Final = "sqnr"
+#: How many times as fast a layer has to be in another form: the smaller one first, for what little gains is lost where forms change.
+_GAINS: Final = {"by layer": 1.05, "by layer, large gains": 1.6}
 #: A product with so few rows is bound by reading its weight.
 _FEW_ROWS: Final = 8
 _DYNAMIC_FIRST: Final = frozenset({"Gemm", "LSTM", "MatMul"})
@@ -107,7 +109,7 @@ class FormSearch:
         self._layers = layers
         self._request = request
         self._budget = budget
-        self._plugins = plugins
+        self._tables = {layer.name for layer in layers if layer.op == TABLE}
         self._registry: PassRegistry = plugins.passes
         self._again = again
         self._has_data = has_data
@@ -172,9 +174,14 @@ class FormSearch:
         trials, found = self._trials, self._found
         for name, plan in self._uniform_plans().items():
             trials.measure(trials.make(name, plan, self._settings))
-        mixed = self._by_layer()
-        if mixed is not None:
-            trials.measure(trials.make("by layer", mixed, self._settings))
+        self._time_layers()
+        for name, gain in _GAINS.items():
+            mixed = best_forms(self._layers, self._found.times, gain=gain)
+            if set(mixed.quantized) - self._tables and mixed not in [item.plan for item in trials.all]:
+                tried = trials.make(name, mixed, self._settings)
+                trials.measure(tried)
+                if tried.is_faster:
+                    break
         viable = sorted(
             (item for item in trials.all if item.is_faster), key=lambda item: item.speedup or 0.0, reverse=True
         )
@@ -209,20 +216,17 @@ class FormSearch:
         if few and sum(layer.share for layer in few) > 0.5 * sum(layer.share for layer in layers):
             plans["weights"] = uniform(layers, "weights")
         different: dict[str, Plan] = {}
-        tables = {layer.name for layer in layers if layer.op == TABLE}
         for name, plan in plans.items():
-            if set(plan.quantized) - tables and plan not in different.values():
+            if set(plan.quantized) - self._tables and plan not in different.values():
                 different[name] = plan
         return different
 
-    def _by_layer(self) -> Plan | None:
-        """The plan that the profiler suggests, ``None`` where it is one of those that were tried."""
-        trials = self._trials
-        watch = trials.stopwatch
-        made = [item for item in trials.all if item.made is not None]
+    def _time_layers(self) -> None:
+        """What each layer takes in each form that was made."""
+        watch, times = self._trials.stopwatch, self._found.times
+        made = [item for item in self._trials.all if item.made is not None]
         if watch is None or not made:
-            return None
-        times = self._found.times
+            return
         times["float"] = self._layer_times(watch.baseline)
         for item in made:
             assert item.made is not None, "those that were made"
@@ -231,8 +235,6 @@ class FormSearch:
                 if form != "float":
                     known = times.setdefault(form, {})
                     known[name] = min(seconds, known.get(name, seconds))
-        plan = best_forms(self._layers, times)
-        return None if not plan.quantized or plan in [item.plan for item in made] else plan
 
     def _layer_times(self, path: str) -> dict[str, float]:
         watch = self._trials.stopwatch
@@ -244,7 +246,7 @@ class FormSearch:
             watch.feeds[-1],  # type: ignore[arg-type]  # feeds, as they were given
             threads=watch.threads,
             seconds=self._request.seconds * _PROFILE,
-            plugins=self._plugins,
+            environment=self._trials.workshop.environment,
         )
 
     def _settle(self, viable: Sequence[Candidate]) -> None:

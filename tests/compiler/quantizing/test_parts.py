@@ -21,6 +21,7 @@ from graphopt.compiler.quantizing.metrics import find_metric
 from graphopt.compiler.quantizing.plan import Plan, Settings, uniform
 from graphopt.compiler.quantizing.sensitivity import Known, repair
 from graphopt.errors import QuantizationError
+from graphopt.ir import DType, GraphBuilder
 from graphopt.runtime.paired import PairedTimes
 
 
@@ -97,25 +98,31 @@ def test_plans():
 # -- times of layers --------------------------------------------------------------------------------------------------------------
 
 
-def test_kernels_are_found_by_their_names_or_their_nodes(monkeypatch):
-    def kernel(name, op, seconds, nodes=(), origins=()):
-        return SimpleNamespace(name=name, op=op, seconds=seconds, nodes=nodes, origins=origins)
+def test_to_a_layer_belongs_what_is_behind_it(monkeypatch):
+    b = GraphBuilder()
+    x = b.input("x", DType.FLOAT, ["n", 4])
+    first = b.MatMul(b.Abs(x, name="before"), np.ones((4, 4), np.float32), name="a")
+    second = b.MatMul(b.Relu(first, name="between"), np.ones((4, 4), np.float32), name="b")
+    b.output(b.Add(b.Neg(first, name="beside"), second, name="sum"), "y", DType.FLOAT, ["n", 4])
+    model = b.build()
+    layers = [layer("a", "MatMul"), layer("b", "MatMul")]
+    segments = layer_times.layer_segments(model, layers)
+    assert {"a": "a", "between": "a", "beside": "a", "b": "b", "sum": "b"} == segments
+
+    def kernel(name, seconds, nodes=(), origins=()):
+        return SimpleNamespace(name=name, op="MatMul", seconds=seconds, nodes=nodes, origins=origins)
 
     kernels = [
-        kernel("/a/Conv_token_3", "com.microsoft::QLinearConv", 1.0, ("/b/Conv",)),
-        kernel("/b/Conv_nchwc", "com.microsoft.nchwc::Conv", 3.0),
-        kernel("made up", "com.microsoft::DynamicQuantizeMatMul", 5.0, ("x", "/c/MatMul")),
-        kernel("both", "com.microsoft::QLinearAdd", 7.0, ("/a/Conv", "/b/Conv")),
-        kernel("/c/Add", "Add", 0.5),
+        kernel("a_token_3", 1.0, ("b",)),
+        kernel("b_MatMulInteger_token_1", 3.0),
+        kernel("made up", 5.0, ("x", "between")),
+        kernel("before", 7.0),
+        kernel("of another", 0.5, origins=("sum",)),
     ]
     monkeypatch.setattr(layer_times, "profile", lambda *_, **__: SimpleNamespace(kernels=kernels))
-    layers = [
-        layer("/a/Conv", signature="same"),
-        layer("/b/Conv", signature="same"),
-        Layer("/c/MatMul", "MatMul", 1, 0.1, 4, frozenset({"dynamic"}), "other", behind=("/c/Add",)),
-    ]
-    found = layer_times.layer_times("m", layers, {}, threads=1, seconds=1)
-    assert {"/a/Conv": 2.0, "/b/Conv": 2.0, "/c/MatMul": 5.5} == found
+    made_up = cast("Any", SimpleNamespace(lift=lambda path: model, plugins=None))
+    found = layer_times.layer_times("m", layers, {}, threads=1, seconds=1, environment=made_up)
+    assert {"a": 6.0, "b": 3.5} == found
 
 
 def test_the_best_form_of_each_layer():
