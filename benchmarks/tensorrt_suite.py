@@ -1,8 +1,8 @@
 """The ONNX backend suite as TensorRT networks: lowered layer by layer, beside those of NVIDIA's own ONNX parser.
 
-For each case: whether a network is made, whether an engine of it is built, and whether the network, evaluated on the CPU, gives the expected
-numbers. `as it is` leaves inputs as they are; `frozen` gives small integers and parameters as constants, as models in practice have
-them. Cases run in worker processes; one that takes a worker down is a crash.
+For each case: whether a network is made, whether an engine of it is built, and whether the network, evaluated on the CPU, gives the
+expected numbers. `as it is` leaves inputs as they are; `frozen` gives small integers and parameters as constants, as models in practice
+have them. Cases run in worker processes; one that takes a worker down is a crash.
 """
 
 from __future__ import annotations

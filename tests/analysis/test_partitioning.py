@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from graphopt.analysis.partitioning import partition
 from graphopt.backends.onnx.inference import OnnxTypes
 from graphopt.compiler.cutting import Cut
-from graphopt.ir import DType, GraphBuilder
+from graphopt.ir import Array, DType, GraphBuilder
 from graphopt.runtime.executor import OrtExecutor
 from graphopt.serde.lift import lift_model
 
@@ -49,7 +49,7 @@ def test_regions_are_convex_complete_and_in_order(model, refused, few):
     home = {node: place for place, region in enumerate(found.regions) for node in region.nodes}
     for node in nodes:
         for value in node.inputs:
-            if value.producer is not None:
+            if value is not None and value.producer is not None:
                 assert home[value.producer] <= home[node]
     for region in found.regions:
         assert region.taken == all(node not in found.reasons for node in region.nodes)
@@ -65,7 +65,7 @@ def test_parts_give_together_what_the_whole_gives(model, refused, seed):
     executor = OrtExecutor()
     used = {value.name for value in model.graph.inputs}
     wanted = executor.run(model, {name: feeds[name] for name in used})
-    known = dict(feeds)
+    known: dict[str, Array] = dict(feeds)
     parts = Cut(model, "tensorrt", partition(model.graph, label(model, refused))).parts()
     for part in parts:
         known |= executor.run(part, {value.name: known[value.name] for value in part.graph.inputs})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from graphopt.ir import Node
 from graphopt.passes import Converter
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from graphopt.backends.tensorrt.emitter import Emitter
     from graphopt.backends.tensorrt.protocols import Tensor
 
-__all__ = ["Convert", "Converter", "Registry", "Supports", "builtin_converters", "lower"]
+__all__ = ["Convert", "Converter", "Registered", "Registry", "Supports", "builtin_converters", "lower"]
 
 #: Adds the layers of a node; the tensors of its outputs, ``None`` for those that are not used.
 Convert = Callable[["Emitter", Node], "Sequence[Tensor | None]"]
@@ -20,7 +20,19 @@ Convert = Callable[["Emitter", Node], "Sequence[Tensor | None]"]
 Supports = Callable[[Node], "str | None"]
 
 BACKEND: Final = "tensorrt"
-_F = TypeVar("_F", bound=Convert)
+
+
+class Registered(Protocol):
+    """A function that was made a converter.
+
+    Attributes:
+        converters: of each operator that it is for.
+    """
+
+    converters: tuple[Converter, ...]
+
+    def __call__(self, e: Emitter, node: Node) -> Sequence[Tensor | None]:
+        """Add the layers of a node."""
 
 
 _BUILTIN: Final[list[Converter]] = []
@@ -28,7 +40,7 @@ _BUILTIN: Final[list[Converter]] = []
 
 def lower(
     *ops: str, backend: str = BACKEND, priority: int = 0, supports: Supports | None = None, dynamic: bool = True
-) -> Callable[[_F], _F]:
+) -> Callable[[Convert], Registered]:
     """Make a function the converter of some operators.
 
     The function has an attribute ``converters`` afterwards, a tuple of :class:`Converter`, which a plugin's hook
@@ -49,12 +61,13 @@ def lower(
         'com.example::Same'
     """
 
-    def register(function: _F) -> _F:
+    def register(function: Convert) -> Registered:
         made = tuple(Converter(op, backend, function, supports, priority, dynamic) for op in ops)
-        function.converters = (*getattr(function, "converters", ()), *made)  # type: ignore[attr-defined]
+        registered = cast(Registered, function)
+        registered.converters = (*getattr(function, "converters", ()), *made)
         if function.__module__.startswith("graphopt.backends.tensorrt."):
             _BUILTIN.extend(made)
-        return function
+        return registered
 
     return register
 

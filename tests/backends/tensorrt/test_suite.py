@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from graphopt.errors import UnsupportedOpError
 from tests.backends.tensorrt.library import close, needs_library, network_of, outputs_of
-from tests.onnx_suite import load_cases
+from tests.onnx_suite import Case, load_cases
 
 pytestmark = needs_library
 
@@ -50,7 +50,7 @@ def frozen(case):
 
 
 def _cases():
-    found = {}
+    found: dict[str, list[Case]] = {}
     for case in load_cases():
         if case.data_sets and case.kind == "node" and len(case.model.graph.node) == 1:
             found.setdefault(case.model.graph.node[0].op_type, []).append(case)

@@ -12,6 +12,25 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = [
+    "celu",
+    "clip",
+    "gelu",
+    "hard_sigmoid",
+    "hard_swish",
+    "hardmax",
+    "mish",
+    "plain",
+    "prelu",
+    "relu",
+    "selu",
+    "shrink",
+    "softmax",
+    "softplus",
+    "swish",
+    "with_alpha",
+]
+
 _PLAIN = {"Sigmoid": "SIGMOID", "Tanh": "TANH", "Softsign": "SOFTSIGN"}
 _ALPHA = {"LeakyRelu": ("LEAKY_RELU", 0.01), "Elu": ("ELU", 1.0), "ThresholdedRelu": ("THRESHOLDED_RELU", 1.0)}
 _SELU = (1.67326319217681884765625, 1.05070102214813232421875)

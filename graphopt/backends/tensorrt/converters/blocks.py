@@ -11,6 +11,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["depth_to_space", "reverse_sequence", "space_to_depth"]
+
 
 def _split_sizes(e: Emitter, x: Tensor, parts: Sequence[int | tuple[int, int, int]]) -> Tensor:
     """A tensor reshaped to numbers, and to sizes of its own axes: (axis, times, divided by)."""

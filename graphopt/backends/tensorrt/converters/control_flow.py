@@ -18,6 +18,8 @@ from graphopt.backends.tensorrt.protocols import IfConditional, Layer, Loop, Ten
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Graph, Node, TensorType, Value
 
+__all__ = ["conditional", "loop", "scan"]
+
 
 def _branches_agree(node: Node) -> str | None:
     graphs = dict(_named(node))

@@ -13,6 +13,8 @@ from graphopt.backends.tensorrt.protocols import Layer, Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import Array, Node
 
+__all__ = ["conv", "conv_transpose"]
+
 
 def _spatial(node: Node) -> str | None:
     rank = rank_of(node.input_at(0))

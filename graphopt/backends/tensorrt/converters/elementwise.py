@@ -16,6 +16,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["arithmetic", "logic", "mean", "modulo", "or_equal", "power", "shift_right", "variadic", "where"]
+
 _BINARY = {"Add": "SUM", "Sub": "SUB", "Mul": "PROD", "Div": "DIV"}
 _VARIADIC = {"Max": "MAX", "Min": "MIN", "Sum": "SUM"}
 _LOGIC = {"And": "AND", "Or": "OR", "Xor": "XOR", "Equal": "EQUAL", "Greater": "GREATER", "Less": "LESS"}

@@ -12,6 +12,8 @@ from graphopt.backends.tensorrt.protocols import Layer, Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["gather", "gather_elements", "gather_nd", "indices_of", "scatter_elements", "scatter_nd"]
+
 
 def indices_of(e: Emitter, node: Node, place: int, size: int | Tensor) -> Tensor:
     """Indices of an axis of some size, counted from the front."""

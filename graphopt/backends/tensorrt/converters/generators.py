@@ -18,6 +18,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import Constant, DType, Node
 
+__all__ = ["constant", "constant_of_shape", "counted", "eye_like", "one_hot", "range_", "triangle"]
+
 
 @lower("Constant")
 def constant(e: Emitter, node: Node) -> Sequence[Tensor]:

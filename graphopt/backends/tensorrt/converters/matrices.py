@@ -10,6 +10,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import Node
 
+__all__ = ["einsum", "gemm", "matmul", "product"]
+
 
 @lower("MatMul", supports=floats_only)
 def matmul(e: Emitter, node: Node) -> Sequence[Tensor]:

@@ -12,6 +12,17 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = [
+    "batch_normalization",
+    "group_normalization",
+    "instance_normalization",
+    "layer_normalization",
+    "lp_normalization",
+    "mean_variance_normalization",
+    "normalized",
+    "rms_normalization",
+]
+
 
 def _inference(node: Node) -> str | None:
     if node.int_attr("training_mode", 0):

@@ -13,6 +13,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import Node
 
+__all__ = ["average_pool", "global_lp_pool", "global_pool", "lp_pool", "lrn", "max_pool"]
+
 
 def _plain_windows(node: Node) -> str | None:
     rank = rank_of(node.input_at(0))

@@ -12,6 +12,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["dequantize", "quantize"]
+
 _STORED = (DType.INT8, DType.FLOAT8E4M3FN, DType.INT4)
 
 

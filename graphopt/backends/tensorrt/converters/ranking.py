@@ -13,6 +13,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["arg", "top_k"]
+
 _MOST: Final = 3840
 
 

@@ -20,6 +20,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["log_sum", "log_sum_exp", "norm", "reduction", "running_sum"]
+
 _PLAIN = {"ReduceSum": "SUM", "ReduceMean": "AVG", "ReduceMax": "MAX", "ReduceMin": "MIN", "ReduceProd": "PROD"}
 
 

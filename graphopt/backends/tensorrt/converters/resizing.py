@@ -12,6 +12,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["grid_sample", "resize", "upsample"]
+
 _COORDINATES = {
     "half_pixel": "HALF_PIXEL",
     "pytorch_half_pixel": "HALF_PIXEL",

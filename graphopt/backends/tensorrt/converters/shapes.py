@@ -12,6 +12,20 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = [
+    "broadcast",
+    "expand",
+    "flatten",
+    "reshape",
+    "reshaped",
+    "shape",
+    "size",
+    "squeeze",
+    "tile",
+    "transpose",
+    "unsqueeze",
+]
+
 
 @lower("Shape")
 def shape(e: Emitter, node: Node) -> Sequence[Tensor]:

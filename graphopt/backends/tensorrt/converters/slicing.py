@@ -12,6 +12,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["concat", "pad", "slice_", "slice_sizes", "split"]
+
 
 @lower("Concat")
 def concat(e: Emitter, node: Node) -> Sequence[Tensor]:

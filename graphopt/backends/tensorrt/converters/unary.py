@@ -12,6 +12,8 @@ from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
+__all__ = ["cast", "cast_like", "dropout", "function", "identity", "is_infinite", "negation", "sign"]
+
 _FLOAT = {
     "Acos": "ACOS", "Acosh": "ACOSH", "Asin": "ASIN", "Asinh": "ASINH", "Atan": "ATAN", "Atanh": "ATANH", "Ceil": "CEIL",
     "Cos": "COS", "Cosh": "COSH", "Erf": "ERF", "Exp": "EXP", "Floor": "FLOOR", "IsNaN": "ISNAN", "Log": "LOG",
