@@ -150,9 +150,13 @@ class Extents:
         for leaf in self.leaves(extent):
             self._reasons.setdefault(leaf, {}).setdefault(why, where)
 
-    def reasons(self, leaf: Leaf) -> dict[str, str]:
-        """Why a leaf is frozen, and where each reason was met first; empty if it is not."""
-        return self._reasons.get(leaf, {})
+    def reasons(self, extent: Extent) -> dict[str, str]:
+        """Why something of an extent is frozen, and where each reason was met first; empty if nothing is."""
+        found: dict[str, str] = {}
+        for leaf in self.leaves(extent):
+            for why, where in self._reasons.get(leaf, {}).items():
+                found.setdefault(why, where)
+        return found
 
     # -- the same axis ------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphopt.analysis.dim_groups.extents import ONE, Extents, Leaf, Product, Sum, product_of, sum_of
+from graphopt.analysis.dim_groups.extents import ONE, Extent, Extents, Leaf, Product, Sum, product_of, sum_of
 from graphopt.analysis.dim_groups.indices import kept_mask, per_leaf, places_per_leaf, stands_twice
 from graphopt.ir import SymbolicDim
 
@@ -35,6 +35,12 @@ def axes(draw, extents, known, size):
     return new
 
 
+def drawn_removal(extents, known, rng):
+    """Some indices of each leaf that is not frozen."""
+    leaves = {leaf: None for extent in known for leaf in extents.leaves(extent)}
+    return {leaf: rng.random(leaf.size) < 0.5 for leaf in leaves if not extents.reasons(leaf)}
+
+
 def full(mask, size):
     return np.ones(size, bool) if mask is None else mask
 
@@ -43,15 +49,16 @@ def full(mask, size):
 @given(st.data())
 def test_axes_that_are_one_lose_the_same_elements(data):
     """After any statements, for any removal from leaves that are not frozen."""
-    extents, known, stated = Extents(), [], []
+    extents = Extents()
+    known: list[Extent] = []
+    stated: list[tuple[Extent, Extent]] = []
     for _ in range(data.draw(st.integers(1, 6))):
         size = data.draw(st.sampled_from(SIZES))
         one, other = data.draw(axes(extents, known, size)), data.draw(axes(extents, known, size))
         extents.unify(one, other, "here")
         stated.append((one, other))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    leaves = {leaf: None for extent in known for leaf in extents.leaves(extent)}
-    removal = {leaf: rng.random(leaf.size) < 0.5 for leaf in leaves if not extents.reasons(leaf)}
+    removal = drawn_removal(extents, known, rng)
     for one, other in stated:
         left, right = (full(kept_mask(extents, extent, removal), extent.size) for extent in (one, other))
         np.testing.assert_array_equal(left, right)
@@ -61,7 +68,8 @@ def test_axes_that_are_one_lose_the_same_elements(data):
 @given(st.data())
 def test_reshapes_keep_the_order_of_elements(data):
     """Factors before and after hold the same elements: their masks agree when they are multiplied out."""
-    extents, known = Extents(), []
+    extents = Extents()
+    known: list[Extent] = []
     total = data.draw(st.sampled_from([12, 24, 36, 48]))
     lists = []
     for _ in range(2):
@@ -71,10 +79,9 @@ def test_reshapes_keep_the_order_of_elements(data):
             found.append(data.draw(axes(extents, known, factor)))
             left //= factor
         lists.append(found)
-    extents.match_products(*lists, "here")
+    extents.match_products(lists[0], lists[1], "here")
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    leaves = {leaf: None for extent in known for leaf in extents.leaves(extent)}
-    removal = {leaf: rng.random(leaf.size) < 0.5 for leaf in leaves if not extents.reasons(leaf)}
+    removal = drawn_removal(extents, known, rng)
     masks = [full(kept_mask(extents, Product(tuple(found)), removal), total) for found in lists]
     np.testing.assert_array_equal(*masks)
 
@@ -99,7 +106,7 @@ def forms(extents, extent):
 def test_products_are_taken_apart_as_far_as_both_need(one, other, expected):
     extents = Extents()
     lists = [[extents.leaf(size) for size in sizes] for sizes in (one, other)]
-    extents.match_products(*lists, "here")
+    extents.match_products(lists[0], lists[1], "here")
     assert expected == ("*", *(forms(extents, factor) for factor in extents.factors(Product(tuple(lists[0])))))
     assert not any(extents.reasons(leaf) for leaf in extents.leaves(Product(tuple(lists[0]))))
 
@@ -108,7 +115,7 @@ def test_products_are_taken_apart_as_far_as_both_need(one, other, expected):
 def test_products_without_a_common_form_are_frozen(one, other):
     extents = Extents()
     lists = [[extents.leaf(size) for size in sizes] for sizes in (one, other)]
-    extents.match_products(*lists, "here")
+    extents.match_products(lists[0], lists[1], "here")
     assert [{"a Reshape takes it apart in a way that can't be followed": "here"}] == [
         extents.reasons(leaf) for leaf in dict.fromkeys(extents.leaves(lists[0][-1]))
     ]
@@ -167,7 +174,7 @@ def test_masks_and_sums_of_an_axis():
     heads, size, other = Leaf(2), Leaf(3), Leaf(2)
     axis = sum_of(other, product_of(heads, size))
     removal = {size: np.array([True, False, True])}
-    assert [1, 1, 1, 0, 1, 1, 0, 1] == kept_mask(extents, axis, removal).astype(int).tolist()
+    np.testing.assert_array_equal(np.array([1, 1, 1, 0, 1, 1, 0, 1], bool), kept_mask(extents, axis, removal))
     assert kept_mask(extents, other, removal) is None
     sums = per_leaf(extents, axis, np.arange(8.0))
     assert {heads: [2 + 3 + 4, 5 + 6 + 7], size: [2 + 5, 3 + 6, 4 + 7], other: [0, 1]} == {

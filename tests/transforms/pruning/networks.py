@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ class Network:
         self.feeds[name] = array
         return name
 
-    def op(self, op_type: str, *inputs: str, outputs: int = 1, **attributes):
+    def op(self, op_type: str, *inputs: str, outputs: int = 1, **attributes) -> Any:
         names = [self.name(op_type.lower()) + f"_{index}" for index in range(outputs)]
         self.nodes.append(helper.make_node(op_type, list(inputs), names, name=self.name("n"), **attributes))
         return names[0] if outputs == 1 else names
@@ -60,12 +62,12 @@ class Network:
 
     # -- images [batch, channels, height, width] ------------------------------------------------------------------------------
 
-    def conv(self, x: str, inputs: int, outputs: int, *, kernel: int = 1, group: int = 1, bias: bool = True) -> str:
+    def conv(self, x: str, inputs: int, outputs: int, *, kernel: int = 1, group: int = 1, bias: bool = True) -> Any:
         weights = [self.weight(outputs, inputs // group, kernel, kernel)] + ([self.weight(outputs)] if bias else [])
         pad = kernel // 2
         return self.op("Conv", x, *weights, group=group, pads=[pad] * 4)
 
-    def batch_norm(self, x: str, channels: int) -> str:
+    def batch_norm(self, x: str, channels: int) -> Any:
         positive = self.const(self.rng.uniform(0.5, 2, channels).astype(np.float32))
         return self.op(
             "BatchNormalization", x, self.weight(channels), self.weight(channels), self.weight(channels), positive
@@ -242,7 +244,7 @@ def image_networks(draw) -> Network:
 # -- tokens [batch, length, width] ------------------------------------------------------------------------------------------
 
 
-def _linear(net: Network, x: str, c: int, n: int) -> str:
+def _linear(net: Network, x: str, c: int, n: int) -> Any:
     return net.op("Add", net.op("MatMul", x, net.weight(c, n)), net.weight(n))
 
 
@@ -259,13 +261,13 @@ def _glu(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
     return _linear(net, net.op("Mul", first, net.op("Sigmoid", second)), n, c), c
 
 
-def _heads(net: Network, x: str, heads: int, size: int, batch: str, *, key: bool = False) -> str:
+def _heads(net: Network, x: str, heads: int, size: int, batch: str, *, key: bool = False) -> Any:
     """[batch, length, heads * size] to [batch, heads, length, size]; keys are turned."""
     target = net.op("Concat", batch, net.ints(-1), net.ints(heads), net.ints(size), axis=0)
     return net.op("Transpose", net.op("Reshape", x, target), perm=[0, 2, 3, 1] if key else [0, 2, 1, 3])
 
 
-def _attend(net: Network, q: str, k: str, v: str, width: int, batch: str) -> str:
+def _attend(net: Network, q: str, k: str, v: str, width: int, batch: str) -> Any:
     scores = net.op("Softmax", net.op("MatMul", q, k), axis=-1)
     y = net.op("Transpose", net.op("MatMul", scores, v), perm=[0, 2, 1, 3])
     return net.op("Reshape", y, net.op("Concat", batch, net.ints(-1, width), axis=0))

@@ -53,8 +53,10 @@ def test_the_axis_is_that_of_input_channels(body, shape, axis):
     assert {"zeroed": int(np.prod(shape)) // 2, "tensors": 1} == outcome.applied
     assert [True] == [follows for _node, follows in n_m_layers(outcome.ir.graph)]
     (value,) = outcome.ir.graph.initializers()
-    assert follows_n_m(value.array(), axis)
-    assert not follows_n_m(value.array(), 1 - axis)
+    left = value.array()
+    assert left is not None
+    assert follows_n_m(left, axis)
+    assert not follows_n_m(left, 1 - axis)
 
 
 @pytest.mark.parametrize(

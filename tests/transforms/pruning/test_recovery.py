@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from graphopt.errors import CalibrationError
 from graphopt.ir import clone_model
-from graphopt.ir.constant_nodes import constant_of
 from graphopt.passes import PassContext, Reference
 from graphopt.transforms.pruning import (
     PruneChannels,
@@ -43,6 +42,11 @@ def network():
     x = net.op("Add", net.conv(y, 24, 16), x)
     x = net.op("Flatten", net.op("GlobalAveragePool", net.conv(x, 16, 24, kernel=3)))
     return net.model(net.op("Gemm", x, net.weight(5, 24), net.weight(5), transB=1))
+
+
+def arrays(owner):
+    found = {value.name: value.array() for value in owner.graph.initializers()}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def errors(owner, *passes):
@@ -133,11 +137,10 @@ def test_zeros_stay_zeros():
     owner = lifted(network())
     ctx = PassContext(calibration=Batches(*images()))
     PruneMagnitude(0.7).run(owner.graph, ctx)
-    zeros = {value.name: constant_of(value).numpy() == 0 for value in owner.graph.initializers()}
+    zeros = {name: array == 0 for name, array in arrays(owner).items()}
     result = RecoverMasked().run(owner.graph, ctx)
     assert {"layers": 6} == dict(result.stats)
-    for value in owner.graph.initializers():
-        assert not np.any(constant_of(value).numpy()[zeros[value.name]])
+    assert not any(np.any(array[zeros[name]]) for name, array in arrays(owner).items())
 
 
 @PROPERTY
@@ -188,7 +191,7 @@ def test_statistics_are_those_of_the_data():
         (value,) = [value for value in cut.graph.values() if value.name == node.output.name]
         cut.graph.add_output(value)
         given_now = np.concatenate([run_model(cut, feeds)[value.name] for feeds in data])
-        scale, bias = (np.asarray(node.inputs[index].array()) for index in (1, 2))
+        scale, bias = (arrays(owner)[value.name] for value in node.inputs[1:3] if value is not None)
         np.testing.assert_allclose(given_now.mean(axis=(0, 2, 3)), bias, atol=1e-3)
         np.testing.assert_allclose(given_now.std(axis=(0, 2, 3)), np.abs(scale), rtol=2e-2)
 
@@ -208,7 +211,7 @@ def test_a_layer_makes_up_for_what_is_lost_beside_it():
     expected = run_model(owner, feeds)["y"]
     ctx = PassContext(calibration=Batches(feeds))
     PruneChannels(ratio=0.6, round_to=1).run(owner.graph, ctx)
-    assert [2] == [node.output.shape[1] for node in owner.graph.nodes if node.output.name == "h"]
+    assert [(64, 2)] == [node.output.shape for node in owner.graph.nodes if node.output.name == "h"]
     lost = np.abs(run_model(owner, feeds)["y"] - expected).max()
     ReconstructLayers(damping=1e-6).run(owner.graph, ctx)
     assert np.abs(run_model(owner, feeds)["y"] - expected).max() < 1e-3 * lost
