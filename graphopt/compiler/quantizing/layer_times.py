@@ -104,7 +104,7 @@ def best_forms(layers: Sequence[Layer], times: Mapping[LayerForm, LayerTimes], *
         gain: the margin.
 
     Example:
-        >>> layer = Layer("a", "Conv", 1, 1.0, 4, frozenset({"static", "dynamic"}), "Conv")
+        >>> layer = Layer("a", "Conv", 1, 1.0, 4, frozenset({"static", "dynamic"}))
         >>> best_forms([layer], {"float": {"a": 1.0}, "static": {"a": 0.4}, "dynamic": {"a": 0.9}}).forms
         {'a': 'static'}
     """

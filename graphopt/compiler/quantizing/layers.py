@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphopt.analysis.cost import cost_of_node
-from graphopt.ir import Constant, DType, Model, Node, SymbolicDim, TensorType, Value, constant_of
+from graphopt.ir import DType, Model, Node, SymbolicDim, constant_of
 from graphopt.runtime.processor import Processor
 from graphopt.target import QuantizationScheme
 from graphopt.transforms.quantization.layers import layer_name
@@ -55,10 +55,8 @@ class Layer:
         share: of the operations of the model, in [0, 1].
         weight_bytes: of its constants.
         forms: in which of ``static``, ``dynamic`` and ``weights`` it can be computed.
-        signature: equal for layers of the same operator, sizes and attributes, which take the same time.
         index: place in the model.
         reason: why it can't be static, ``""`` when it can.
-        behind: the addition of a bias behind it, by name, which some forms take in.
     """
 
     name: str
@@ -67,10 +65,8 @@ class Layer:
     share: float
     weight_bytes: int
     forms: frozenset[str]
-    signature: str
     index: int = 0
     reason: str = ""
-    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,10 +157,8 @@ def find_layers(model: Model, scheme: QuantizationScheme, sizes: Mapping[str, in
                 flops / total if total else 0.0,
                 weights,
                 forms,
-                _signature(node),
                 index,
                 "" if static or decision is None else decision.reason,
-                _behind(node),
             )
         )
     return tuple(found)
@@ -227,31 +221,9 @@ def _reads_table(node: Node) -> bool:
     return wanted and node.int_attr("axis", 0) == 0
 
 
-def _behind(node: Node) -> tuple[str, ...]:
-    output = node.outputs[0]
-    if node.op != "MatMul" or not output.has_single_use:
-        return ()
-    [reader] = output.users
-    adds = reader.op == "Add" and any(constant_of(value) is not None for value in reader.inputs if value is not None)
-    return (layer_name(reader),) if adds else ()
-
-
 def _total_flops(model: Model, sizes: Mapping[str, int]) -> int:
     return sum(_number(cost_of_node(node, sizes).flops) for node in model.graph.nodes)
 
 
 def _number(found: object) -> int:
     return found if isinstance(found, int) else 0
-
-
-def _signature(node: Node) -> str:
-    shapes = [_shape_text(value) for value in (*node.inputs, *node.outputs)]
-    attributes = sorted(
-        f"{name}={item.value!r}" for name, item in node.attributes.items() if not isinstance(item.value, Constant)
-    )
-    return f"{node.op}({', '.join(shapes)}){{{', '.join(attributes)}}}"
-
-
-def _shape_text(value: Value | None) -> str:
-    kind = None if value is None else value.type
-    return str(kind) if isinstance(kind, TensorType) else "?"

@@ -57,7 +57,7 @@ class Found:
         candidates: all that was tried.
         reason: why floats are kept, ``""`` when they are not.
         model: of floats, that what is kept was made of.
-        floats: path of that model, ``""`` where it is the one that was prepared.
+        floats: path of that model, ``""`` where floats are kept.
     """
 
     candidate: Candidate | None = None
@@ -320,10 +320,9 @@ class FormSearch:
     def _adopt(self, better: _Improved) -> None:
         """Note what was made more accurate, and by what."""
         found, trials = self._found, better.trials
-        found.effects, found.model, found.floats = better.effects, trials.model, ""
-        if trials is not self._trials:
-            made = trials.make("float", Plan({}), Settings(), note=False).made
-            found.floats = "" if made is None else made.path
+        made = trials.make("float", Plan({}), Settings(), note=False).made
+        found.effects, found.model = better.effects, trials.model
+        found.floats = "" if made is None else made.path
 
     def _holds(self, candidate: Candidate) -> bool:
         value = candidate.values.get(self._budget.kind.name)

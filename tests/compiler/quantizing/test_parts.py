@@ -29,8 +29,8 @@ def batches(count: int, size: int = 2) -> list[Any]:
     return [{"x": np.full((size, 1), at, np.float32)} for at in range(count)]
 
 
-def layer(name, op="Conv", forms=("static", "dynamic"), signature=None):
-    return Layer(name, op, 100, 0.1, 4, frozenset(forms), signature or name)
+def layer(name, op="Conv", forms=("static", "dynamic")):
+    return Layer(name, op, 100, 0.1, 4, frozenset(forms))
 
 
 # -- data -------------------------------------------------------------------------------------------------------------------------
