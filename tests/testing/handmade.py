@@ -23,6 +23,7 @@ from tests.testing import (
     handmade_heads,
     handmade_indices,
     handmade_integers,
+    handmade_middle,
     handmade_products,
     handmade_recurrent,
     handmade_stored,
@@ -170,6 +171,8 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "multiply-instead-of-convolve": handmade_strength.pointwise_convs,
     "multiply-once": handmade_strength.shared_factor,
     "sum-convolutions": handmade_strength.summed_convs,
+    "shift-quantized-pair": handmade_middle.middle_pair,
+    "shift-quantized-weights": handmade_middle.middle_weights,
     "use-softmax": handmade_strength.spelled_softmax,
 }
 

@@ -13,7 +13,7 @@ import onnx
 from onnx import FunctionProto, ModelProto, NodeProto
 
 from graphopt.errors import GraphoptError
-from graphopt.ir import Function, Graph, Model, Node
+from graphopt.ir import Function, Graph, Model, Node, find_schema
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
@@ -40,6 +40,7 @@ class ExpandFunctionOps(Pass):
     """
 
     name: ClassVar[str] = "expand-function-ops"
+    idempotent: ClassVar[bool] = True
     numerics: ClassVar[Numerics] = Reassociates(1e-4)
     per_function: ClassVar[bool] = False
     ops: tuple[str, ...] = ()
@@ -55,7 +56,11 @@ class ExpandFunctionOps(Pass):
             if not self._is_wanted(node, ctx):
                 continue
             body = _body_of(node)
-            if body is None or not ctx.applications.admits(self.name, node.outputs[0].name):
+            if (
+                body is None
+                or not _means_the_same(body, node)
+                or not ctx.applications.admits(self.name, node.outputs[0].name)
+            ):
                 continue
             function = _function(model, node, body)
             if function is None:
@@ -105,6 +110,19 @@ def _body_of(node: Node) -> FunctionProto | None:
     except Exception:  # noqa: BLE001  ONNX raises what it likes where it can't make one
         return None
     return None
+
+
+def _means_the_same(body: FunctionProto, node: Node) -> bool:
+    """Whether the operators of a graph are the same ones at the opset of the model."""
+    stated = {item.domain: item.version for item in body.opset_import}
+    for inner in body.node:
+        theirs, mine = stated.get(inner.domain), node.opset if inner.domain == node.domain else stated.get(inner.domain)
+        if theirs is None or mine is None:
+            return False
+        there, here = (find_schema(inner.domain, inner.op_type, version) for version in (theirs, mine))
+        if there is None or here is None or there.since_version != here.since_version:
+            return False
+    return True
 
 
 def _node_proto(node: Node) -> NodeProto:
