@@ -164,7 +164,7 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
     "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,fuse-attention,exact,"
     "keep-layer-norm,pack-parallel-products,tidy",
-    "quantize-static": "raise-opset{to=13,strict=false},quantize-prepare,assign-quantization,correct-biases,insert-qdq,"
+    "quantize-static": "raise-opset{to=13,strict=false},quantize-prepare,assign-quantization,round-weights,correct-biases,insert-qdq,"
     "eliminate-dead-code,tidy",
     "quantize-dynamic-int8": "quantize-prepare,quantize-dynamic,eliminate-dead-code,tidy",
     "quantize-weights-int4": "raise-opset{to=21,strict=false},quantize-prepare,quantize-weights{dtype=int4},pack-matmul-nbits,"
