@@ -7,6 +7,7 @@ making anything; whoever wants to know why a rule did not apply asks the pattern
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from graphopt.ir import Node, Value
 from graphopt.rewriting.pattern import Const, OneOf, OpPattern, Pattern
@@ -19,12 +20,15 @@ _Inputs = tuple[tuple[int, frozenset[str]], ...]
 FirstLook = tuple[tuple[str, ...], tuple[_Inputs, ...]]
 
 
-def first_looks(roots: Sequence[OpPattern]) -> tuple[FirstLook, ...]:
+@lru_cache(maxsize=4096)
+def first_looks(roots: tuple[OpPattern, ...]) -> tuple[FirstLook, ...]:
     """What is asked of the direct inputs at each root of a rule."""
     return tuple((root.ops, tuple(map(_looked_at, _orders(root)))) for root in roots)
 
 
 def _orders(root: OpPattern) -> tuple[tuple[Pattern, ...], ...]:
+    if type(root) is not OpPattern:
+        return ((),)
     return (root.inputs, root.inputs[::-1]) if root.commute else (root.inputs,)
 
 
@@ -35,11 +39,11 @@ def _looked_at(inputs: tuple[Pattern, ...]) -> _Inputs:
 
 def _makers(pattern: Pattern) -> frozenset[str] | None:
     """Operators one of which must give an input, none for a constant; ``None`` if anything may."""
-    if isinstance(pattern, OpPattern):
+    if type(pattern) is OpPattern:  # one of a class of its own may match anything
         return frozenset(pattern.ops)
-    if isinstance(pattern, Const):
+    if type(pattern) is Const:
         return frozenset()
-    if isinstance(pattern, OneOf):
+    if type(pattern) is OneOf:
         each = [_makers(choice) for choice in pattern.choices]
         known = [makers for makers in each if makers]
         return frozenset[str]().union(*known) if known and len(known) == len(each) else None

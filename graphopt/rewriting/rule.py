@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from graphopt.ir import Node, Value
 from graphopt.numerics import Exact, Numerics
-from graphopt.rewriting.first_look import FirstLook, first_looks, may_match
+from graphopt.rewriting.first_look import first_looks, may_match
 from graphopt.rewriting.match import Bindings, Match
 from graphopt.rewriting.nomatch import NoMatch
 from graphopt.rewriting.pattern import OneOf, OpPattern, Pattern
@@ -81,11 +81,10 @@ class RewriteRule:
     max_opset: int
     doc: str
     checked: tuple[OpPattern, ...]
-    looks: tuple[FirstLook, ...] = ()
 
     def may_apply(self, node: Node) -> bool:
         """Whether the direct inputs of a node are such that the pattern may match; quicker than to try it."""
-        return not self.looks or may_match(self.looks, node)
+        return may_match(first_looks(self.checked), node)
 
     def apply(self, node: Node, rw: Rewriter) -> Replacement:
         """Match the pattern at a node and run the body."""
@@ -207,7 +206,6 @@ def rewrite(
             max_opset=max_opset,
             doc=(body.__doc__ or "").strip(),
             checked=roots,
-            looks=first_looks(roots),
         )
 
     return decorate
