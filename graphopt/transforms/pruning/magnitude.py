@@ -106,8 +106,10 @@ class PruneMagnitude(Pass):
         """Weights that are compared with each other."""
         selection = Selection(self.include, self.exclude)
         found: dict[object, list[tuple[Value, Constant]]] = {}
-        for value, constant in prunable_weights(graph):
-            if constant.size < self.min_size or not selection.admits(value, value.users):
+        weights = [item for item in prunable_weights(graph) if selection.admits(item[0], item[0].users)]
+        selection.check(self.name, graph, found=bool(weights))
+        for value, constant in weights:
+            if constant.size < self.min_size:
                 continue
             if not ctx.applications.admits(self.name, value.name):
                 continue

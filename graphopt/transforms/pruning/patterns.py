@@ -117,7 +117,9 @@ class PruneNM(Pass):
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Prune the weights of each layer that sums over at least ``m`` channels."""
         zeroed = tensors = 0
-        for value, constant, axis in self._weights(graph):
+        weights = list(self._weights(graph))
+        Selection(self.include).check(self.name, graph, found=bool(weights))
+        for value, constant, axis in weights:
             array = constant.numpy()
             change = ~n_m_mask(array, axis, self.n, self.m) & (array != 0)
             count = int(np.count_nonzero(change))

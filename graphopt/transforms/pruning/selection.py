@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphopt.analysis.dim_groups import DimGroup
-from graphopt.ir import Node, Value
+from graphopt.errors import PassError
+from graphopt.ir import Graph, Model, Node, Value
 
 __all__ = ["Selection"]
 
@@ -30,6 +31,19 @@ class Selection:
     def admits(self, weight: Value, nodes: Sequence[Node]) -> bool:
         """Whether a weight that some nodes read is one of them."""
         return (not self.include or _is_any(weight, nodes, self.include)) and not _is_any(weight, nodes, self.exclude)
+
+    def check(self, name: str, graph: Graph, *, found: bool) -> None:
+        """Say that nothing was found, if a pass was asked for certain weights and looks at all there are.
+
+        Raises:
+            PassError: if ``include`` names no weight of a model without functions.
+        """
+        owner = graph.owner
+        if self.include and not found and isinstance(owner, Model) and not owner.functions:
+            raise PassError(
+                f"{name}: include is {list(self.include)}, and no weight that can be pruned, nor a node that reads one, has such a "
+                "name; graphopt inspect --dim-groups shows names"
+            )
 
     def admits_group(self, group: DimGroup) -> bool:
         """Whether a weight that makes a group is included, and none is excluded."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphopt.errors import PipelineError
+from graphopt.errors import PassError, PipelineError
 from graphopt.ir import Constant, Graph, Model
 from graphopt.numerics import Lossy
 from graphopt.passes import PassContext
@@ -150,3 +150,8 @@ def zeros(**options):
 def test_what_is_compared_with_what(options, expected):
     """Exactly the part that was asked for goes, of equal weights the first; biases stay."""
     assert expected == zeros(**options)
+
+
+def test_names_that_nothing_has_are_told():
+    with pytest.raises(PassError, match=r"prune-magnitude: include is \['z\*'\], and no weight that can be pruned"):
+        zeros(include=("z*",))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphopt.errors import PipelineError
+from graphopt.errors import PassError, PipelineError
 from graphopt.passes import PassContext
 from graphopt.transforms.pruning import PruneNM, follows_n_m, n_m_layers
 from graphopt.transforms.pruning.patterns import n_m_mask
@@ -93,3 +93,10 @@ def test_layers_that_do_not_follow_are_named():
 def test_patterns_that_make_no_sense(n, m):
     with pytest.raises(PipelineError, match=rf"prune-n-m: n is {n} and m is {m}, expected 1 <= n < m"):
         PruneNM(n, m)
+
+
+def test_names_that_nothing_has_are_told():
+    weights = {"w": np.ones((8, 4), np.float32)}
+    proto = model("y = MatMul (x, w)", "float[2,8] x", "float[*] y", initializers=weights)
+    with pytest.raises(PassError, match=r"prune-n-m: include is \['z'\], and no weight that can be pruned"):
+        PruneNM(include=("z",)).run(lifted(proto).graph, PassContext())
