@@ -84,3 +84,49 @@ def test_turned_heads_go_as_a_whole():
     )
     removed = assert_removable(lifted(proto), {"x": rows(2, 5, 6)}, np.random.default_rng(1), share=0.3)
     assert (1, 1) == (removed.touched, removed.indices)
+
+
+@pytest.mark.parametrize(
+    ("body", "weights", "free"),
+    [
+        (
+            "c = Conv (x, k) g = GroupNormalization <num_groups = 4> (c, s, s) r = Relu (g) y = Conv (r, e)",
+            {"k": rows(8, 4, 1, 1), "s": rows(8), "e": rows(3, 8, 1, 1)},
+            [(4, 2)],
+        ),
+        (  # scales of each output channel, of integers
+            "w = DequantizeLinear <axis = 0> (i, f, z) c = Conv (x, w) r = Relu (c) y = Conv (r, e)",
+            {
+                "i": np.arange(-16, 16, dtype=np.int8).reshape(8, 4, 1, 1),
+                "f": np.abs(rows(8)) + 0.1,
+                "z": np.zeros(8, np.int8),
+                "e": rows(3, 8, 1, 1),
+            },
+            [(8, 1)],
+        ),
+        (
+            "c = ConvTranspose (x, k, b) m, i = MaxPool <kernel_shape = [1, 1]> (c) y = Conv (m, e)",
+            {"k": rows(4, 8, 1, 1), "b": rows(8), "e": rows(3, 8, 1, 1)},
+            [],
+        ),
+        (
+            "c = ConvTranspose (x, k, b) m = LpPool <kernel_shape = [1, 1]> (c) n = MeanVarianceNormalization (m) y = Conv (n, e)",
+            {"k": rows(4, 8, 1, 1), "b": rows(8), "e": rows(3, 8, 1, 1)},
+            [(8, 1)],
+        ),
+        (
+            "c = Conv (x, k) n = MeanVarianceNormalization <axes = [1, 2, 3]> (c) y = Conv (n, e)",
+            {"k": rows(8, 4, 1, 1), "e": rows(3, 8, 1, 1)},
+            [],
+        ),
+        ("c = Conv (x, k) n = LRN <size = 3> (c) y = Conv (n, e)", {"k": rows(8, 4, 1, 1), "e": rows(3, 8, 1, 1)}, []),
+    ],
+)
+def test_what_stands_between_two_convolutions(body, weights, free):
+    """Normalizations over groups and over places, scales of channels, places that are given out, neighbours."""
+    proto = model(body, "float[2,4,5,5] x", "float[2,3,5,5] y", opset=21, initializers=weights)
+    owner = lifted(proto)
+    groups = find_dim_groups(owner.graph).groups
+    assert free == sorted((group.size, group.places) for group in groups if not group.is_frozen)
+    removed = assert_removable(owner, {"x": rows(2, 4, 5, 5)}, np.random.default_rng(1))
+    assert len(free) == removed.touched
