@@ -15,7 +15,7 @@ from graphopt.analysis.shape_values import ShapeValues
 from graphopt.ir import Array, Dim, Node, Value
 from graphopt.ir.constant_nodes import constant_of
 
-__all__ = ["AttributeSize", "Axes", "Following", "Role", "RoleFunction", "SplitSizes", "place_of"]
+__all__ = ["AttributeSize", "Axes", "Following", "RepeatedIndices", "Role", "RoleFunction", "SplitSizes", "place_of"]
 
 #: The extents of the axes of a tensor.
 Axes = list[Extent]
@@ -72,6 +72,21 @@ class SplitSizes:
     parts: tuple[Extent, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RepeatedIndices:
+    """A Gather that takes each index several times in a row, as heads that share a key are spread.
+
+    Attributes:
+        node: the Gather; its second input is a constant.
+        whole: the axis that it reads.
+        copies: how often each index is taken.
+    """
+
+    node: Node
+    whole: Extent
+    copies: Extent
+
+
 def place_of(node: Node) -> str:
     """How a reason names a node."""
     return node.name or (node.outputs[0].name if node.outputs else node.op)
@@ -87,6 +102,7 @@ class Following:
         roles: what weights do with axes.
         attributes: attributes that hold sizes.
         splits: Splits into equal parts.
+        repeats: Gathers that repeat indices.
     """
 
     extents: Extents = field(default_factory=Extents)
@@ -94,6 +110,7 @@ class Following:
     roles: list[Role] = field(default_factory=list)
     attributes: list[AttributeSize] = field(default_factory=list)
     splits: list[SplitSizes] = field(default_factory=list)
+    repeats: list[RepeatedIndices] = field(default_factory=list)
     _shapes: ShapeValues = field(default_factory=ShapeValues)
     _axes: dict[Value, Axes | None] = field(default_factory=dict)
     _weights: dict[Value, bool] = field(default_factory=dict)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from graphopt.analysis.dim_groups.extents import Extent, Sum, product_of, sum_of
-from graphopt.analysis.dim_groups.following import AttributeSize, Axes, Following, RoleFunction, SplitSizes
+from graphopt.analysis.dim_groups.following import (
+    AttributeSize,
+    Axes,
+    Following,
+    RepeatedIndices,
+    RoleFunction,
+    SplitSizes,
+)
 from graphopt.analysis.dim_groups.sizes import MOST, Element
 from graphopt.ir import Dim, Node
 
@@ -192,6 +199,12 @@ def _gather(node: Node, follow: Following) -> None:
     if not x or indices is None:
         return
     axis = axis % len(x)
+    copies = _copies(follow.numbers(node.input_at(1)), x[axis].size)
+    if copies is not None and len(indices) == 1:
+        copy = follow.extents.leaf(copies)
+        follow.repeats.append(RepeatedIndices(node, x[axis], copy))
+        follow.give(node.outputs[0], [*x[:axis], product_of(x[axis], copy), *x[axis + 1 :]])
+        return
     follow.freeze(x[axis], _PICKED, node)
     for extent in indices:
         if follow.is_weight(node.input_at(1)):
@@ -200,6 +213,14 @@ def _gather(node: Node, follow: Following) -> None:
         if place != axis:
             follow.role(node.input_at(0), place, "out", node)
     follow.give(node.outputs[0], [*x[:axis], *indices, *x[axis + 1 :]])
+
+
+def _copies(numbers: tuple[int, ...] | None, size: Dim) -> int | None:
+    """How often each index is taken, where all are taken equally often, in order and neighbours."""
+    if not numbers or not isinstance(size, int) or size < 2 or len(numbers) % size:
+        return None
+    times = len(numbers) // size
+    return times if numbers == tuple(index for index in range(size) for _ in range(times)) else None
 
 
 def _pick_elements(node: Node, follow: Following) -> None:

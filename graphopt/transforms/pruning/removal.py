@@ -39,6 +39,7 @@ def remove_indices(graph: Graph, groups: DimGroups, removal: Removal, reference:
     _write_attributes(groups, removal)
     _write_entries(groups, removal)
     _write_splits(groups, removal)
+    _write_repeats(groups, removal)
     graph.touch()
     return changed
 
@@ -134,3 +135,22 @@ def _write_splits(groups: DimGroups, removal: Removal) -> None:
         node.resize_inputs(2)
         assert node.graph is not None, "it stands in the graph"
         node.replace_input(1, node.graph.add_constant(np.array(sizes, np.int64), f"{node.outputs[0].name}_sizes"))
+
+
+def _write_repeats(groups: DimGroups, removal: Removal) -> None:
+    """Number the indices anew that a Gather takes several times each."""
+    for item in groups.follow.repeats:
+        kept = groups.size(item.whole, removal), groups.size(item.copies, removal)
+        if kept == (None, None):
+            continue
+        whole, copies = (
+            cast(int, extent.size) if size is None else size
+            for extent, size in zip((item.whole, item.copies), kept, strict=True)
+        )
+        node, old = item.node, item.node.inputs[1]
+        assert node.graph is not None, "it stands in the graph"
+        assert old is not None, "it has indices"
+        constant = constant_of(old)
+        assert constant is not None, "they are constant"
+        indices = np.repeat(np.arange(whole), copies).astype(constant.numpy().dtype)
+        node.replace_input(1, node.graph.add_constant(indices, old.name))

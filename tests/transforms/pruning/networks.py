@@ -303,6 +303,18 @@ def _shared_heads(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str
     return _linear(net, _attend(net, q, repeated[0], repeated[1], 2 * shared * 3, batch), 2 * shared * 3, c), c
 
 
+def _gathered_heads(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
+    """Each key and value serves two queries, by a Gather."""
+    shared = n // 4
+    q = _heads(net, _linear(net, x, c, 2 * shared * 3), 2 * shared, 3, batch)
+    twice = net.ints(*(index for index in range(shared) for _ in range(2)))
+    k, v = (
+        net.op("Gather", _heads(net, _linear(net, x, c, shared * 3), shared, 3, batch, key=key), twice, axis=1)
+        for key in (True, False)
+    )
+    return _linear(net, _attend(net, q, k, v, 2 * shared * 3, batch), 2 * shared * 3, c), c
+
+
 def _fused_attention(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
     heads = n // 4
     q, k, v = (_linear(net, x, c, heads * 4) for _ in range(3))
@@ -383,7 +395,7 @@ def _rotated(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int
 
 TOKEN_BLOCKS = (
     _feed_forward, _glu, _attention, _packed_attention, _shared_heads, _fused_attention, _recurrent, _einsum, _experts, _scaled,
-    _with_state, _convolved, _rotated,
+    _with_state, _gathered_heads, _convolved, _rotated,
 )  # fmt: skip
 
 
