@@ -70,6 +70,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "inline-functions": "transforms.inlining:InlineFunctions",
     "insert-qdq": "transforms.quantization.static:InsertQdq",
     "keep-blocked-layout": "transforms.layout:KeepBlockedLayout",
+    "keep-float-layers": "transforms.quantization.static:KeepFloatLayers",
     "keep-layer-norm": "transforms.fusion.transformer:KeepLayerNorm",
     "legalize-tensorrt": "backends.tensorrt.legalize:LegalizeTensorRt",
     "legalize-onnx": "backends.onnx.legalize:LegalizeOnnx",

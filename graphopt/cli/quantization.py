@@ -92,7 +92,8 @@ Accuracy: TypeAlias = Annotated[
         _ACCURACY,
         "--accuracy",
         metavar="NAMES",
-        text="Passes for accuracy: auto for those that help (default), none, or some of equalize,smooth,correct-biases,gptq.",
+        text="Passes for accuracy: auto for those that help (default), none, or some of equalize,smooth,correct-biases,gptq,"
+        "round-weights,split-outliers.",
     ),
 ]
 Included: TypeAlias = Annotated[

@@ -171,6 +171,8 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "multiply-instead-of-convolve": handmade_strength.pointwise_convs,
     "multiply-once": handmade_strength.shared_factor,
     "sum-convolutions": handmade_strength.summed_convs,
+    "keep-float-conv": handmade_middle.float_conv,
+    "keep-float-gemm": handmade_middle.float_gemm,
     "shift-quantized-pair": handmade_middle.middle_pair,
     "shift-quantized-weights": handmade_middle.middle_weights,
     "use-softmax": handmade_strength.spelled_softmax,

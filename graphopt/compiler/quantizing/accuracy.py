@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,9 +17,24 @@ __all__ = ["improve"]
 
 #: Passes that change the model of floats, without changing what it computes, and so come before calibration.
 _BEFORE: Final = ("equalize", "smooth")
-#: Smoothing that puts a Mul where nothing takes the division in, which costs time in each run.
-_WITH_MUL: Final = {"smooth with Mul": "smooth"}
-_ORDER: Final = ("correct-biases", "gptq", *_BEFORE, *_WITH_MUL)
+#: Other ways to run a pass: the pass, its options, and whether they cost time in each run of the model.
+_VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, object], bool]]] = {
+    "correct-biases, measured": ("correct-biases", {"method": "measured"}, False),
+    "smooth with Mul": ("smooth", {"multiply": True}, True),
+}
+_COSTLY: Final = frozenset({"split-outliers"} | {name for name, (_, _, costs) in _VARIANTS.items() if costs})
+_ORDER: Final = (
+    "gptq",
+    "round-weights",
+    "correct-biases",
+    "correct-biases, measured",
+    "equalize",
+    "smooth",
+    "split-outliers",
+    "smooth with Mul",
+)
+#: Kernels that GPTQ has rounded keep their sums as they are.
+_INSTEAD: Final = {"round-weights": "gptq"}
 #: dB that a pass must bring.
 _LEAST_DB: Final = 0.3
 _SQNR: Final = "sqnr"
@@ -48,11 +63,13 @@ def improve(
     effects: list[Effect] = []
     best = _sqnr(trials, plan, settings)
     for name in _candidates(plan, wanted):
-        kind = _WITH_MUL.get(name, name)
-        if ACCURACY_PASSES[kind] not in registry or (name in _WITH_MUL and best >= enough):
+        kind, options, _ = _VARIANTS.get(name, (name, {}, False))
+        if ACCURACY_PASSES[kind] not in registry or (name in _COSTLY and wanted is None and best >= enough):
+            continue
+        if wanted is None and _INSTEAD.get(name) in settings.accuracy:
             continue
         try:
-            tried, how = _with(kind, trials, plan, settings, registry, again, multiply=name in _WITH_MUL)
+            tried, how = _with(kind, trials, plan, settings, registry, again, options)
         except GraphoptError as err:
             if wanted is not None:
                 raise
@@ -73,9 +90,11 @@ def _candidates(plan: Plan, wanted: frozenset[str] | None) -> Sequence[str]:
         "equalize": static,
         "smooth": static or dynamic,
         "correct-biases": static,
-        "gptq": weights and not (static or dynamic),
+        "round-weights": static,
+        "gptq": static or weights,
+        "split-outliers": dynamic,
     }
-    useful |= {name: useful[kind] and wanted is None for name, kind in _WITH_MUL.items()}
+    useful |= {name: useful[kind] and wanted is None for name, (kind, _, _) in _VARIANTS.items()}
     return [name for name in _ORDER if useful[name] and (wanted is None or name in wanted)]
 
 
@@ -86,17 +105,16 @@ def _with(
     settings: Settings,
     registry: PassRegistry,
     again: Callable[[Model], Trials],
-    *,
-    multiply: bool,
+    stated: Mapping[str, object],
 ) -> tuple[Trials, Settings]:
+    asked = settings.options.get(ACCURACY_PASSES[name], {})
     if name not in _BEFORE:
-        return trials, replace(settings, accuracy=settings.accuracy | {name})
+        changed = {**settings.options, ACCURACY_PASSES[name]: {**stated, **asked}} if stated else settings.options
+        return trials, replace(settings, accuracy=settings.accuracy | {name}, options=changed)
     options: dict[str, object] = (
         {} if name == "equalize" else {"alpha": "auto", "include": (*plan.layers("static"), *plan.layers("dynamic"))}
     )
-    if multiply:
-        options["multiply"] = True
-    options |= settings.options.get(ACCURACY_PASSES[name], {})
+    options |= {**stated, **asked}
     step = Pipeline.of(build_pass(registry[ACCURACY_PASSES[name]], options))
     model, _ = trials.workshop.run(trials.model, step, trials.calibration)
     return again(model), settings

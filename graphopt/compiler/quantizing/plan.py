@@ -26,6 +26,8 @@ ACCURACY_PASSES: Final = {
     "smooth": "smooth-activations",
     "correct-biases": "correct-biases",
     "gptq": "gptq-weights",
+    "round-weights": "round-weights",
+    "split-outliers": "split-outliers",
 }
 
 
@@ -104,11 +106,14 @@ class Plan:
         if static:
             others = tuple(name for name, form in self.forms.items() if form != "static")
             steps.add("assign-quantization", exclude=others)
+            steps.optional("gptq", dtype="noted", include=static)
+            steps.optional("round-weights")
             steps.optional("correct-biases")
             steps.add("insert-qdq")
             if settings.qoperator:
                 steps.add("qdq-to-qoperator")
         if dynamic:
+            steps.optional("split-outliers", include=dynamic)
             steps.add("quantize-dynamic", include=dynamic)
         if weights:
             how: dict[str, object] = {"dtype": settings.weight_dtype}

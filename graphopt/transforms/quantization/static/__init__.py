@@ -7,6 +7,7 @@ from graphopt.transforms.quantization.static.clean import CleanQdq
 from graphopt.transforms.quantization.static.decisions import PlacementDecision
 from graphopt.transforms.quantization.static.dequantize import Dequantize
 from graphopt.transforms.quantization.static.insert import InsertQdq
+from graphopt.transforms.quantization.static.keep_floats import KeepFloatLayers
 from graphopt.transforms.quantization.static.plan import StaticPlan, plan_static
 from graphopt.transforms.quantization.static.qoperator import FuseIntegerProducts, QdqToQoperator
 
@@ -16,6 +17,7 @@ __all__ = [
     "Dequantize",
     "FuseIntegerProducts",
     "InsertQdq",
+    "KeepFloatLayers",
     "PlacementDecision",
     "QdqToQoperator",
     "StaticPlan",

@@ -16,6 +16,7 @@ from graphopt.ir import Graph, constant_of
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.transforms.quantization.static.decisions import FORM, form_of
+from graphopt.transforms.quantization.static.keep_floats import KeepFloatLayers
 from graphopt.transforms.quantization.static.qoperator import FuseIntegerProducts
 from graphopt.transforms.quantization.static.spelling import Speller
 
@@ -27,7 +28,8 @@ class InsertQdq(Pass):
     """Spell quantizations that are noted on values as QuantizeLinear and DequantizeLinear. Idempotent: the notes go.
 
     Attributes:
-        fuse: whether a product that gives floats, with its bias, becomes one operator where the target has one for it.
+        fuse: whether a product that gives floats, with its bias, becomes one operator where the target has one for it, and layers of
+            floats between integers are spelled so that the runtime leaves them floats (``keep-float-layers``).
     """
 
     name: ClassVar[str] = "insert-qdq"
@@ -56,4 +58,5 @@ class InsertQdq(Pass):
         graph.touch()
         ctx.applications.record(self.name, "")
         fused = FuseIntegerProducts().run(graph, ctx).stats if self.fuse else {}
-        return PassResult(changed=True, stats={"nodes": len(marked), **speller.counts, **fused})
+        kept = KeepFloatLayers().run(graph, ctx).stats if self.fuse else {}
+        return PassResult(changed=True, stats={"nodes": len(marked), **speller.counts, **fused, **kept})
