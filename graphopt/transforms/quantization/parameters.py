@@ -176,8 +176,8 @@ def represented(how: Quantization) -> tuple[float, float]:
     """The smallest and the largest number that integers with one scale stand for.
 
     Example:
-        >>> represented(activation_quantization(Range(0.0, 2.55), DType.UINT8))
-        (0.0, 2.55)
+        >>> [round(end, 4) for end in represented(activation_quantization(Range(0.0, 2.55), DType.UINT8))]
+        [0.0, 2.55]
     """
     least, most = _ENDS[how.dtype]
     scale, zero = np.float32(how.scale.numpy()), int(how.zero_point.numpy())

@@ -6,8 +6,8 @@ Where keys or values were not split for it, as those of a cache, all factors hav
 
 ONNX Runtime's kernel takes lengths of at least 1 and masks with full rows and columns, and gives 0 for rows whose mask is the lowest number
 or -inf throughout (found by trying it; the specification says 0 for -inf, too): attention that is spelt out becomes the operator only where
-lengths are known, and low numbers of masks are raised to one that leaves no weight either. float16 is taken with masks of small numbers;
-Cast around the softmax goes, for the operator's softmax is as precise.
+lengths are known, and low numbers of masks are raised to one that leaves no weight either. float16 stays spelt out: the kernel rounds it
+by one more unit in the last place than ONNX's own tests of it allow.
 Numerics: re-associates. Source: https://onnx.ai/onnx/operators/onnx__Attention.html
 """
 
@@ -110,8 +110,8 @@ def _has_rows(factor: Factor, heads: int) -> bool:
 def _refusal(plan: Plan) -> NoMatch | None:
     """Why the kernel would not do what a core does."""
     core = plan.core
-    if not takes_types(core):
-        return NoMatch("the element type is %s, expected float32 or float16", core.query.dtype)
+    if not takes_types(core) or core.query.dtype is not DType.FLOAT:
+        return NoMatch("the element type is %s, expected float32", core.query.dtype)
     if not plan.query.number("S") or not (plan.key.number("S") or _grows(plan.key)):
         return NoMatch("a length may be 0")
     if core.scale <= 0 or any(seen.scale <= 0 for item in (plan.query, plan.key) for seen in item.seen.values()):
