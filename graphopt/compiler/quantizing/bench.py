@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,7 @@ def outputs_of(model: str, batches: str, *, optimize: bool, threads: int | None)
     Raises:
         ExecutionError: if the model does not load or run.
     """
-    return shared_worker().call(_outputs, model, batches, optimize, threads)
+    return shared_worker().call(_outputs, os.path.abspath(model), batches, optimize, threads)
 
 
 def _outputs(model: str, batches: str, optimize: bool, threads: int | None) -> list[Outputs]:
@@ -76,7 +77,8 @@ def times_of(
     Raises:
         ExecutionError: if a model does not load or run.
     """
-    return shared_worker().call(_times, first, second, [dict(item) for item in feeds], seconds, threads, drop)
+    paths = os.path.abspath(first), os.path.abspath(second)  # the child may have been started in another folder
+    return shared_worker().call(_times, *paths, [dict(item) for item in feeds], seconds, threads, drop)
 
 
 def _clock(threads: int | None) -> Callable[[], float]:
