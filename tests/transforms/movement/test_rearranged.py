@@ -41,7 +41,11 @@ def test_a_part_that_comes_twice():
         (f"{SPLIT} c = Concat<axis=1>(b, a) y = Exp(c)", "N,5,M", "float[*] y"),  # so much as is not known
         (f"{SPLIT} c = Concat<axis=1>(b, a) y = Exp(c) z = Neg(a)", "N,5,16", "float[*] y, float[*] z"),
         (f"{SPLIT} c = Concat<axis=1>(b, a) y = Exp(c)", "N,5,16", "float[*] y, float[N,2,16] a"),
-        (f"{SPLIT} c = Concat<axis=1>(b, x) y = Exp(c) z = Abs(a)", "N,5,16", "float[*] y, float[*] z"),  # not of parts only
+        (
+            f"{SPLIT} c = Concat<axis=1>(b, x) y = Exp(c) z = Abs(a)",
+            "N,5,16",
+            "float[*] y, float[*] z",
+        ),  # not of parts only
         (f"{SPLIT} d = Neg(b) c = Concat<axis=1>(d, a) y = Exp(c)", "N,5,16", "float[*] y"),
         ("a, b = Split<axis=2, num_outputs=2>(x) c = Concat<axis=1>(b, a) y = Exp(c)", "N,5,16", "float[*] y"),
     ],
