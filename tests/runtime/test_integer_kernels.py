@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -15,7 +17,7 @@ from tests.transforms.quantization.static.test_placement import CONV, picture
 
 PAIR = "{0}q = QuantizeLinear({0}, s, z) {0}d = DequantizeLinear({0}q, s, z) "
 STORED = "wd = DequantizeLinear(wq, s, zw) "
-CONSTANTS = {
+CONSTANTS: dict[str, Any] = {
     "s": np.float32(0.05),
     "z": np.uint8(100),
     "zw": np.int8(0),
@@ -160,10 +162,8 @@ def test_hard_sigmoid_is_an_add_that_saturates(tmp_path):
     assert {"Add", "Clip", "Conv", "Mul", "Neg"} == {item.op for item in found.values()}
     assert {"y"} == {name for name, item in found.items() if not item.integer}
     (feed,) = feeds_of(proto, 1)
-    for (expected,), (actual,) in (
-        (run(proto, feed), run(after, feed)),
-        (run(after, feed), run_optimized(after, feed)),
-    ):
+    pairs: list[Any] = [(run(proto, feed), run(after, feed)), (run(after, feed), run_optimized(after, feed))]
+    for (expected,), (actual,) in pairs:
         np.testing.assert_allclose(actual, expected, atol=0.05 * float(np.abs(expected).max()))
 
 
@@ -176,7 +176,8 @@ def test_a_normalization_behind_a_concat_is_a_convolution_of_each_channel(tmp_pa
     assert {"Concat", "Conv", "Relu"} == {item.op for item in found.values()}
     assert all(item.integer for item in found.values())
     for feed in feeds_of(proto):
-        (expected,), (plain,), (fast,) = run(proto, feed), run(after, feed), run_optimized(after, feed)
+        outputs: Any = run(proto, feed), run(after, feed), run_optimized(after, feed)
+        (expected,), (plain,), (fast,) = outputs
         np.testing.assert_allclose(plain, expected, atol=0.05 * float(np.abs(expected).max()))
         np.testing.assert_allclose(fast, plain, atol=0.03 * float(np.abs(expected).max()))
 

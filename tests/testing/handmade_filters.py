@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import ModelProto
 
@@ -31,7 +33,7 @@ def picking(choices: Choices) -> ModelProto:
         return _conv(choices, np.eye(channels).reshape(channels, channels, 1, 1), [])
     sizes = choices.of(((3, 3), (1, 3), (2, 2)))
     place = tuple(choices.integer(0, size - 1) for size in sizes)
-    weights = np.zeros((channels, 1, *sizes))
+    weights: Any = np.zeros((channels, 1, *sizes))
     weights[(slice(None), 0, *place)] = 1
     pads = [*place, *(size - 1 - tap for size, tap in zip(sizes, place, strict=True))]
     if choices.chance(0.2):  # by mistake: looks elsewhere

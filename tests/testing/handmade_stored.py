@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import ModelProto
 
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 _MICROSOFT = ', "com.microsoft" : 1'
-_Constants = dict[str, np.ndarray]
+_Constants = dict[str, Any]
 
 
 def _draw(choices: Choices) -> np.random.Generator:
@@ -55,7 +57,7 @@ def stored_constant(choices: Choices) -> ModelProto:
     each, dtype = choices.chance(0.5), choices.of((np.int8, np.uint8, np.int32))
     shape, count = (choices.of((2, 3)), 4), (4,) if each else ()
     draw = _draw(choices)
-    constants = {
+    constants: _Constants = {
         "q": draw.integers(0, 100, shape).astype(dtype),
         "s": draw.uniform(0.1, 1.0, count).astype(np.float32),
         "z": np.full(count, 0 if dtype is np.int32 else 3, dtype),
@@ -118,7 +120,7 @@ def island(choices: Choices) -> ModelProto:
 def scaled_integers(choices: Choices) -> ModelProto:
     """Weights that are cast and scaled."""
     draw, dtype = _draw(choices), _bytes(choices)
-    constants = {
+    constants: _Constants = {
         "q": draw.integers(0, 100, (3, 4)).astype(dtype),
         "s": draw.uniform(0.1, 1.0, choices.of(((), (4,), (1, 4), (3, 1)))).astype(np.float32),
         "z": np.array(choices.of((3, 100)), np.float32),
@@ -136,7 +138,7 @@ def dynamic_product(choices: Choices) -> ModelProto:
     conv, each = choices.chance(0.3), choices.chance(0.5)
     shape = (4, 3, 1, 1) if conv else (3, 4)
     scales = ((4, 1, 1) if conv else (4,)) if each else ()
-    constants = {
+    constants: _Constants = {
         "w": draw.integers(0, 100, shape).astype(dtype),
         "ws": draw.uniform(0.1, 1.0, scales).astype(np.float32),
         "wz": np.array(choices.of((0, 3)), dtype),
@@ -156,7 +158,7 @@ def dynamic_lstm(choices: Choices) -> ModelProto:
     """A quantized LSTM in one direction or both."""
     draw, two, hidden = _draw(choices), choices.chance(0.5), choices.of((2, 4))
     count = 2 if two else 1
-    constants = {
+    constants: _Constants = {
         "w": draw.integers(-100, 100, (count, 3, 4 * hidden)).astype(np.int8),
         "r": draw.integers(-100, 100, (count, hidden, 4 * hidden)).astype(np.int8),
         "b": draw.normal(size=(count, 8 * hidden)).astype(np.float32),
@@ -179,7 +181,7 @@ def integer_product(choices: Choices) -> ModelProto:
     """ONNX Runtime's products of integers that give floats."""
     draw, each, biased = _draw(choices), choices.chance(0.5), choices.chance(0.5)
     scales = (4,) if each else ()
-    constants = {
+    constants: _Constants = {
         "w": draw.integers(-100, 100, (3, 4)).astype(np.int8),
         "ws": draw.uniform(0.01, 0.1, scales).astype(np.float32),
         "wz": np.zeros(scales, np.int8),

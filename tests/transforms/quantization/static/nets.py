@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from onnx import ModelProto
@@ -28,7 +30,7 @@ class _Net:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.lines: list[str] = []
-        self.constants: dict[str, np.ndarray] = {"c0": np.float32(0), "c6": np.float32(2)}
+        self.constants: dict[str, Any] = {"c0": np.float32(0), "c6": np.float32(2)}
 
     def line(self, text: str) -> str:
         name = f"t{len(self.lines)}"
@@ -37,7 +39,9 @@ class _Net:
 
     def weights(self, *shape: int) -> str:
         name = f"w{len(self.constants)}"
-        self.constants[name] = (self.rng.normal(size=shape) / np.sqrt(max(1, np.prod(shape[1:])))).astype(np.float32)
+        self.constants[name] = (self.rng.normal(size=shape) / np.sqrt(max(1, float(np.prod(shape[1:]))))).astype(
+            np.float32
+        )
         return name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ from tests.transforms.quantization.static.quantizing import (
 from tests.transforms.quantization.static.test_generated import resembles
 from tests.transforms.quantization.static.test_placement import CONV, picture
 
-BYTES = {"s": np.float32(0.05), "z": np.uint8(100), "o": np.float32(0.1), "n": np.uint8(0)}
+BYTES: dict[str, Any] = {"s": np.float32(0.05), "z": np.uint8(100), "o": np.float32(0.1), "n": np.uint8(0)}
 FEW = settings(PROPERTY, max_examples=max(1, PROPERTY.max_examples // 4))
 
 

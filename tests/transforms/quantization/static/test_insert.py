@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import numpy_helper
 
 from graphopt.errors import PipelineError
-from graphopt.ir import constant_of
+from graphopt.ir import Constant, constant_of
 from graphopt.transforms.quantization.parameters import round_trip
 from graphopt.transforms.quantization.static import AssignQuantization, InsertQdq
 from tests.transforms.harness import assert_close, model, run
@@ -35,10 +37,10 @@ def test_one_pair_for_a_value_and_integers_for_constants():
 def test_weights_and_biases_are_stored_as_noted():
     proto = picture(f"y = {CONV}(x, w, b)")
     lifted, _ctx = assigned(proto)
-    noted = {value.name: value.quantization for value in lifted.graph.values()}
+    noted: dict[str, Any] = {value.name: value.quantization for value in lifted.graph.values()}
     after = quantized_model(proto)
     arrays = {item.name: numpy_helper.to_array(item) for item in after.graph.initializer}
-    assert (np.int8, np.int32) == (arrays["w_quantized"].dtype, arrays["b_quantized"].dtype)
+    assert [np.int8, np.int32] == [arrays[name].dtype for name in ("w_quantized", "b_quantized")]
     assert -127 <= arrays["w_quantized"].min()
     steps = noted["x"].scale.numpy() * noted["w"].scale.numpy()
     np.testing.assert_array_equal(steps, noted["b"].scale.numpy())
@@ -50,13 +52,13 @@ def test_the_result_is_that_of_round_trips(target):
     """Bit for bit what numpy makes of each tensor, up to sums of products."""
     proto = model("y = MatMul(x, v)", "float[3,4] x", opset=17, initializers={"v": V})
     lifted, _ctx = assigned(proto, target=target)
-    noted = {value.name: value for value in lifted.graph.values()}
+    noted: dict[str, Any] = {value.name: value for value in lifted.graph.values()}
     feeds = feeds_of(proto)
     after = quantized_model(proto, target=target, feeds=feeds)
     weights = constant_of(noted["v"])
     assert weights is not None
     for feed in feeds:
-        x = round_trip(feed["x"], noted["x"].quantization)
+        x: Any = round_trip(feed["x"], noted["x"].quantization)
         expected = x @ round_trip(weights.numpy(), noted["v"].quantization)
         assert_close([expected], run(after, feed), 1e-6)
         assert_close([expected], run_optimized(after, feed), 1e-6)
@@ -147,10 +149,11 @@ def test_weights_can_be_exchanged_between_both_passes():
     proto = picture(f"y = {CONV}(x, w, b)")
     lifted, ctx = assigned(proto)
     value = next(item for item in lifted.graph.initializers() if item.name == "b")
-    value.const = type(value.const)(B * 2)
+    value.const = Constant(B * 2)
     InsertQdq().run(lifted.graph, ctx)
     stored = next(item for item in lifted.graph.initializers() if item.name == "b_quantized")
     again = {item.name: numpy_helper.to_array(item) for item in quantized_model(proto).graph.initializer}["b_quantized"]
-    np.testing.assert_allclose(stored.array(), again * 2.0, atol=2)
+    found: Any = stored.array()
+    np.testing.assert_allclose(found, again * 2.0, atol=2)
     assert context(None).calibration is None
     assert (4, 4, 3, 3) == W.shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,7 @@ def test_an_activation_that_integers_imply_is_part_of_its_layer():
     )
     assert {"a": "static", "c": "absorbed", "d": "static", "y": "absorbed"} == forms(proto)
     lifted, _ctx = assigned(proto)
-    values = {value.name: value for value in lifted.graph.values()}
+    values: dict[str, Any] = {value.name: value for value in lifted.graph.values()}
     assert values["a"].quantization is None, "only the result of the layer is stored"
     assert 0 == int(values["c"].quantization.zero_point.numpy())
     high = 255 * np.float32(values["y"].quantization.scale.numpy())
@@ -122,7 +124,7 @@ def test_old_models_stay():
 
 def test_weights_have_one_scale_before_there_was_an_axis():
     lifted, _ctx = assigned(picture("y = Conv(x, w)", opset=12))
-    how = next(value.quantization for value in lifted.graph.initializers() if value.name == "w")
+    how: Any = next(value.quantization for value in lifted.graph.initializers() if value.name == "w")
     assert (None, ()) == (how.axis, how.scale.shape)
 
 
@@ -152,7 +154,7 @@ def test_options_of_the_pass():
     lifted, _ctx = assigned(
         proto, AssignQuantization(activation="int8", weight="int8", per_channel=False, reduce_range=True)
     )
-    values = {value.name: value.quantization for value in lifted.graph.values()}
+    values: dict[str, Any] = {value.name: value.quantization for value in lifted.graph.values()}
     assert {"int8"} == {str(values[name].dtype) for name in ("x", "w", "y")}
     assert np.float32(np.abs(W).max() / 63) == pytest.approx(float(values["w"].scale.numpy()))
     with pytest.raises(PipelineError, match="activation is 'int3', expected one of int8"):
@@ -169,7 +171,7 @@ def test_what_stands_between_layers_follows():
     )
     assert {"static"} == set(forms(proto).values())
     lifted, _ctx = assigned(proto)
-    values = {value.name: value for value in lifted.graph.values()}
+    values: dict[str, Any] = {value.name: value for value in lifted.graph.values()}
     assert values["a"].quantization is values["c"].quantization, "MaxPool moves integers"
     assert values["f"].quantization is values["g"].quantization
     assert values["d"].quantization is not values["c"].quantization
@@ -234,7 +236,7 @@ def test_parts_that_only_a_concat_reads_share_its_scale():
     lifted, _ctx = assigned(
         picture(body, k=RNG.normal(size=(4, 8, 3, 3)).astype(np.float32), outputs="float[*] y, float[*] d")
     )
-    values = {value.name: value for value in lifted.graph.values()}
+    values: dict[str, Any] = {value.name: value for value in lifted.graph.values()}
     assert values["a"].quantization is values["e"].quantization
     assert values["c"].quantization is not values["e"].quantization, "c is read elsewhere, too"
 
@@ -243,7 +245,7 @@ def test_a_part_that_saturates_shares_no_scale_with_one_that_does_not():
     """Else its Relu would not be implied any more."""
     body = f"a = {CONV}(x, w) r = Relu(a) c = {CONV}(x, w) e = Concat<axis = 1>(r, c) y = {CONV}(e, k)"
     lifted, _ctx = assigned(picture(body, k=RNG.normal(size=(4, 8, 3, 3)).astype(np.float32)))
-    values = {value.name: value for value in lifted.graph.values()}
+    values: dict[str, Any] = {value.name: value for value in lifted.graph.values()}
     assert 0 == int(values["r"].quantization.zero_point.numpy())
     assert 0 < int(values["e"].quantization.zero_point.numpy())
 
@@ -308,11 +310,12 @@ def test_a_target_without_integers_is_an_error():
 def test_layers_whose_tensors_were_always_empty_stay():
     proto = picture("a = MatMul(x, v) d = MatMul(e, v) y = Concat<axis = 0>(a, d)", inputs="float[3,4] x, float[n,4] e")
     lifted, _ctx = assigned(proto, feeds=[{"x": np.ones((3, 4), np.float32), "e": np.ones((0, 4), np.float32)}])
-    values = {value.name: value for value in lifted.graph.values()}
+    values: dict[str, Any] = {value.name: value for value in lifted.graph.values()}
     assert values["x"].quantization is not None
     assert values["e"].quantization is None
 
 
 def test_a_tensor_that_is_always_zero_gets_a_scale():
     lifted, _ctx = assigned(picture("y = Conv(x, w)"), feeds=[{"x": np.zeros((1, 4, 6, 6), np.float32)}])
-    assert 1.0 == next(float(v.quantization.scale.numpy()) for v in lifted.graph.inputs)
+    how: Any = next(iter(lifted.graph.inputs)).quantization
+    assert 1.0 == float(how.scale.numpy())
