@@ -26,7 +26,10 @@ from graphopt.verify.tolerance import (
     relative_tolerance,
 )
 
-__all__ = ["ZERO_SIGNS", "Difference", "Status", "compare", "compare_types", "leaves"]
+__all__ = ["MEASURED_ONLY", "ZERO_SIGNS", "Difference", "Status", "compare", "compare_types", "leaves"]
+
+#: End of the note on outputs of lossy passes.
+MEASURED_ONLY: Final = "measured only"
 
 #: ``unstable``: within what the original moves by itself, which is so much that it says nothing. ``skipped``: shape and type only.
 Status = Literal["ok", "failed", "unstable", "skipped"]
@@ -237,7 +240,7 @@ def _judge(found: Deviation, integer: bool, quantized: bool, numerics: Numerics,
         note = f"{found.special} elements are NaN or infinite on one side only"
         return ("unstable" if noise.shape_changes and not isinstance(numerics, Exact | Lossy) else "failed"), note
     if isinstance(numerics, Lossy):
-        return "ok", f"lossy ({numerics.metric}): measured only"
+        return "ok", f"lossy ({numerics.metric}): {MEASURED_ONLY}"
     if not found.changed:
         return ("failed", ZERO_SIGNS) if isinstance(numerics, Exact) else ("ok", ZERO_SIGNS)
     if found.excess <= 1:

@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from graphopt.runtime.base import Feeds
-from graphopt.verify.comparator import Difference
+from graphopt.verify.comparator import MEASURED_ONLY, Difference
 
 __all__ = ["FAILURE_KINDS", "FailureKind", "SampleVerdict", "Verdict"]
 
@@ -107,7 +107,11 @@ class Verdict:
         certain = [output for sample in self.samples for output in sample.outputs if output.status == "ok"]
         worst = max(certain or self.worst, key=_badness)
         note = f" ({worst.note})" if worst.note else ""
-        return f"ok: same numbers on {many}, largest relative difference {worst.max_rel:.2g} in output {worst.name!r}{note}{weak}"
+        if any(output.note.endswith(MEASURED_ONLY) for output in certain):
+            same = "same interface and types"
+        else:
+            same = "same numbers"
+        return f"ok: {same} on {many}, largest relative difference {worst.max_rel:.2g} in output {worst.name!r}{note}{weak}"
 
     def to_json(self) -> dict[str, object]:
         """The verdict as what ``json.dumps`` takes."""
