@@ -87,7 +87,8 @@ def measure_case(
     rows = {name: Row(case.name, name, "ok") for name in files}
     with tempfile.TemporaryDirectory() as scratch:
         for tool in tools:
-            target, result = Path(scratch) / f"{len(rows)}.onnx", Path(scratch) / "result.json"
+            target, result = Path(scratch) / str(len(rows)) / "made.onnx", Path(scratch) / "result.json"
+            target.parent.mkdir()
             result.unlink(missing_ok=True)
             python = (pythons or {}).get(tool, sys.executable)
             command = [python, "-m", "benchmarks.quantizers", tool, str(case), str(target), str(result)]
@@ -127,11 +128,16 @@ def _judge(row: Row, path: Path, test: Mapping[str, Array], expected: Array, lab
     found = _outputs(path, test, size)
     noise = float(np.square(found - expected).sum())
     row.sqnr = 10 * float(np.log10(np.square(expected).sum() / noise)) if noise else float("inf")
-    row.bytes = path.stat().st_size
+    row.bytes = sum(file.stat().st_size for file in _files(path))
     if found.ndim >= 2:
         row.agreement = float((found.argmax(-1) == expected.argmax(-1)).mean())
     if labels is not None:
         row.accuracy = float((found.argmax(-1) == labels[: len(found)]).mean())
+
+
+def _files(path: Path) -> list[Path]:
+    """A model with what a quantizer put beside it: weights may be in a file of their own."""
+    return list(path.parent.iterdir()) if path.name == "made.onnx" else [path]
 
 
 def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
