@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
 import stat
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import numpy as np
 
 from graphopt.errors import CalibrationError
 from graphopt.ir import Array
+from graphopt.verify.damaged_files import HEADERS, UNREADABLE
 
 __all__ = ["StoredArray", "stored_arrays"]
-
-#: What reading a damaged file may raise, from the archive, its compression, and the headers in it.
-_UNREADABLE: Final = (
-    OSError,
-    ValueError,
-    RuntimeError,  # encrypted; NotImplementedError: an unknown compression
-    EOFError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
-_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +122,7 @@ def _stored(name: str, where: str, open_: Callable[[], IO[bytes]], size: int) ->
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    read = _HEADERS.get(np.lib.format.read_magic(stream))
+    read = HEADERS.get(np.lib.format.read_magic(stream))
     if read is None:
         raise ValueError("its format is not known")
     shape, fortran, dtype = read(stream)
@@ -156,7 +140,7 @@ def _is_fortran(open_: Callable[[], IO[bytes]]) -> bool:
 def _readable(where: str) -> Iterator[None]:
     try:
         yield
-    except _UNREADABLE as err:
+    except UNREADABLE as err:
         reason = (
             err.strerror
             if isinstance(err, OSError) and err.strerror

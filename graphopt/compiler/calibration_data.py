@@ -130,7 +130,17 @@ def open_data(
     if isinstance(data, CalibrationData):
         return data
     if isinstance(data, str) and _FUNCTION.fullmatch(data) and not os.path.exists(data):
-        return _from_function(imported(data), inputs, f"data of {data!r}", limit)
+        return _from_function(
+            imported(
+                data,
+                f"data {data!r}",
+                "that gives batches",
+                failed="is no file, and can't be imported as module:function",
+            ),
+            inputs,
+            f"data of {data!r}",
+            limit,
+        )
     if isinstance(data, str | os.PathLike):
         return _of_path(Path(data), inputs, batch, limit, usual)
     if isinstance(data, np.ndarray):

@@ -57,8 +57,14 @@ def only_input(inputs: Sequence[ValueSpec], where: str) -> str:
     return inputs[0].name
 
 
-def imported(place: str) -> Callable[[], object]:
+def imported(place: str, what: str, expected: str, *, failed: str = "can't be imported") -> Callable[..., object]:
     """The function that ``module:function`` names; modules in the working folder are found too.
+
+    Args:
+        place: it.
+        what: what it is for, in messages.
+        expected: what kind of function it has to be, in messages.
+        failed: what is said where it can't be imported.
 
     Raises:
         CalibrationError: if there is none.
@@ -73,12 +79,10 @@ def imported(place: str) -> Callable[[], object]:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as err:
-        raise CalibrationError(
-            f"data {place!r} is no file, and can't be imported as module:function: {type(err).__name__}: {err}"
-        ) from err
+        raise CalibrationError(f"{what} {failed}: {type(err).__name__}: {err}") from err
     finally:
         if added and here in sys.path:
             sys.path.remove(here)
     if not callable(found):
-        raise CalibrationError(f"data {place!r} is {found!r:.80}, expected a function that gives batches")
-    return cast("Callable[[], object]", found)
+        raise CalibrationError(f"{what} is {found!r:.80}, expected a function {expected}")
+    return cast("Callable[..., object]", found)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from graphopt.report.layers_view import HEADS, layer_rows
 from graphopt.report.layout import printable
+from graphopt.report.sorted_tables import SORTING
 from graphopt.report.units import counted
 from graphopt.verify.attribution.result import Layer, LayerComparison
 
@@ -39,21 +40,6 @@ th button { font: inherit; font-weight: bold; background: none; border: 0; paddi
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.wrong td { color: var(--wrong); } tr.start td { font-weight: bold; } tr:target { outline: 2px solid var(--ok); }
 """
-_SCRIPT = """
-for (const button of document.querySelectorAll("th button")) {
-  button.addEventListener("click", () => {
-    const column = button.closest("th").cellIndex, body = document.querySelector("tbody");
-    const down = button.dataset.down !== "1";
-    button.dataset.down = down ? "1" : "0";
-    const key = row => row.cells[column].dataset.sort ?? row.cells[column].textContent;
-    const compare = (a, b) => {
-      const x = key(a), y = key(b), p = Number(x), q = Number(y);
-      return x !== "" && y !== "" && !isNaN(p) && !isNaN(q) ? p - q : x.localeCompare(y);
-    };
-    body.append(...[...body.rows].sort((a, b) => down ? compare(b, a) : compare(a, b)));
-  });
-}
-"""
 
 
 def layers_page(found: LayerComparison, *, before: str, after: str) -> str:
@@ -77,7 +63,7 @@ def layers_page(found: LayerComparison, *, before: str, after: str) -> str:
         *_facts(found),
         _plot(found),
         _table(found),
-        f"<script>{_SCRIPT}</script></body></html>",
+        f"<script>{SORTING}</script></body></html>",
     ]
     return "\n".join(parts) + "\n"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from graphopt.report.layout import printable
 from graphopt.report.profile_view import advice_text, profile_facts
+from graphopt.report.sorted_tables import SORTING
 from graphopt.report.units import seconds_text
 from graphopt.runtime.profiling import Group, Kernel, Profile
 
@@ -29,21 +30,6 @@ th button { font: inherit; font-weight: bold; background: none; border: 0; paddi
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .key { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 2px; }
 tr:target { outline: 2px solid #2a78c8; }
-"""
-_SCRIPT = """
-for (const button of document.querySelectorAll("th button")) {
-  button.addEventListener("click", () => {
-    const column = button.closest("th").cellIndex, body = button.closest("table").querySelector("tbody");
-    const down = button.dataset.down !== "1";
-    button.dataset.down = down ? "1" : "0";
-    const key = row => row.cells[column].dataset.sort ?? row.cells[column].textContent;
-    const compare = (a, b) => {
-      const x = key(a), y = key(b), p = Number(x), q = Number(y);
-      return x !== "" && y !== "" && !isNaN(p) && !isNaN(q) ? p - q : x.localeCompare(y);
-    };
-    body.append(...[...body.rows].sort((a, b) => down ? compare(b, a) : compare(a, b)));
-  });
-}
 """
 
 
@@ -72,7 +58,7 @@ def profile_page(found: Profile) -> str:
         _groups("operator", found.by_op, {}),
         "<h2>By kernel</h2>",
         _kernels(found.kernels, colours),
-        f"<script>{_SCRIPT}</script></body></html>",
+        f"<script>{SORTING}</script></body></html>",
     ]
     return "\n".join(parts) + "\n"
 

@@ -19,6 +19,7 @@ from graphopt.report.quantize_view import (
     quantize_facts,
     speed_text,
 )
+from graphopt.report.sorted_tables import SORTING
 from graphopt.report.units import bytes_text
 
 if TYPE_CHECKING:
@@ -49,21 +50,6 @@ th button { font: inherit; font-weight: bold; background: none; border: 0; paddi
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.5rem; } dt { font-weight: bold; } dd { margin: 0; }
 """
-_SCRIPT = """
-for (const button of document.querySelectorAll("th button")) {
-  button.addEventListener("click", () => {
-    const column = button.closest("th").cellIndex, body = button.closest("table").querySelector("tbody");
-    const down = button.dataset.down !== "1";
-    button.dataset.down = down ? "1" : "0";
-    const key = row => row.cells[column].dataset.sort ?? row.cells[column].textContent;
-    const compare = (a, b) => {
-      const x = key(a), y = key(b), p = Number(x), q = Number(y);
-      return x !== "" && y !== "" && !isNaN(p) && !isNaN(q) ? p - q : x.localeCompare(y);
-    };
-    body.append(...[...body.rows].sort((a, b) => down ? compare(b, a) : compare(a, b)));
-  });
-}
-"""
 
 
 def quantize_page(report: QuantizeReport) -> str:
@@ -89,7 +75,7 @@ def quantize_page(report: QuantizeReport) -> str:
         _layers(report.layers),
         "<h2>What was tried</h2>",
         _candidates(report),
-        f"<script>{_SCRIPT}</script></body></html>",
+        f"<script>{SORTING}</script></body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 

@@ -5,14 +5,10 @@ Elements of a sequence are ``name/0``, ``name/1`` and so on; element types that 
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
 import re
 import stat
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import IO, Final
 
@@ -22,22 +18,10 @@ from graphopt.errors import ExecutionError
 from graphopt.ir import Array, DType, OptionalType, SequenceType, TensorType, Type
 from graphopt.runtime.base import Datum, Feeds, ValueSpec
 from graphopt.transforms.input_sizes import AXIS_NAME, Limits
+from graphopt.verify.damaged_files import HEADERS, UNREADABLE
 
 __all__ = ["check_inputs", "check_limits", "load_inputs", "save_inputs"]
 
-#: What reading a damaged archive may raise, from the archive, its compression, and the headers in it.
-_UNREADABLE: Final = (
-    OSError,
-    ValueError,
-    RuntimeError,  # encrypted; NotImplementedError: an unknown compression
-    EOFError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
-_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _ARCHIVES: Final = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without
 _ITEM: Final = re.compile(r"(.+)/(\d+)$")
 
@@ -62,7 +46,7 @@ def load_inputs(
         arrays = _read_archive(name)
     except MemoryError as err:
         raise ExecutionError(f"inputs {name!r} do not fit into memory; give smaller ones") from err
-    except _UNREADABLE as err:
+    except UNREADABLE as err:
         reason = err.strerror if isinstance(err, OSError) and err.strerror else " ".join(str(err).split())
         raise ExecutionError(
             f"inputs {name!r} cannot be read: {reason}; expected an .npz file as numpy.savez writes it, without objects"
@@ -96,7 +80,7 @@ def _read_archive(name: str) -> dict[str, Array]:
 def _stated_bytes(member: IO[bytes]) -> int | None:
     """How large the header of an array says that it is; ``None`` if that is not simply its shape and type."""
     version = np.lib.format.read_magic(member)
-    read = _HEADERS.get(version)
+    read = HEADERS.get(version)
     if read is None:
         return None
     shape, _, dtype = read(member)

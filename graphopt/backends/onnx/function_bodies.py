@@ -137,24 +137,18 @@ def _function(model: Model, node: Node, body: FunctionProto) -> Function | None:
     """The graph as a function of the model."""
     body.domain, body.name = _DOMAIN, f"{node.op_type}_{len(model.functions)}"
     stated = {item.name for item in body.attribute_proto} | set(node.attributes)
-    if any(
-        name not in stated for name in body.attribute
-    ):  # an attribute without a value is one that the body can do without
-        for name in [item for item in body.attribute if item not in stated]:
-            default = None if node.schema is None else node.schema.attribute_default(name)
-            if default is None:
-                continue
+    for name in [item for item in body.attribute if item not in stated]:
+        default = None if node.schema is None else node.schema.attribute_default(name)
+        if default is not None:  # a body can do without an attribute that has none
             body.attribute_proto.append(onnx.helper.make_attribute(name, default))
             body.attribute.remove(name)
     call = onnx.helper.make_node(body.name, list(body.input), list(body.output), domain=_DOMAIN)
-    graph = onnx.helper.make_graph([call], "call", [onnx.ValueInfoProto(name=name) for name in body.input], [])
-    for name in body.attribute:
-        if name in node.attributes:
-            call.attribute.append(attribute_to_proto(name, node.attributes[name]))
+    call.attribute.extend(
+        attribute_to_proto(name, node.attributes[name]) for name in body.attribute if name in node.attributes
+    )
+    inputs = [onnx.ValueInfoProto(name=name) for name in body.input]
+    graph = onnx.helper.make_graph([call], "call", inputs, [onnx.ValueInfoProto(name=body.output[0])])
     proto = ModelProto(ir_version=10, graph=graph, functions=[body])
-    graph_output = proto.graph.output.add()
-    graph_output.name = body.output[0]
-    proto.graph.node[0].CopyFrom(call)
     proto.opset_import.extend([*body.opset_import, onnx.helper.make_opsetid(_DOMAIN, 1)])
     try:
         lifted = lift_model(proto)

@@ -245,10 +245,7 @@ class Emitter:
         """A tensor with axes of size 1 at places of the result."""
         rank = self.rank(tensor) + len(axes)
         new = {axis % rank for axis in axes}
-        if -1 not in tuple(tensor.shape):
-            sizes = iter(tensor.shape)
-            return self.reshape(tensor, [1 if place in new else next(sizes) for place in range(rank)])
-        if self.rank(tensor) + len(new) and sum(size == -1 for size in tensor.shape) == 1:
+        if tuple(tensor.shape).count(-1) <= 1:
             sizes = iter(tensor.shape)
             return self.reshape(tensor, [1 if place in new else next(sizes) for place in range(rank)])
         axes_tensor = self.constant(np.array(sorted(new), np.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from graphopt.ir import Node
@@ -35,9 +36,6 @@ class Registered(Protocol):
         """Add the layers of a node."""
 
 
-_BUILTIN: Final[list[Converter]] = []
-
-
 def lower(
     *ops: str, backend: str = BACKEND, priority: int = 0, supports: Supports | None = None, dynamic: bool = True
 ) -> Callable[[Convert], Registered]:
@@ -65,8 +63,6 @@ def lower(
         made = tuple(Converter(op, backend, function, supports, priority, dynamic) for op in ops)
         registered = cast(Registered, function)
         registered.converters = (*getattr(function, "converters", ()), *made)
-        if function.__module__.startswith("graphopt.backends.tensorrt."):
-            _BUILTIN.extend(made)
         return registered
 
     return register
@@ -74,9 +70,11 @@ def lower(
 
 def builtin_converters() -> tuple[Converter, ...]:
     """Graphopt's own converters."""
-    import graphopt.backends.tensorrt.converters  # noqa: F401  they register themselves
+    from graphopt.backends.tensorrt import converters  # lazily: few models are made for TensorRT
 
-    return tuple(_BUILTIN)
+    families = [item for _, item in sorted(vars(converters).items()) if isinstance(item, ModuleType)]
+    functions = dict.fromkeys(item for family in families for item in vars(family).values() if callable(item))
+    return tuple(each for function in functions for each in getattr(function, "converters", ()))
 
 
 class Registry:

@@ -8,13 +8,11 @@ Built in: ``top1`` and ``top5`` (share of right classes in percent; without labe
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final, cast
 
+from graphopt.compiler.calibration_functions import imported
 from graphopt.compiler.quantizing.meters import Custom, CustomMetric, Errors, Meter, OutputArrays, TopK, tensor_outputs
 from graphopt.errors import CalibrationError
 from graphopt.passes import suggestion
@@ -106,29 +104,9 @@ def find_metric(metric: str | CustomMetric) -> MetricKind:
         raise CalibrationError(
             f"unknown metric {metric!r}{suggestion(metric, METRICS) or ';'} known: {known}, or module:callable"
         )
-    return _custom(metric, _imported(metric))
+    return _custom(metric, cast("CustomMetric", imported(metric, f"metric {metric!r}", "(outputs, expected) -> float")))
 
 
 def _custom(name: str, function: CustomMetric) -> MetricKind:
     smaller = bool(getattr(function, "smaller_is_better", False))
     return MetricKind(name, lambda: Custom(name, function), smaller_is_better=smaller)
-
-
-def _imported(place: str) -> CustomMetric:
-    module, _, attribute = place.partition(":")
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:  # a script beside the data, as `python -m` would find it
-        sys.path.insert(0, here)
-    try:
-        found: object = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as err:
-        raise CalibrationError(f"metric {place!r} can't be imported: {type(err).__name__}: {err}") from err
-    finally:
-        if added:
-            sys.path.remove(here)
-    if not callable(found):
-        raise CalibrationError(f"metric {place!r} is {found!r:.80}, expected a function (outputs, expected) -> float")
-    return cast("CustomMetric", found)

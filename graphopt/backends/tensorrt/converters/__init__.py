@@ -1,4 +1,7 @@
-"""Converters of the operators of the default domain, one family a module. Importing this registers them all."""
+"""Converters of the operators of the default domain, one family a module.
+
+Each module is looked through for functions that ``lower`` marked.
+"""
 
 from graphopt.backends.tensorrt.converters import activations as activations
 from graphopt.backends.tensorrt.converters import blocks as blocks

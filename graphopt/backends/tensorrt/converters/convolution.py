@@ -37,9 +37,7 @@ def conv(e: Emitter, node: Node) -> Sequence[Tensor]:
     layer = e.check(
         e.network.add_convolution_nd(
             x, kernel[0], window.kernel, e.weights(_widened(array, flat=flat), dtype), e.weights(bias, dtype)
-        )
-        if array is not None
-        else e.network.add_convolution_nd(x, kernel[0], window.kernel, e.weights(None, dtype), e.weights(bias, dtype)),
+        ),
         settled=False,
     )
     if array is None:

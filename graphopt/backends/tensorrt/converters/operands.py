@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from graphopt.ir import DType, Node, TensorType, Value
 
@@ -101,8 +101,3 @@ def all_of(*checks: Callable[[Node], str | None]) -> Callable[[Node], str | None
         return next((found for check in checks if (found := check(node)) is not None), None)
 
     return reason
-
-
-def complete(shape: Sequence[int]) -> bool:
-    """Whether all sizes are known."""
-    return -1 not in tuple(shape)
