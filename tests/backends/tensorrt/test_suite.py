@@ -77,10 +77,12 @@ def test_some_case_of_each_operator_is_right_and_none_is_wrong(operator):
 #: Operators whose networks by NVIDIA's own parser are right; the evaluator must see that without knowing who made them.
 BY_PARSER = (  # noqa: SIM905  a list would be thirty lines
     "Add AveragePool Clip Concat Conv ConvTranspose CumSum Elu Expand Flatten Gather Gemm GlobalAveragePool InstanceNormalization LRN "
-    "LeakyRelu MatMul Mod PRelu Pad ReduceMean Reshape Resize ScatterElements Slice Softmax Split TopK Transpose Where"
+    "LeakyRelu MatMul Mod PRelu Pad ReduceMean Reshape Resize Slice Softmax Split TopK Transpose Where"
 ).split()
-#: Cases that the parser itself gets wrong: it keeps windows that begin in the padding.
-DEVIATES = frozenset({"test_averagepool_2d_ceil_last_window_starts_on_pad"})
+#: Cases in which the parser itself leaves ONNX: windows that begin in the padding, corners of a size that was rounded.
+DEVIATES = frozenset(
+    {"test_averagepool_2d_ceil_last_window_starts_on_pad", "test_resize_downsample_scales_cubic_align_corners"}
+)
 
 
 def test_the_evaluator_is_right_about_networks_of_the_parser():

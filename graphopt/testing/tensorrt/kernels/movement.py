@@ -82,8 +82,8 @@ def _slice(made: Evaluation, item: Item, given: Sequence[Any]) -> Array:
     start = _numbers(layer, given, 1, layer.start or ())
     size = _numbers(layer, given, 2, layer.shape or ())
     stride = _numbers(layer, given, 3, layer.stride or ())
-    if len(given) > 5 and given[5] is not None:
-        axes = [int(axis) % x.ndim for axis in given[5].reshape(-1)]
+    axes = [int(axis) % x.ndim for axis in _numbers(layer, given, 5, getattr(layer, "axes", None) or ())]
+    if axes:
         start, size, stride = (
             _spread(numbers, axes, rest)
             for numbers, rest in ((start, [0] * x.ndim), (size, list(x.shape)), (stride, [1] * x.ndim))
