@@ -10,6 +10,7 @@
     ├── PluginError              a plugin failed, clashed or is misspelled: block or fix the plugin
     ├── CalibrationError         data to calibrate with, or a table of ranges, can't be used: bring other data
     ├── QuantizationError        a model can't be quantized as it is asked for: choose another form, target or budget
+    ├── PruningError             a model can't be pruned as it is asked for: choose other amounts, layers or another budget
     ├── ExecutionError           a runtime refused or failed to run a model
     ├── VerificationError        the result differs from the original: nothing was written
     └── OutputError              the result cannot be written: choose another path
@@ -29,6 +30,7 @@ __all__ = [
     "PatternError",
     "PipelineError",
     "PluginError",
+    "PruningError",
     "QuantizationError",
     "UnsafePathError",
     "UnsupportedOpError",
@@ -84,6 +86,10 @@ class CalibrationError(GraphoptError):
 
 class QuantizationError(GraphoptError):
     """A model can't be quantized as it is asked for: nothing in it can be, the target has no integers, or a budget can't be met."""
+
+
+class PruningError(GraphoptError):
+    """A model can't be pruned as it is asked for: nothing in it can be, an amount makes no sense, or a budget can't be met."""
 
 
 class ExecutionError(GraphoptError):
