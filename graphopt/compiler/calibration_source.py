@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from graphopt.compiler.activations import MEMORY, Activations
@@ -91,6 +92,17 @@ class Batches:
     def forget(self, name: str) -> None:
         """What is known of a tensor holds no longer."""
         self._known.pop(name, None)
+
+    def with_arrays(self, more: Callable[[int], Mapping[str, Array]]) -> Batches:
+        """The same batches, each with further arrays."""
+        found, feeds = copy.copy(self), self._feeds
+        if feeds is not None:
+            found._feeds = lambda: (_with(batch, more, number) for number, batch in enumerate(feeds()))
+        return found
+
+
+def _with(batch: Feeds, more: Callable[[int], Mapping[str, Array]], number: int) -> Feeds:
+    return {**batch, **more(number)} if isinstance(batch, Mapping) else batch  # what is no batch is told of where it is used
 
 
 class _Lazy:

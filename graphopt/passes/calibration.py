@@ -7,13 +7,13 @@ several calibrators and merged afterwards: the result is that of one that has se
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
 from graphopt.ir import Array, Model
 
-__all__ = ["CalibrationSource", "Calibrator", "Observer", "Range"]
+__all__ = ["CalibrationSource", "Calibrator", "ExtensibleSource", "Observer", "Range"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +122,15 @@ class CalibrationSource(Protocol):
 
     def forget(self, name: str) -> None:
         """What a table says of a tensor holds no longer: a pass has changed its numbers."""
+
+
+@runtime_checkable
+class ExtensibleSource(CalibrationSource, Protocol):
+    """One whose batches can have further arrays: what a model gave somewhere inside can be the input of what is left of it."""
+
+    def with_arrays(self, more: Callable[[int], Mapping[str, Array]]) -> CalibrationSource:
+        """The same batches, each with further arrays.
+
+        Args:
+            more: gives them by name, for the number of a batch; the models that are observed have inputs of these names.
+        """
