@@ -173,6 +173,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "sum-convolutions": handmade_strength.summed_convs,
     "keep-float-conv": handmade_middle.float_conv,
     "keep-float-gemm": handmade_middle.float_gemm,
+    "store-recurrent-weights": handmade_weights.recurrent,
     "shift-quantized-pair": handmade_middle.middle_pair,
     "shift-quantized-weights": handmade_middle.middle_weights,
     "use-softmax": handmade_strength.spelled_softmax,

@@ -8,7 +8,7 @@ from onnx import ModelProto
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["biased_nbits", "looked_up_table", "projected_attention"]
+__all__ = ["biased_nbits", "looked_up_table", "projected_attention", "recurrent"]
 
 
 def looked_up_table(choices: Choices) -> ModelProto:
@@ -20,6 +20,23 @@ def looked_up_table(choices: Choices) -> ModelProto:
         f"float[{choices.of(('n', '2'))},{rows}] x",
         opset=choices.of((13, 17, 21)),
         initializers={"w": draw.normal(size=(rows, *row)).astype(np.float32)},
+    )
+
+
+def recurrent(choices: Choices) -> ModelProto:
+    """An LSTM or a GRU, in one direction or both."""
+    op, two, hidden = choices.of(("LSTM", "GRU")), choices.chance(0.5), choices.of((2, 3))
+    gates, count = (4 if op == "LSTM" else 3) * hidden, 2 if two else 1
+    draw = np.random.default_rng(choices.integer(0, 1 << 30))
+    shapes = {"w": (count, gates, 3), "r": (count, gates, hidden), "b": (count, 2 * gates)}
+    biased = choices.chance(0.5)
+    return model(
+        f'y = {op}<hidden_size = {hidden}, direction = "{"bidirectional" if two else "forward"}">(x, w, r{", b" if biased else ""})',
+        f"float[{choices.of(('s', '3'))},2,3] x",
+        opset=choices.of((14, 17, 21)),
+        initializers={
+            name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items() if name != "b" or biased
+        },
     )
 
 

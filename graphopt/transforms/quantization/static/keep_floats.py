@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from graphopt.ir import DType, Node, Value, constant_of
+from graphopt.ir import DType, Node, Value
 from graphopt.numerics import Exact, Numerics
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter, Rule
 from graphopt.transforms.fusion.kernel_pass import KernelPass
+from graphopt.transforms.quantization.spelled_weights import read_weight
 
 __all__ = ["KeepFloatLayers"]
 
@@ -36,7 +37,7 @@ class _Keep(RewritePattern):
             return NoMatch("its input does not come from stored integers")
         if data.dtype is not DType.FLOAT:
             return NoMatch("it is of %s", data.dtype)
-        if weight is None or constant_of(weight) is None:
+        if read_weight(weight) is None:
             return NoMatch("its weight is not constant")
         if not _is_stored(node.output):
             return NoMatch("its result is not stored as integers")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from graphopt.ir import Array, DType, Node, Quantization, Value
 from graphopt.rewriting import NoMatch, Rewriter
 from graphopt.transforms.quantization.layers import Selection, layer_name
-from graphopt.transforms.quantization.parameters import quantized
+from graphopt.transforms.quantization.parameters import expanded, quantized
 from graphopt.transforms.quantization.spelled_weights import SpelledWeight
 from graphopt.transforms.quantization.weight_only.balancing import balanced
 from graphopt.transforms.quantization.weight_only.rounding import rounded_weights
 
-__all__ = ["StoredWeights"]
+__all__ = ["Spelling", "StoredWeights"]
+
+#: How floats are made of stored integers: an operator for it, or a conversion and a product, which runtimes fold when they load.
+Spelling = Literal["dequantize", "multiply"]
 
 #: Opsets from which DequantizeLinear is there, has axes, gives halves, and takes blocks and 4 bits.
 _OLDEST, _CHANNELS, _HALVES, _BLOCKS = 10, 13, 19, 21
@@ -34,12 +37,15 @@ class StoredWeights:
         dtype: stored type.
         block: numbers that share a scale, 0 for all of a channel, ``None`` for what is common for the type.
         symmetric: whether the zero point is 0, or the middle of an unsigned type.
+        spelling: "multiply" spells weights without blocks and zero points as ``Mul(Cast(w8), s)``; all others, and all with
+            "dequantize", are DequantizeLinear.
     """
 
     selection: Selection = field(default_factory=Selection)
     dtype: DType = DType.INT8
     block: int | None = None
     symmetric: bool = True
+    spelling: Spelling = "dequantize"
 
     @property
     def size_of_block(self) -> int:
@@ -58,9 +64,12 @@ class StoredWeights:
             return NoMatch("the weight is not constant")
         if weight.is_dequantized:
             return NoMatch("the weight is stored as integers already")
+        if weight.is_computed and self.spelling == "multiply":
+            return NoMatch("the weight is computed from stored integers already")
         constant = weight.constant
         opset = node.opset or 0
-        if constant.dtype not in _FLOATS or (constant.dtype is DType.FLOAT16 and opset < _HALVES):
+        multiplied = self.spelling == "multiply" and self.dtype is DType.INT8 and not self.size_of_block
+        if constant.dtype not in _FLOATS or (constant.dtype is DType.FLOAT16 and opset < _HALVES and not multiplied):
             return NoMatch("the weight is %s, which DequantizeLinear of opset %s does not give", constant.dtype, opset)
         if not np.isfinite(constant.numpy().astype(np.float32)).all():
             return NoMatch("weight %r has NaN or infinities", weight.value.name)
@@ -91,7 +100,7 @@ class StoredWeights:
         )
         return (balanced(constant.numpy(), how, sums) if sums and not block else integers), how
 
-    def dequantized(
+    def floats(
         self,
         weight: SpelledWeight,
         rw: Rewriter,
@@ -100,11 +109,16 @@ class StoredWeights:
         summed: int | None,
         sums: tuple[int, ...] = (),
     ) -> Value | NoMatch:
-        """A weight by DequantizeLinear of its integers, once for all layers of a graph that read it; arguments as before."""
+        """A weight computed from its integers, once for all layers of a graph that read it; arguments as before."""
         key = (StoredWeights, rw.graph, weight.value, channel, summed)
         made = rw.memo.get(key)
         if isinstance(made, Value) and made.producer is not None and made.producer.graph is rw.graph:
             return made
+        if self.spelling == "multiply":
+            array, how = self.stored(weight, channel=channel, summed=summed, sums=sums)
+            if _is_plain(how):
+                rw.memo[key] = value = _multiplied(weight.value, array, how, rw)
+                return value
         known, block = self.known(weight), 0 if summed is None else self.size_of_block
         bits, blocked, along = self.dtype.bits, bool(block), True
         if known is not None:
@@ -135,7 +149,31 @@ def _spelled(value: Value, made: tuple[Array, Quantization], rw: Rewriter) -> Va
     attributes: dict[str, object] = {"axis": how.axis, "block_size": how.block or None}
     name = rw.graph.fresh_name(f"{value.name}_dequantize")
     node = rw.new_node("DequantizeLinear", inputs, attributes=attributes, name=name)
+    _to_the_start(rw, node)
+    return node.output
+
+
+def _is_plain(how: Quantization) -> bool:
+    """Whether integers need no more than a factor: 8 bits, no blocks, no zero points."""
+    return how.dtype.bits == _BYTE and not how.block and not how.zero_point.numpy().astype(np.int64).any()
+
+
+def _multiplied(value: Value, array: Array, how: Quantization, rw: Rewriter) -> Value:
+    """``Mul(Cast(w8), s)``, at the start of the graph; float for float what DequantizeLinear gives."""
+    assert value.dtype is not None, "constants have a type"
+    scale = expanded(how.scale.numpy(), array.shape, how.axis).astype(value.dtype.numpy)
+    stored = rw.constant(array, f"{value.name}_{how.dtype}")
+    cast = rw.new_node(
+        "Cast", [stored], attributes={"to": int(value.dtype)}, name=rw.graph.fresh_name(f"{value.name}_cast")
+    )
+    factor = rw.constant(scale, f"{value.name}_scale")
+    node = rw.new_node("Mul", [cast.output, factor], name=rw.graph.fresh_name(f"{value.name}_floats"))
+    _to_the_start(rw, node)
+    _to_the_start(rw, cast)
+    return node.output
+
+
+def _to_the_start(rw: Rewriter, node: Node) -> None:
     first = next(iter(rw.graph.nodes))
     if first is not node:
         rw.graph.move_before(first, node)
-    return node.output

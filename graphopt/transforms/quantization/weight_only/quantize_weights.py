@@ -12,8 +12,12 @@ from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import PassContext, PassResult, RewritePass
 from graphopt.rewriting import Rule, RuleIndex, rewrite_graph
 from graphopt.transforms.quantization.layers import Selection
-from graphopt.transforms.quantization.weight_only.form import StoredWeights
-from graphopt.transforms.quantization.weight_only.layer_rules import StoreConvWeights, StoreProductWeights
+from graphopt.transforms.quantization.weight_only.form import Spelling, StoredWeights
+from graphopt.transforms.quantization.weight_only.layer_rules import (
+    StoreConvWeights,
+    StoreProductWeights,
+    StoreRecurrentWeights,
+)
 from graphopt.transforms.quantization.weight_only.table_rule import BLOCKED_GATHER, StoreTable
 
 __all__ = ["QuantizeWeights"]
@@ -24,7 +28,10 @@ _SMALL_NUMBERS: Final = 10
 
 @dataclass(frozen=True)
 class QuantizeWeights(RewritePass):
-    """Store the weights of MatMul, Gemm, Conv, ConvTranspose and the tables of Gather as integers; arithmetic stays in floats.
+    """Store the weights of MatMul, Gemm, Conv, ConvTranspose, LSTM, GRU and the tables of Gather as integers; arithmetic stays in floats.
+
+    With ``spelling=multiply`` a runtime that folds constants, as ONNX Runtime does when it loads a model, computes on floats by the same
+    kernels as before: the file is smaller, the speed is the same.
 
     Ranges are chosen by squared error; parameters that a weight has already are kept. Convolutions are left alone with 4 bits. Touches
     weights; needs types, no data; idempotent. Numerics: lossy.
@@ -34,6 +41,8 @@ class QuantizeWeights(RewritePass):
         block: weights that share a scale, 0 for all of an output channel (or row of a table); ``null`` for 32 of 4 bits and a channel of 8.
             Blocks need opset 21.
         symmetric: whether the zero point is 0, or the middle of an unsigned type; else each scale has one of its own.
+        spelling: ``dequantize`` for DequantizeLinear, which runtimes may multiply by without making floats; ``multiply`` for
+            ``Mul(Cast(w8), s)`` of weights of 8 bits that have neither blocks nor zero points, which LSTM and GRU always get.
         include: layers to work on, by name, pattern or ``op:MatMul``; all if empty.
         exclude: layers to leave as they are.
     """
@@ -41,10 +50,16 @@ class QuantizeWeights(RewritePass):
     name: ClassVar[str] = "quantize-weights"
     numerics: ClassVar[Numerics] = Lossy()
     may_change: ClassVar[tuple[str, ...]] = ("ir_version",)
-    rules: ClassVar[tuple[Rule, ...]] = (StoreProductWeights(), StoreConvWeights(), StoreTable())
+    rules: ClassVar[tuple[Rule, ...]] = (
+        StoreProductWeights(),
+        StoreConvWeights(),
+        StoreRecurrentWeights(),
+        StoreTable(),
+    )
     dtype: Literal["int8", "uint8", "int4", "uint4"] = "int8"
     block: Annotated[int, msgspec.Meta(ge=0)] | None = None
     symmetric: bool = True
+    spelling: Spelling = "dequantize"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -67,9 +82,10 @@ class QuantizeWeights(RewritePass):
 
     def _rules(self, *, has_blocked_kernel: bool) -> tuple[Rule, ...]:
         form = StoredWeights(
-            Selection(self.include, self.exclude), DType[self.dtype.upper()], self.block, self.symmetric
+            Selection(self.include, self.exclude), DType[self.dtype.upper()], self.block, self.symmetric, self.spelling
         )
-        return StoreProductWeights(form), StoreConvWeights(form), StoreTable(form, has_blocked_kernel)
+        table = StoreTable(form, has_blocked_kernel)
+        return StoreProductWeights(form), StoreConvWeights(form), StoreRecurrentWeights(form), table
 
 
 def _has_small_numbers(graph: Graph) -> bool:
