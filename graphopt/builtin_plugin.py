@@ -24,6 +24,7 @@ BUILTIN: Final = "builtin"
 
 #: Module and class of each pass, by name.
 _PASSES: Final[Mapping[str, str]] = {
+    "apply-pruning-plan": "transforms.pruning.apply_plan:ApplyPruningPlan",
     "assign-quantization": "transforms.quantization.static:AssignQuantization",
     "canonicalize": "transforms.canonicalize:Canonicalize",
     "canonicalize-algebra": "transforms.canonicalize:CanonicalizeAlgebra",
@@ -131,6 +132,9 @@ _TARGETS: Final[Mapping[str, str]] = {
 }
 
 #: ONNX Runtime runs plain ONNX too: the check of a model for any runtime runs there.
+#: Runtimes that need an optional package, which is the one of the backend of that name.
+_OPTIONAL_RUNTIMES: Final[Mapping[str, str]] = {"tensorrt": "runtime.tensorrt.runtime:TensorRtRuntime"}
+
 _RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "runtime.onnxruntime_runtime:OrtRuntime",
     "onnxruntime": "runtime.onnxruntime_runtime:OrtRuntime",
@@ -179,6 +183,15 @@ def _lazy(table: Mapping[str, str], *, make: bool) -> dict[str, Lazy]:
     return {name: Lazy(f"graphopt.{path}", make=make) for name, path in table.items()}
 
 
+def _optional(table: Mapping[str, str]) -> dict[str, Lazy]:
+    """What belongs to backends that need a package."""
+    needs = {name: (packages, line) for name, (_, packages, line) in _OPTIONAL_BACKENDS.items()}
+    return {
+        name: Lazy(f"graphopt.{path}", requires=needs[name][0], install=needs[name][1], make=True)
+        for name, path in table.items()
+    }
+
+
 @hookimpl
 def graphopt_passes() -> Mapping[str, Lazy]:
     """All passes of graphopt."""
@@ -194,11 +207,7 @@ def graphopt_frontends() -> Mapping[str, Lazy]:
 @hookimpl
 def graphopt_backends() -> Mapping[str, Lazy]:
     """Runtimes that models are made for."""
-    optional = {
-        name: Lazy(f"graphopt.{path}", requires=needs, install=line, make=True)
-        for name, (path, needs, line) in _OPTIONAL_BACKENDS.items()
-    }
-    return _lazy(_BACKENDS, make=True) | optional
+    return _lazy(_BACKENDS, make=True) | _optional({name: path for name, (path, _, _) in _OPTIONAL_BACKENDS.items()})
 
 
 @hookimpl
@@ -214,7 +223,7 @@ def graphopt_lowerings(backend: str) -> Sequence[Converter]:
 @hookimpl
 def graphopt_runtimes() -> Mapping[str, Lazy]:
     """What runs their models."""
-    return _lazy(_RUNTIMES, make=True)
+    return _lazy(_RUNTIMES, make=True) | _optional(_OPTIONAL_RUNTIMES)
 
 
 @hookimpl

@@ -116,7 +116,9 @@ def graphopt_runtimes() -> Mapping[str, Runtime | Lazy]:  # type: ignore[empty-b
 
     Returns:
         A mapping from name of the backend to its :class:`~graphopt.runtime.Runtime`, or to a :class:`Lazy` of one (``make=True`` for a
-        class). A lazy one is opened in a child process wherever a crash of the runtime must not end graphopt.
+        class). A lazy one is opened in a child process wherever a crash of the runtime must not end graphopt. One with a method
+        ``available`` (:class:`~graphopt.runtime.ConditionalRuntime`, asked since hook API version 4) is not opened where that gives a
+        reason: checks then run the model as ONNX and say so.
 
     Who: vendors; hook API version 2 and later.
     """

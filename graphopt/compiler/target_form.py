@@ -1,7 +1,7 @@
 """The form in which a target takes models, for checks: what its backend saves runs in its own runtime, not the graph that it was made of.
 
-Models for targets that take ONNX run where the original does. Of a target that nobody brings a runtime for, the legalized graph is run
-as ONNX, which says whether the passes are right and not what the backend makes of it.
+Models for targets that take ONNX run where the original does. Of a target that nobody brings a runtime for, or whose runtime lacks a
+device here, the legalized graph is run as ONNX, which says whether the passes are right and not what the backend makes of it.
 """
 
 from __future__ import annotations
@@ -51,10 +51,17 @@ class TargetForm:
                 f"target {target!r} has no runtime: the check ran the model as ONNX, before the target's own form"
             )
             return
-        from graphopt.runtime.runtimes import load_runtime  # lazily: most checks are done with nothing of it
+        from graphopt.runtime.runtimes import (
+            load_runtime,
+            why_unavailable,
+        )  # lazily: most checks are done with nothing of it
 
         runtime = load_runtime(target, stated)
         if runtime.suffix == ".onnx":
+            return
+        reason = why_unavailable(target, stated)
+        if reason is not None:
+            self.note = f"target {target!r} does not run here ({reason}): the check ran the model as ONNX, before the target's own form"
             return
         from graphopt.verify import RuntimeOpener  # lazily, as above
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from graphopt.runtime.isolated_runner import IsolatedRunner, load_isolated
     from graphopt.runtime.onnxruntime_runner import ModelSource, OrtRunner
     from graphopt.runtime.reference_runner import ReferenceRunner
-    from graphopt.runtime.runtimes import RunOptions, Runtime
+    from graphopt.runtime.runtimes import ConditionalRuntime, RunOptions, Runtime
 
 __all__ = [
+    "ConditionalRuntime",
     "Datum",
     "Feeds",
     "IsolatedRunner",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ConditionalRuntime": "runtimes",
     "IsolatedRunner": "isolated_runner",
     "ModelSource": "onnxruntime_runner",
     "OrtExecutor": "executor",

@@ -18,7 +18,15 @@ from graphopt.passes import Lazy, SessionSettings
 from graphopt.runtime.base import Feeds, LoadedModel, Outputs, Runner, ValueSpec, check_feeds
 from graphopt.runtime.isolated_runner import IsolatedRunner
 
-__all__ = ["RunOptions", "Runtime", "load_runtime", "open_file", "open_file_isolated"]
+__all__ = [
+    "ConditionalRuntime",
+    "RunOptions",
+    "Runtime",
+    "load_runtime",
+    "open_file",
+    "open_file_isolated",
+    "why_unavailable",
+]
 
 _MESSAGE_CHARS = 500
 
@@ -68,6 +76,47 @@ class Runtime(Protocol):
         Raises:
             ExecutionError: if it does not load.
         """
+
+
+@runtime_checkable
+class ConditionalRuntime(Protocol):
+    """What a :class:`Runtime` has beside when it needs more than a package: a device, a driver, a licence.
+
+    One that does not say is taken to run wherever its package is installed.
+    """
+
+    def available(self) -> str | None:
+        """Why nothing runs here, in a few words with what to do; ``None`` when models run. Cheap, and raises nothing."""
+
+
+def why_unavailable(name: str, stated: Runtime | Lazy) -> str | None:
+    """Why the runtime of a backend runs nothing on this machine, ``None`` when it does.
+
+    Args:
+        name: of the backend.
+        stated: its runtime.
+
+    Raises:
+        PluginError: if it is no runtime, or says something else than a reason.
+
+    Example:
+        >>> why_unavailable("onnxruntime", Lazy("graphopt.runtime.onnxruntime_runtime:OrtRuntime", make=True)) is None
+        True
+    """
+    if isinstance(stated, Lazy) and stated.missing is not None:
+        return stated.missing
+    runtime: object = load_runtime(name, stated)
+    if not isinstance(runtime, ConditionalRuntime):
+        return None
+    try:
+        reason: object = runtime.available()
+    except Exception as err:  # the border to a stranger's code
+        raise PluginError(f"runtime of backend {name!r}: available failed: {_one_line(err)}") from err
+    if reason is not None and not isinstance(reason, str):
+        raise PluginError(
+            f"runtime of backend {name!r}: available gave a {type(reason).__name__}, expected str or None"
+        )
+    return reason
 
 
 def load_runtime(name: str, stated: Runtime | Lazy) -> Runtime:

@@ -175,7 +175,7 @@ class Work:
             targets = cast("Mapping[str, Target]", environment.plugins.targets)
             known = ", ".join(name for name, item in targets.items() if item.quantization is not None)
             raise QuantizationError(f"target {request.target!r} has no integers; targets that have some: {known}")
-        if suffix_of(environment, request.target) != ".onnx":
+        if backend.target.quantization is None and suffix_of(environment, request.target) != ".onnx":
             raise QuantizationError(
                 f"models for target {request.target!r} are no ONNX files, so none can be judged; quantize for --target onnx"
             )

@@ -1,0 +1,97 @@
+"""Engines loaded: what an engine needs of library and device, and one line for each way in which that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from graphopt.backends.tensorrt.api import INSTALL, Api, Log
+from graphopt.errors import ExecutionError
+from graphopt.runtime.tensorrt.cuda import Cuda
+from graphopt.runtime.tensorrt.engine_file import EngineManifest
+
+__all__ = ["check_built_with", "load_engine"]
+
+_BUILD: Final = "build it again here: graphopt build"
+#: What TensorRT-RTX finds wrong with an engine, by the flag, for people.
+_DIAGNOSTICS: Final = {
+    "MALFORMED_ENGINE": "it is no engine, or it is truncated",
+    "VERSION_MISMATCH": "another version of the library built it",
+    "UNSUPPORTED_CC": "it was not compiled for this GPU",
+    "OLD_CUDA_DRIVER": "it needs a newer NVIDIA driver",
+    "OLD_CUDA_RUNTIME": "it needs a newer CUDA runtime",
+    "INSUFFICIENT_GPU_MEMORY": "the GPU has too little memory for it",
+    "CUDA_ERROR": "CUDA failed",
+}
+
+
+def check_built_with(path: Path, manifest: EngineManifest, api: Api) -> None:
+    """See that an engine is of the library that is there, as far as its manifest says.
+
+    Raises:
+        ExecutionError: if it is of another one, or of a version whose engines this one does not take.
+    """
+    if manifest.library and _family(manifest.library) != _family(api.name):
+        raise ExecutionError(
+            f"{str(path)!r} was built with {manifest.library} {manifest.version}, here is {api.name} {api.version}; "
+            "choose that one with GRAPHOPT_TENSORRT, or build the engine again"
+        )
+    if manifest.version and manifest.version.split(".")[:2] != api.version.split(".")[:2]:
+        raise ExecutionError(
+            f"{str(path)!r} was built with {manifest.library} {manifest.version}, whose engines {api.version} does not load; "
+            f"{_BUILD}, or install that version: {INSTALL}"
+        )
+
+
+def _family(library: str) -> str:
+    return library.removesuffix("_bindings")
+
+
+def load_engine(path: Path, data: bytes, manifest: EngineManifest, api: Api, cuda: Cuda, log: Log) -> Any:  # noqa: ANN401
+    """The engine in some bytes, ``ICudaEngine``.
+
+    Args:
+        path: where they come from.
+        data: a serialized engine.
+        manifest: what it was built with.
+        api: the library.
+        cuda: the device.
+        log: what the library says goes there.
+
+    Raises:
+        ExecutionError: if it is of another library, version or GPU, is no engine, or there is no room for it.
+    """
+    check_built_with(path, manifest, api)
+    if api.is_rtx and manifest.capabilities and cuda.capability not in manifest.capabilities:
+        compiled = ", ".join(manifest.capabilities)
+        raise ExecutionError(
+            f"{str(path)!r} is compiled for compute capability {compiled}, {cuda.name} has {cuda.capability}; "
+            f"build it with --sm {cuda.capability}, or without --sm for all"
+        )
+    runtime = api.module.Runtime(log.logger)
+    if runtime is None:
+        raise ExecutionError(f"{api.name} makes no runtime: {log.errors() or 'it does not say why'}")
+    reason = _invalidity(runtime, data, api)
+    if reason:
+        raise ExecutionError(f"{str(path)!r} does not load: {reason}; {_BUILD}")
+    engine = runtime.deserialize_cuda_engine(data)
+    if engine is None:
+        said = log.errors() or "the library does not say why"
+        raise ExecutionError(
+            f"{str(path)!r} does not load with {api.name} {api.version} on {cuda.name}: {said}; {_BUILD}"
+        )
+    return engine
+
+
+def _invalidity(runtime: Any, data: bytes, api: Api) -> str:  # noqa: ANN401  IRuntime
+    """What the library finds wrong with the head of an engine, ``""`` for nothing, or if it can't tell."""
+    look = getattr(runtime, "get_engine_validity", None)
+    validity = getattr(api.module, "EngineValidity", None)
+    if look is None or validity is None:
+        return ""
+    found, flags = look(data[: runtime.engine_header_size])
+    if found != validity.INVALID:
+        return ""
+    known = getattr(api.module, "EngineInvalidityDiagnostics", None)
+    names = {} if known is None else {name: int(member) for name, member in known.__members__.items()}
+    return " and ".join(text for name, text in _DIAGNOSTICS.items() if int(flags) & names.get(name, 0))

@@ -1,0 +1,65 @@
+"""TensorRT as the runtime of its backend: opens engines where there are a library, a driver and a GPU, and says what lacks where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from graphopt.backends.tensorrt.api import Api, load
+from graphopt.errors import ExecutionError
+from graphopt.numerics import Numerics, Reassociates
+from graphopt.runtime.base import Runner
+from graphopt.runtime.runtimes import RunOptions
+from graphopt.runtime.tensorrt.cuda import Cuda
+from graphopt.runtime.tensorrt.driver import connect
+from graphopt.runtime.tensorrt.engine_file import read_engine
+from graphopt.runtime.tensorrt.loading import check_built_with, load_engine
+from graphopt.runtime.tensorrt.runner import EngineRunner
+
+__all__ = ["TensorRtRuntime"]
+
+
+class TensorRtRuntime:
+    """Engines on a GPU.
+
+    Numerics: other kernels, which sum in another order; products of float32 may be rounded to TF32 where the engine was built so.
+
+    Args:
+        find_library: gives the library.
+        find_device: gives the device.
+    """
+
+    suffix: ClassVar[str] = ".engine"
+    numerics: ClassVar[Numerics] = Reassociates(5e-3)
+
+    def __init__(self, find_library: Callable[[], Api] = load, find_device: Callable[[], Cuda] = connect) -> None:
+        self._find_library = find_library
+        self._find_device = find_device
+
+    def available(self) -> str | None:
+        """What lacks: a library, a driver or a GPU; ``None`` if nothing does."""
+        for find in (self._find_library, self._find_device):
+            try:
+                find()
+            except ExecutionError as err:
+                return str(err)
+        return None
+
+    def open(self, path: Path, options: RunOptions) -> Runner:
+        """An engine, ready to run; with the manifest beside it, if there is one, it is seen to be whole and to fit.
+
+        Args:
+            path: a serialized engine.
+            options: ``optimize`` lets runs be captured as CUDA graphs.
+
+        Raises:
+            ExecutionError: if a library, a driver or a GPU lacks, or the engine does not load.
+        """
+        api = self._find_library()
+        data, manifest = read_engine(path)
+        check_built_with(path, manifest, api)
+        cuda = self._find_device()
+        log = api.log()
+        engine = load_engine(path, data, manifest, api, cuda, log)
+        return EngineRunner(engine, api, cuda, log, declared=manifest.types, graphs=options.optimize)
