@@ -102,7 +102,8 @@ class Batches:
 
 
 def _with(batch: Feeds, more: Callable[[int], Mapping[str, Array]], number: int) -> Feeds:
-    return {**batch, **more(number)} if isinstance(batch, Mapping) else batch  # what is no batch is told of where it is used
+    given: object = batch  # people bring anything: what is no batch is told of where it is used
+    return {**batch, **more(number)} if isinstance(given, Mapping) else batch
 
 
 class _Lazy:

@@ -1,11 +1,11 @@
 """Fits the weights of one layer after the other to what the layers gave before something was taken away.
 
-Which layers these are, in the order of the graph, and the run over the data for each; what solves the equations is the caller's.
+Which layers these are, in the order of the graph, and one walk over model and data for all; what solves the equations is the caller's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from graphopt.errors import CalibrationError
 from graphopt.ir import Constant, Graph, Model, Node, Value
-from graphopt.passes import PassContext, Reference
+from graphopt.passes import Observer, PassContext, Reference
 from graphopt.rewriting import NoMatch
-from graphopt.transforms.pruning.paired import PairedMoments, Target, cut_to, joined
-from graphopt.transforms.statistics import LayerInput, read_layer
+from graphopt.transforms.pruning.paired import PairedMoments, Target
+from graphopt.transforms.pruning.walking import Walk, reads_of
+from graphopt.transforms.statistics import LayerInput, Several, read_layer
 
 __all__ = ["Affected", "Float64", "Solve", "affected_layers", "fit_layers", "is_masked", "reference_weights"]
 
@@ -113,6 +114,24 @@ def _bias(node: Node) -> Value | None:
     return value if outputs is not None and value.const.size == outputs[1] else None
 
 
+def _stages(graph: Graph, layers: Sequence[Affected]) -> Iterator[list[Affected]]:
+    """Layers in their order, together as long as none reads, or is added to, what another one of them changes."""
+    by_node = {item.layer.node: item for item in layers}
+    stage: list[Affected] = []
+    changing: set[Value] = set()
+    for node in graph.nodes:
+        item = by_node.get(node)
+        if item is not None:
+            if item.layer.value in changing or item.beside in changing:
+                yield stage
+                stage, changing = [], set()
+            stage.append(item)
+        if item is not None or any(value in changing for value in reads_of(node)):
+            changing.update(node.outputs)
+    if stage:
+        yield stage
+
+
 def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[LayerInput], bool], solve: Solve) -> int:
     """Fit each affected layer that is wanted, in the order of the graph.
 
@@ -132,33 +151,58 @@ def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[Laye
     reference, model = ctx.reference, graph.owner
     if reference is None or not isinstance(model, Model):
         return 0
-    layers = [item for item in affected_layers(graph, reference) if wanted(item.layer)]
-    changed = 0
-    for index, item in enumerate(layers):
-        ctx.progress(f"layer {index + 1} of {len(layers)}")
-        if ctx.calibration is None:
-            raise CalibrationError(
-                f"pass {name!r} looks at data, and there is none; bring calibration data, or leave the pass out"
-            )
-        site = item.layer.node.name or item.layer.node.outputs[0].name
-        if ctx.applications.admits(name, site) and _fit(model, item, reference, ctx, solve):
-            ctx.applications.record(name, site)
-            changed += 1
+    layers = [
+        item
+        for item in affected_layers(graph, reference)
+        if wanted(item.layer) and ctx.applications.admits(name, _site(item.layer))
+    ]
+    if not layers:
+        return 0
+    if ctx.calibration is None:
+        raise CalibrationError(
+            f"pass {name!r} looks at data, and there is none; bring calibration data, or leave the pass out"
+        )
+    changed = done = 0
+    with Walk(model, reference, ctx.calibration) as walk:
+        for stage in _stages(graph, layers):
+            done += len(stage)
+            ctx.progress(f"layer {done} of {len(layers)}")
+            for item, pair in zip(stage, _seen(walk, reference, stage, layers[done:]), strict=True):
+                if _fit(item.layer, pair, solve):
+                    for value in item.layer.node.inputs[1:]:
+                        walk.change(value)
+                    ctx.applications.record(name, _site(item.layer))
+                    changed += 1
     if changed:
         graph.touch()
     return changed
 
 
-def _fit(model: Model, item: Affected, reference: Reference, ctx: PassContext, solve: Solve) -> bool:
-    layer = item.layer
+def _site(layer: LayerInput) -> str:
+    return layer.node.name or layer.node.outputs[0].name
+
+
+def _seen(
+    walk: Walk, reference: Reference, stage: Sequence[Affected], later: Sequence[Affected]
+) -> list[PairedMoments]:
+    """What the layers of a stage read and are to give; one run for all of them."""
+    pairs = [
+        PairedMoments(item.layer, item.layer.outputs, Target(reference, item.target.name, item.beside), walk.batches)
+        for item in stage
+    ]
+    observers: dict[str, list[Observer]] = {}
+    for pair in pairs:
+        for name, observer in pair.observers(walk.names).items():
+            observers.setdefault(name, []).append(observer)
+    names = [walk.names[item.target.name] for item in later]
+    names += [value.name for item in later for value in (item.layer.value, item.beside) if value is not None]
+    walk.observe({name: Several(items) for name, items in observers.items()}, names)
+    return pairs
+
+
+def _fit(layer: LayerInput, pair: PairedMoments, solve: Solve) -> bool:
     constant, bias = layer.weight.const, _bias(layer.node)
     assert constant is not None, "the weights were found to be constant"
-    assert ctx.calibration is not None, "the caller has seen to it"
-    both, names = joined(model, reference)
-    pair = PairedMoments(layer, constant.shape[layer.output_axis], Target(reference, item.target.name, item.beside))
-    observers = pair.observers(names)
-    cut_to(both, observers.keys())
-    ctx.calibration.observe(both, observers)
     if not pair.count:
         return False
     present: Float64 = layer.matrix(constant.numpy()).astype(np.float64).swapaxes(1, 2)

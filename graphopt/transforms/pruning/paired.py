@@ -1,64 +1,34 @@
-"""Two models run on the same data at once: what a layer reads now beside what it gave before something was taken away.
+"""What a layer reads now beside what it gave before something was taken away, as sums of products.
 
-Both are put into one model that shares the inputs, so that each batch is seen by both, and what is looked at is only sums of products.
+Both are seen batch by batch, while the model and its reference run side by side; of both the same rows are taken, and rows wait until there
+are enough of them for a product that is worth its while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from graphopt.errors import PassError
-from graphopt.ir import Array, Model, Node, Value, clone_model, inline_graph
+from graphopt.ir import Array, Value
 from graphopt.passes import Observer, Reference
 from graphopt.transforms.statistics import LayerInput
 
-__all__ = ["PairedMoments", "Target", "cut_to", "joined"]
+__all__ = ["PairedMoments", "Target"]
 
 Float64 = npt.NDArray[np.float64]
+_Rows = npt.NDArray[np.floating[Any]]
 #: Rows that are looked at, of each sample of a batch and of a batch.
-_EACH, _MOST = 96, 4096
-
-
-def joined(model: Model, reference: Reference) -> tuple[Model, dict[str, str]]:
-    """A copy of a model that also computes all that the reference does, and the names of the reference's tensors in it.
-
-    Raises:
-        PassError: if they are of other operator sets, or have other inputs.
-    """
-    both = clone_model(model)
-    before = reference.model
-    versions = {domain: version for domain, version in before.opset_imports.items() if domain in both.opset_imports}
-    if any(both.opset_imports[domain] != version for domain, version in versions.items()):
-        raise PassError("the model was pruned at another opset; raise the opset before that, or recover right after it")
-    both.opset_imports.update({domain: before.opset_imports[domain] for domain in before.opset_imports})
-    both.functions.update({key: function for key, function in before.functions.items() if key not in both.functions})
-    inputs = {value.name: value for value in both.graph.inputs}
-    lacking = [value.name for value in before.graph.inputs if value.name not in inputs and value.const is None]
-    first = next(iter(both.graph.nodes), None)
-    if lacking or first is None:
-        raise PassError(
-            f"the model has no input {lacking[:1]} any more, which it had before it was pruned; recover right after that"
-        )
-    given = {value: inputs[value.name] for value in before.graph.inputs if value.name in inputs}
-    copies = inline_graph(before.graph, first, given)
-    return both, {value.name: copy.name for value, copy in copies.items() if value.name}
-
-
-def cut_to(model: Model, names: Collection[str]) -> None:
-    """Drop from a model what some tensors don't need; they become its outputs."""
-    graph = model.graph
-    while graph.outputs:
-        graph.remove_output(-1)
-    for value in list(graph.values()):
-        if value.name in names and not value.is_input:
-            graph.add_output(value)
-    for node in reversed(graph.nodes):
-        if not any(value.is_used for value in node.outputs):
-            graph.erase(node)
+_EACH: Final = 96
+_MOST: Final = 4096
+#: Rows for each column that are enough in all, and what is enough where columns are few.
+_ENOUGH: Final = 16
+_FEW: Final = 8192
+#: Bytes of rows that wait to be multiplied.
+_WAITING: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +45,6 @@ class Target:
     name: str
     beside: Value | None = None
 
-    def wanted(self, given: Array, beside: Array | None) -> Array:
-        """What is left of what the reference gave, less what is added."""
-        left = self.reference.left(self.name, given)
-        return left if beside is None else left.astype(np.float32) - beside.astype(np.float32)
-
 
 class PairedMoments:
     """Sums of products of what a layer reads with itself, and with what it is to give.
@@ -88,22 +53,37 @@ class PairedMoments:
         layer: reads the rows.
         outputs: how many channels it gives.
         target: what it is to give.
-
-    Attributes:
-        count: rows that were seen.
-        inputs: float64 [groups, columns + 1, columns + 1]; the last column is 1, for the bias.
-        targets: float64 [groups, columns + 1, outputs of a group].
+        batches: how many will come, 0 if nobody knows: then no more rows are taken of each than there need be in all.
     """
 
-    def __init__(self, layer: LayerInput, outputs: int, target: Target) -> None:
+    def __init__(self, layer: LayerInput, outputs: int, target: Target, batches: int = 0) -> None:
         self._layer, self._outputs, self._target = layer, outputs, target
-        self._rows = LayerInput(Node("MatMul"), layer.weight, 1, outputs)  # takes the same rows of a plain matrix
-        self._turn = 0
-        self._seen: dict[str, Array] = {}
+        self._most = -(-max(_ENOUGH * layer.columns, _FEW) // batches) if batches else _MOST
+        self._turns = dict.fromkeys(("read", "given", "beside"), 0)
+        self._seen: dict[str, _Rows] = {}
+        self._waiting: list[tuple[_Rows, _Rows]] = []
         size = layer.columns + 1
-        self.count = 0
-        self.inputs: Float64 = np.zeros((layer.groups, size, size))
-        self.targets: Float64 = np.zeros((layer.groups, size, outputs // layer.groups))
+        self._count = 0
+        self._inputs: Float64 = np.zeros((layer.groups, size, size))
+        self._targets: Float64 = np.zeros((layer.groups, size, outputs // layer.groups))
+
+    @property
+    def count(self) -> int:
+        """Rows that were seen."""
+        self._multiply()
+        return self._count
+
+    @property
+    def inputs(self) -> Float64:
+        """float64 [groups, columns + 1, columns + 1]; the last column is 1, for the bias."""
+        self._multiply()
+        return self._inputs
+
+    @property
+    def targets(self) -> Float64:
+        """float64 [groups, columns + 1, outputs of a group]."""
+        self._multiply()
+        return self._targets
 
     def observers(self, names: Mapping[str, str]) -> dict[str, Observer]:
         """Who is to see which tensor of the joined model.
@@ -118,25 +98,53 @@ class PairedMoments:
         return {name: _Part(self, roles) for name, roles in parts.items()}
 
     def take(self, role: str, array: Array) -> None:
-        """One of the tensors of a batch."""
-        self._seen[role] = array
+        """One of the tensors of a batch; rows are taken from it at once, as it may be gone later."""
+        turn = self._turns[role]
+        self._turns[role] = turn + 1
+        self._seen[role] = self._read(array, turn) if role == "read" else self._given(array, turn, role)
         if len(self._seen) == (2 if self._target.beside is None else 3):
-            self._add(self._seen["read"], self._target.wanted(self._seen["given"], self._seen.get("beside")))
+            given, beside = self._seen["given"], self._seen.get("beside")
+            self._waiting.append((self._seen["read"], given if beside is None else given - beside))
             self._seen = {}
+            if sum(read.nbytes + given.nbytes for read, given in self._waiting) >= _WAITING:
+                self._multiply()
 
-    def _add(self, read: Array, given: Array) -> None:
-        limit = min(_EACH * max(len(read), 1), _MOST)
-        rows = self._layer.rows(read, limit, self._turn).astype(np.float32, copy=False)
-        if self._layer.node.op == "Conv":
-            given = np.moveaxis(given, 1, -1)
-        wanted = self._rows.rows(given.reshape(-1, self._outputs), limit, self._turn)[0].astype(np.float32, copy=False)
-        self._turn += 1
-        groups, count, _columns = rows.shape
-        rows = np.concatenate([rows, np.ones((groups, count, 1), np.float32)], axis=2)
+    def _read(self, array: Array, turn: int) -> _Rows:
+        """[groups, rows, columns] of what the layer reads."""
+        turned = self._layer.node.op == "Gemm" and self._layer.node.int_attr("transA", 0)
+        samples = array.shape[-1] if turned else len(array)
+        return _single(self._layer.rows(array, self._limit(samples), turn))
+
+    def _given(self, array: Array, turn: int, role: str) -> _Rows:
+        """[rows, outputs] of what the layer is to give, or what is added to it: of the same places."""
+        axis = 1 if self._layer.node.op == "Conv" else array.ndim - 1
+        masks = self._target.reference.kept.get(self._target.name, {}) if role == "given" else {}
+        others = {at: mask for at, mask in masks.items() if at != axis}
+        for at, mask in others.items():
+            array = np.compress(mask, array, at)
+        rows = self._layer.output_rows(array, self._limit(len(array)), turn)
+        return _single(np.compress(masks[axis], rows, 1) if axis in masks else rows)
+
+    def _limit(self, samples: int) -> int:
+        """Rows that are taken of a batch."""
+        return min(_EACH * max(samples, 1), self._most)
+
+    def _multiply(self) -> None:
+        if not self._waiting:
+            return
+        read, given = (np.concatenate(parts, axis=-2) for parts in zip(*self._waiting, strict=True))
+        self._waiting = []
+        groups, count, _columns = read.shape
+        rows = np.concatenate([read, np.ones((groups, count, 1), np.float32)], axis=2)
         turned = rows.swapaxes(1, 2)
-        self.count += count
-        self.inputs += turned @ rows
-        self.targets += turned @ wanted.reshape(count, groups, -1).swapaxes(0, 1)
+        self._count += count
+        self._inputs += turned @ rows
+        self._targets += turned @ given.reshape(count, groups, -1).swapaxes(0, 1)
+
+
+def _single(rows: Array) -> _Rows:
+    """A copy as float32; float64 stays."""
+    return np.array(rows, np.float64 if rows.dtype == np.float64 else np.float32)
 
 
 class _Part:
@@ -148,4 +156,4 @@ class _Part:
     def observe(self, array: Array) -> None:
         """Take a batch into account."""
         for role in self._roles:
-            self._pair.take(role, np.array(array))
+            self._pair.take(role, array)

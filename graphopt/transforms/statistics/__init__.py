@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from graphopt.transforms.statistics.channels import ChannelExtremes, ChannelMoments
 from graphopt.transforms.statistics.gram import Gram, LayerMean
-from graphopt.transforms.statistics.layer_inputs import LayerInput, read_layer
+from graphopt.transforms.statistics.layer_inputs import FLOATS, LayerInput, read_layer
 from graphopt.transforms.statistics.several import Several, observed
 
 __all__ = [
+    "FLOATS",
     "ChannelExtremes",
     "ChannelMoments",
     "Gram",

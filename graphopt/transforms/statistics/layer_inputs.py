@@ -24,9 +24,10 @@ import numpy.typing as npt
 from graphopt.ir import Array, DType, Node, Value
 from graphopt.rewriting import NoMatch
 
-__all__ = ["LayerInput", "read_layer"]
+__all__ = ["FLOATS", "LayerInput", "read_layer"]
 
-_FLOATS: Final = frozenset({DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE})
+#: Element types of the weights and inputs of a layer.
+FLOATS: Final = frozenset({DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE})
 #: Where the first row that is taken lies moves by this share of the distance of two, from batch to batch.
 _GOLDEN: Final = 0.6180339887498949
 
@@ -81,6 +82,25 @@ class LayerInput:
             array = array.T
         flat = array.reshape(-1, array.shape[-1])
         return flat[_places(len(flat), limit, turn)][None]
+
+    def output_rows(self, array: Array, limit: int, turn: int = 0) -> Array:
+        """What the layer gives for the rows that :meth:`rows` takes.
+
+        Args:
+            array: what the layer gives, of one batch; it may have other channels than now.
+            limit: as there.
+            turn: as there.
+
+        Returns:
+            [rows, channels], of the element type of ``array``.
+        """
+        if self.node.op != "Conv":
+            flat = array.reshape(-1, array.shape[-1])
+            return flat[_places(len(flat), limit, turn)]
+        planes = array.reshape(*array.shape[:2], -1)
+        which, place = np.divmod(_places(len(planes) * planes.shape[2], limit, turn), planes.shape[2])
+        found: Array = planes[which, :, place]
+        return found
 
     def mean(self, array: Array) -> tuple[int, npt.NDArray[np.float64]]:
         """How many rows there are in a batch, and the mean of all: float64 [groups, columns]."""
@@ -187,7 +207,7 @@ def read_layer(node: Node) -> LayerInput | NoMatch:
     if value is None or weight is None or not weight.is_constant or weight.const is None:
         return NoMatch("the weights of %s are not constant", node.op)
     shape, dtype = weight.const.shape, weight.const.dtype
-    if dtype not in _FLOATS or value.is_constant:
+    if dtype not in FLOATS or value.is_constant:
         return NoMatch("weights are of type %s, or nothing but constants is read", dtype)
     if (len(shape) < 3 if node.op == "Conv" else len(shape) != 2) or 0 in shape:
         return NoMatch("weights of %s have shape %s", node.op, shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphopt.ir import clone_model
-from graphopt.transforms.pruning.paired import cut_to
+from graphopt.transforms.pruning.joined import cut_to
 from tests.transforms.pruning.zeroing import run_model
 
 __all__ = ["Batches"]
