@@ -131,10 +131,10 @@ _TARGETS: Final[Mapping[str, str]] = {
     "tensorrt-rtx": "backends.targets:TENSORRT_RTX",
 }
 
-#: ONNX Runtime runs plain ONNX too: the check of a model for any runtime runs there.
 #: Runtimes that need an optional package, which is the one of the backend of that name.
 _OPTIONAL_RUNTIMES: Final[Mapping[str, str]] = {"tensorrt": "runtime.tensorrt.runtime:TensorRtRuntime"}
 
+#: ONNX Runtime runs plain ONNX too: the check of a model for any runtime runs there.
 _RUNTIMES: Final[Mapping[str, str]] = {
     "onnx": "runtime.onnxruntime_runtime:OrtRuntime",
     "onnxruntime": "runtime.onnxruntime_runtime:OrtRuntime",
