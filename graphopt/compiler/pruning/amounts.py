@@ -40,6 +40,11 @@ class Amount:
     m: int = 4
 
     @property
+    def is_none(self) -> bool:
+        """Whether nothing is to go: a ratio or a sparsity of 0."""
+        return self.measure in ("ratio", "sparsity") and not self.value
+
+    @property
     def text(self) -> str:
         """The amount for people.
 

@@ -45,7 +45,7 @@ class PruneRequest:
     round_to: int = 8
     min_channels: int = 1
     recover: bool = True
-    prepare: str = "O2"
+    prepare: str | None = None
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     check: bool = True
     seconds: float = 30.0

@@ -1,0 +1,118 @@
+"""What a pruned model is judged on: data in two parts, or made-up inputs where there is none, and the metrics that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from graphopt.compiler.calibration_data import input_specs
+from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.environment import Environment
+from graphopt.compiler.pruning.request import PruneRequest
+from graphopt.compiler.quantizing.examples import Split, first_examples, is_batched, open_examples, split_examples
+from graphopt.compiler.quantizing.judge import Judge
+from graphopt.compiler.quantizing.metrics import MetricKind, find_metric
+from graphopt.ir import Array, DType, Model
+from graphopt.passes import CalibrationSource
+from graphopt.runtime.base import Feeds
+
+__all__ = ["Evidence", "gather_evidence"]
+
+#: Examples that passes look at, and of which a sweep does.
+_MOST: Final = 512
+_FEW: Final = 64
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Data, and who judges.
+
+    Attributes:
+        split: the data in two parts.
+        real: whether somebody brought it.
+        main: the metric that counts.
+        judge: judges on the part that is held out.
+        calibration: the other part, for passes; ``None`` without data.
+        few: a few examples of that.
+        batched: whether batches can be cut along the first axis of each input.
+    """
+
+    split: Split
+    real: bool
+    main: MetricKind
+    judge: Judge
+    calibration: CalibrationSource | None
+    few: CalibrationSource | None
+    batched: bool
+
+    @property
+    def first(self) -> Feeds:
+        """The first batch that is held out."""
+        return self.split.held_out[0][0]
+
+
+def gather_evidence(
+    environment: Environment,
+    request: PruneRequest,
+    original: Model,
+    path: str,
+    folder: Path,
+    data: object,
+    labels: Array | None,
+    batch: int | None,
+    limit: int | None,
+) -> Evidence:
+    """What models are judged on.
+
+    Args:
+        environment: plugins.
+        request: what is asked for.
+        original: the model.
+        path: where it is, as a file that runs.
+        folder: for a temporary file.
+        data: as :func:`graphopt.prune` takes it.
+        labels: one for each example.
+        batch: examples in a batch.
+        limit: how many are used.
+
+    Raises:
+        CalibrationError: if data, labels or a metric do not fit the model.
+        ExecutionError: if the model can't be run.
+    """
+    specs = input_specs(original)
+    if data is None:
+        from graphopt.compiler.feeding import feeds_of_model  # lazily: draws inputs, which few ask for
+
+        drawn = feeds_of_model(Path(path), environment=environment, inputs=None, seed=request.seed, sizes={})
+        note = "there is no data: the result is judged on generated inputs, which says little"
+        split = Split((), 0, [(drawn, None)], note)
+    else:
+        known = labels if labels is None or limit is None else labels[:limit]
+        split = split_examples(open_examples(data, specs, batch=batch, limit=limit), known, inputs=specs)
+    main = find_metric(request.metric or ("sqnr" if labels is None else "top1"))
+    kinds = {kind.name: kind for kind in (main, *_beside(original, labelled=labels is not None))}
+    judge = Judge(path, split, list(kinds.values()), folder)
+    calibration = few = None
+    if data is not None:
+        calibration = Batches(environment, lambda: first_examples(split.calibration(), _MOST))
+        few = Batches(environment, lambda: first_examples(split.calibration(), _FEW))
+    return Evidence(split, data is not None, main, judge, calibration, few, is_batched(specs))
+
+
+def _beside(model: Model, *, labelled: bool) -> Sequence[MetricKind]:
+    """Metrics that are shown beside the one that counts: how near outputs are to those of the original, and how often classes agree."""
+    found = [find_metric("sqnr")]
+    if not labelled:
+        found.append(find_metric("cosine"))
+        scores = model.graph.outputs[0] if model.graph.outputs else None
+        if scores is not None and scores.shape is not None and len(scores.shape) == 2 and _is_scores(scores.dtype):
+            classes = scores.shape[1]
+            if isinstance(classes, int) and classes > 1:
+                found.append(find_metric("top1"))
+    return found
+
+
+def _is_scores(dtype: DType | None) -> bool:
+    return dtype is not None and dtype.is_float

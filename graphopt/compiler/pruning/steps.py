@@ -1,0 +1,123 @@
+"""The passes that prune as it is asked for, and those that recover, as pipelines: their text reproduces a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from graphopt.compiler.pruning.amounts import Amount
+from graphopt.compiler.pruning.units import Unit
+from graphopt.errors import PipelineError
+from graphopt.ir import Model
+from graphopt.passes import PassRegistry, Pipeline, build_pass, suggestion
+
+__all__ = ["Levels", "Steps"]
+
+#: The part of each unit that goes, by the unit's name; what is not there stays whole.
+Levels = Mapping[str, float]
+_PASSES: Final = {"channels": "prune-channels", "magnitude": "prune-magnitude", "n-m": "prune-n-m"}
+_RECONSTRUCT, _MASKED, _NORM = "reconstruct-layers", "recover-masked", "reestimate-batch-norm"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Makes pipelines.
+
+    Attributes:
+        amount: what goes.
+        registry: passes by name.
+        importance: criterion for channels.
+        scope: of magnitudes.
+        include: weights or nodes that are pruned, all if empty.
+        exclude: those that are not.
+        round_to: multiples in which channels are left.
+        min_channels: that are left at least.
+        options: of passes, by pass and option; they go before all others.
+    """
+
+    amount: Amount
+    registry: PassRegistry
+    importance: str = "l2"
+    scope: str = "global"
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    round_to: int = 8
+    min_channels: int = 1
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def check_options(self) -> None:
+        """See that options are of passes that may run.
+
+        Raises:
+            PipelineError: if one is not.
+        """
+        known = (*_PASSES.values(), _RECONSTRUCT, _MASKED, _NORM)
+        for name in self.options:
+            if name not in known:
+                raise PipelineError(
+                    f"options are given for {name!r}, which prunes nothing{suggestion(name, known) or ';'} passes: {', '.join(known)}"
+                )
+
+    def stated(self, value: float | None = None) -> Pipeline:
+        """What prunes by the amount that is stated.
+
+        Args:
+            value: instead of the amount's.
+        """
+        amount = self.amount
+        number = amount.value if value is None else value
+        if amount.kind == "channels":
+            return self._built({amount.measure: number, "include": tuple(self.include)})
+        if amount.kind == "magnitude":
+            return self._built({"sparsity": number, "scope": self.scope, "include": tuple(self.include)})
+        return self._built({"include": tuple(self.include)})
+
+    def leveled(self, units: Iterable[Unit], levels: Levels) -> Pipeline:
+        """What takes a part of its own from each unit: a pass for all units of the same part.
+
+        Args:
+            units: all of them.
+            levels: the part that goes.
+        """
+        weights: dict[float, list[str]] = {}
+        for unit in units:
+            part = levels.get(unit.name, 0.0)
+            if part:
+                weights.setdefault(part, []).extend(unit.weights)
+        pipeline = Pipeline(())
+        for part, names in sorted(weights.items()):
+            include = {"include": tuple(dict.fromkeys(names))}
+            if self.amount.kind == "channels":
+                pipeline += self._built({"ratio": part, **include})
+            elif self.amount.kind == "magnitude":
+                pipeline += self._built({"sparsity": part, "scope": "tensor", **include})
+            else:
+                pipeline += self._built(include)
+        return pipeline
+
+    def recovering(self, model: Model) -> Pipeline:
+        """What makes up for what was lost.
+
+        Args:
+            model: that is pruned; where BatchNormalization is left in it, its statistics are found anew.
+        """
+        names = [_RECONSTRUCT if self.amount.kind == "channels" else _MASKED]
+        if self.amount.kind == "plan":
+            names = [_RECONSTRUCT, _MASKED]
+        if any(node.op == "BatchNormalization" for node in model.graph.nodes):
+            names.append(_NORM)
+        return Pipeline.of(*(build_pass(self.registry[name], self.options.get(name, {})) for name in names))
+
+    def _built(self, options: Mapping[str, object]) -> Pipeline:
+        name = _PASSES[self.amount.kind]
+        found = {**options, "exclude": tuple(self.exclude)}
+        if self.amount.kind == "channels":
+            found |= {
+                "criterion": self.importance,
+                "round_to": self.round_to,
+                "min_channels": self.min_channels,
+            }
+        elif self.amount.kind == "n-m":
+            found |= {"n": self.amount.n, "m": self.amount.m}
+        return Pipeline.of(build_pass(self.registry[name], {**found, **self.options.get(name, {})}))
