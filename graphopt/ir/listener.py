@@ -30,3 +30,6 @@ class Listener:
 
     def output_replaced(self, old: Value, new: Value) -> None:
         """A graph gives out ``new`` where it gave out ``old``."""
+
+    def value_learned(self, value: Value) -> None:
+        """More is known of the type or the numbers of ``value`` than before."""

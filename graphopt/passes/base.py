@@ -18,7 +18,7 @@ from graphopt.ir import Array, Graph, Model, Node, Type
 from graphopt.numerics import Exact, Numerics
 from graphopt.passes.calibration import CalibrationSource
 from graphopt.passes.reference import Reference
-from graphopt.rewriting import Applications, Explain, TypeInference
+from graphopt.rewriting import Applications, Explain, Journal, TypeInference
 from graphopt.target import Target
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class PassContext:
         calibration: data to look at, ``None`` when the caller gave none.
         dim_roles: what plugins say of the axes of their operators, by operator.
         reference: the model before a lossy pass took something away, for passes that make up for it; ``None`` if none did.
+        journal: keeps what rules have seen of the graphs from one run of a pass to the next, ``None`` outside a pipeline.
         typed: the model whose types were inferred with this context; rewriters keep them current from then on.
     """
 
@@ -89,6 +90,7 @@ class PassContext:
     calibration: CalibrationSource | None = None
     dim_roles: Mapping[str, PluginRoles] = field(default_factory=dict)
     reference: Reference | None = None
+    journal: Journal | None = None
     typed: Model | None = None
     _memo: dict[object, Any] = field(default_factory=dict)
 

@@ -16,6 +16,7 @@ from graphopt.passes.instrumentation import Instrumentation
 from graphopt.passes.options import options_text
 from graphopt.passes.pipeline import Fixpoint, Item, Pipeline
 from graphopt.passes.record import PassRecord, PipelineReport, count_nodes
+from graphopt.rewriting import Journal
 
 __all__ = ["PassManager"]
 
@@ -87,10 +88,13 @@ class _Run:
         for watcher in self.watchers:
             watcher.before_pipeline(self.pipeline, self.model, self.ctx)
         report.nodes_before = report.nodes_after = self.node_count()
+        outer, self.ctx.journal = self.ctx.journal, Journal()
         try:
             for item in self.pipeline.items:
                 self.run_item(item, report.records)
         finally:
+            self.ctx.journal.close()
+            self.ctx.journal = outer
             report.ms = 1e3 * (time.perf_counter() - start)
             report.nodes_after = self.node_count()
             report.applications = log[first:]
@@ -193,6 +197,8 @@ class _Run:
         if self.ctx.typed is self.model or not item.needs_types:
             return
         self.ctx.typed = self.model
+        if self.ctx.journal is not None:
+            self.ctx.journal.forget()  # what was not known when rules looked may be known now
         start = time.perf_counter()
         self.ctx.types.infer_model(self.model)
         self.report.types_ms = 1e3 * (time.perf_counter() - start)

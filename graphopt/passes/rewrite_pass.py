@@ -42,5 +42,6 @@ class RewritePass(Pass):
             inference=ctx.types,
             applications=ctx.applications,
             explain=ctx.explain,
+            journal=ctx.journal,
         )
         return PassResult(changed=result.changed, stats=dict(result.applied))

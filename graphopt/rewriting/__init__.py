@@ -16,6 +16,7 @@ from graphopt.rewriting.nomatch import NoMatch
 from graphopt.rewriting.pattern import Pattern, any_, const, one_of, op, rest
 from graphopt.rewriting.rewriter import Rewriter
 from graphopt.rewriting.rule import IN_PLACE, Replacement, RewritePattern, RewriteRule, Rule, rewrite
+from graphopt.rewriting.worklist import Journal
 
 __all__ = [
     "EVERYWHERE",
@@ -27,6 +28,7 @@ __all__ = [
     "EditTrace",
     "Exact",
     "Explain",
+    "Journal",
     "Lossy",
     "Match",
     "NoMatch",

@@ -8,7 +8,7 @@ reaches), and producers that lost a user. The order is that of the graph, then f
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,12 +16,13 @@ from functools import lru_cache
 import numpy as np
 
 from graphopt.errors import PassError
-from graphopt.ir import Graph, Listener, Node, Value
+from graphopt.ir import Graph, Node, Value
 from graphopt.rewriting.applications import Applications
 from graphopt.rewriting.learned_types import TypeInference
 from graphopt.rewriting.nomatch import NoMatch
 from graphopt.rewriting.rewriter import Rewriter
 from graphopt.rewriting.rule import InPlace, RewriteRule, Rule
+from graphopt.rewriting.worklist import EditLog, Journal
 
 __all__ = ["DriverResult", "RuleIndex", "rewrite_graph"]
 
@@ -58,7 +59,7 @@ class RuleIndex:
             self.by_root = dict(_indexed(self.rules))
         except TypeError:  # a rule of somebody's own that can't be hashed
             self.by_root = dict(_indexed.__wrapped__(self.rules))
-        self.reach = max((rule.reach for rule in self.rules), default=1)
+        self.reach = {root: max(rule.reach for rule in found) for root, found in self.by_root.items()}
 
 
 @dataclass(slots=True)
@@ -79,107 +80,6 @@ class DriverResult:
         return bool(self.applied)
 
 
-class _Worklist(Listener):
-    """Nodes to look at, fed by edits."""
-
-    __slots__ = ("_index", "_queue", "_reach", "_waiting")
-
-    def __init__(self, index: RuleIndex) -> None:
-        self._index = index.by_root
-        self._reach = index.reach
-        self._queue: deque[Node] = deque()
-        self._waiting: set[Node] = set()
-
-    def push(self, node: Node) -> None:
-        if node.op in self._index and node not in self._waiting:
-            self._waiting.add(node)
-            self._queue.append(node)
-
-    def fill(self, graph: Graph) -> int:
-        """Take in all nodes of a graph; how many it has."""
-        nodes, index, queue = 0, self._index, self._queue
-        for node in graph.walk():
-            nodes += 1
-            if node.op in index:
-                queue.append(node)
-        self._waiting.update(queue)
-        return nodes
-
-    def forget_since(self, mark: int) -> None:
-        """Take out what was added since the queue was ``mark`` long, by edits that were taken back."""
-        while len(self._queue) > mark:
-            self._waiting.discard(self._queue.pop())
-
-    def pop(self) -> Node | None:
-        while self._queue:
-            node = self._queue.popleft()
-            self._waiting.discard(node)
-            if node.graph is not None:
-                return node
-        return None
-
-    def _push_upwards(self, node: Node) -> None:
-        """The node and the users of its outputs, as far as a pattern can reach."""
-        layer = [node]
-        for _ in range(self._reach):
-            for member in layer:
-                self.push(member)
-            above: dict[Node, None] = {}
-            for member in layer:
-                for value in member.outputs:
-                    for user, _position in value._uses:
-                        above[user] = None
-            layer = list(above)
-            if len(layer) > 64:  # a value that everybody reads: its direct users only
-                for member in layer:
-                    self.push(member)
-                return
-
-    def _lost_user(self, value: Value) -> None:
-        if value.producer is not None:
-            self.push(value.producer)
-        if len(value._uses) == 1:  # may have become the single use that a pattern wants
-            for user, _position in value._uses:
-                self._push_upwards(user)
-
-    def type_learned(self, value: Value) -> None:
-        if value.producer is not None:
-            self._push_upwards(value.producer)
-        else:
-            for user, _position in value._uses:
-                self._push_upwards(user)
-
-    def node_inserted(self, node: Node) -> None:
-        self._push_upwards(node)
-        for graph in node.subgraphs:
-            for inner in graph.walk():
-                self.push(inner)
-
-    def node_erased(self, node: Node) -> None:
-        for value in node.inputs:
-            if value is not None and (value.producer is not None or len(value._uses) == 2):
-                if value.producer is not None:
-                    self.push(value.producer)
-                if len(value._uses) == 2:
-                    for user, _position in value._uses:
-                        if user is not node:
-                            self._push_upwards(user)
-
-    def input_replaced(self, node: Node, index: int, old: Value | None, new: Value | None) -> None:
-        self._push_upwards(node)
-        if old is not None:
-            self._lost_user(old)
-
-    def attributes_changed(self, node: Node) -> None:
-        self._push_upwards(node)
-
-    def output_replaced(self, old: Value, new: Value) -> None:
-        if old.producer is not None:
-            self._push_upwards(old.producer)
-        if new.producer is not None:
-            self.push(new.producer)
-
-
 @np.errstate(all="ignore")  # weights may hold anything; rules look at what they make of it, nobody needs a warning
 def rewrite_graph(
     graph: Graph,
@@ -188,6 +88,7 @@ def rewrite_graph(
     inference: TypeInference | None = None,
     applications: Applications | None = None,
     explain: Explain | None = None,
+    journal: Journal | None = None,
 ) -> DriverResult:
     """Apply rules everywhere in a graph and its subgraphs, until none applies.
 
@@ -197,49 +98,48 @@ def rewrite_graph(
         inference: finds types of new nodes.
         applications: numbers, limits and refuses applications.
         explain: told of each candidate at which a rule did not apply.
+        journal: keeps what these rules have seen of the graph, so that they look only at what changed since they last ran on it.
 
     Raises:
         PassError: if a rule fails, edits although it does not apply, or never stops applying.
     """
     applications = Applications() if applications is None else applications
-    owner = graph.owner
-    assert owner is not None, "a graph is rewritten inside a model or function"
-    work = _Worklist(index)
-    nodes = work.fill(graph)
-    budget = max(_MIN_APPLICATIONS, _APPLICATIONS_PER_NODE * nodes)
+    kept = Journal() if journal is None or explain is not None else journal
+    work, log = kept.worklist(graph, index.rules, index.reach), kept.log_of(graph)
+    budget = max(_MIN_APPLICATIONS, _APPLICATIONS_PER_NODE * work.nodes)
     result = DriverResult()
     rewriter = Rewriter(inference)
-    owner.listeners.append(work)
     try:
         by_root, limited = index.by_root, applications.limit is not None
         while not (limited and applications.exhausted) and (found := work.pop()) is not None:
             for rule in by_root.get(found.op, ()):
-                if _try(rule, found, rewriter, work, applications, explain):
+                if _try(rule, found, rewriter, log, applications, explain):
                     result.applied[rule.name] += 1
                     budget -= 1
                     break
             if budget < 0:
                 worst, times = result.applied.most_common(1)[0]
                 error = PassError(
-                    f"rule {worst!r} was applied {times} times in a graph of {nodes} nodes; it undoes itself or another rule"
+                    f"rule {worst!r} was applied {times} times in a graph of {work.nodes} nodes; it undoes itself or another rule"
                 )
                 error.rule = worst
                 raise error
     finally:
-        owner.listeners.remove(work)
+        if kept is not journal:
+            kept.close()
     result.events = rewriter.events
     return result
 
 
 def _try(
-    rule: Rule, node: Node, rewriter: Rewriter, work: _Worklist, applications: Applications, explain: Explain | None
+    rule: Rule, node: Node, rewriter: Rewriter, log: EditLog, applications: Applications, explain: Explain | None
 ) -> bool:
     site = node.outputs[0].name if node.outputs else node.name
     if applications.skip and not applications.admits(rule.name, site):
         return False
     if explain is None and type(rule) is RewriteRule and not rule.may_apply(node):
         return False
-    mark = len(work._queue)
+    mark = log.mark()
     rewriter.start(node)
     try:
         answer = rule.apply(node, rewriter)
@@ -250,7 +150,7 @@ def _try(
         if isinstance(answer, NoMatch):
             if rewriter.edited:
                 _take_back(rule, node, answer, rewriter)
-                work.forget_since(mark)
+                log.forget_since(mark)
             if explain is not None:
                 explain(rule, node, answer)
             return False
@@ -268,8 +168,7 @@ def _try(
         error = PassError(f"rule {rule.name!r} failed at node {node.name!r} ({node.op}): {what}")
         error.rule, error.node = rule.name, site
         raise error from err
-    for learned in rewriter.take_learned():
-        work.type_learned(learned)
+    rewriter.note_learned()
     applications.record(rule.name, site)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("%s applied at %s", rule.name, site)

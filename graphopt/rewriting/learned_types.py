@@ -108,4 +108,8 @@ def learn_types(inference: TypeInference, nodes: Iterable[Node]) -> list[Value]:
                 if user not in waiting:
                     waiting.add(user)
                     todo.append(user)
+    for value in learned:
+        if value.producer is not None and value.producer.graph is not None:
+            for listener in value.producer.graph.listeners:
+                listener.value_learned(value)
     return list(learned)

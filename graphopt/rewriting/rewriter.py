@@ -60,7 +60,7 @@ class Rewriter:
         self.memo: dict[object, object] = {}
         self.type_epoch = 0
         self._retype: list[Node] = []
-        self._learned: list[Value] = []
+        self._learned = False
 
     # -- around an application, called by the driver ----------------------------------------------------------------------------
 
@@ -231,7 +231,9 @@ class Rewriter:
             joined = join_types(new.type, old.type)
             if joined is not new.type:
                 new.type = joined
-                self._learned.append(new)
+                self._learned = True
+                for listener in self.graph.listeners:
+                    listener.value_learned(new)
         new.lineage = Lineage.merge((new.lineage, old.lineage))
         fresh = new.producer is not None and not new.name
         if fresh:
@@ -280,13 +282,11 @@ class Rewriter:
         self._erase(node)
         return True
 
-    def take_learned(self) -> list[Value]:
-        """The values whose types became better known since this was last asked; rules may apply at their users now."""
-        learned = self._learned
-        if learned:
-            self._learned = []
+    def note_learned(self) -> None:
+        """Begin an epoch of types if some became better known in the last one."""
+        if self._learned:
+            self._learned = False
             self.type_epoch += 1
-        return learned
 
     # -- finishing ------------------------------------------------------------------------------------------------------------
 
@@ -326,7 +326,7 @@ class Rewriter:
                 self._retype.append(node)
         self._fresh = []
         if self._retype and self._inference is not None:
-            self._learned.extend(learn_types(self._inference, self._retype))
+            self._learned |= bool(learn_types(self._inference, self._retype))
         self._retype = []
 
     def _infer(self, node: Node) -> None:

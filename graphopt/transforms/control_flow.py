@@ -28,7 +28,7 @@ from graphopt.ir import (
     structural_equal,
 )
 from graphopt.passes import Pass, PassContext, PassResult
-from graphopt.rewriting import Rewriter
+from graphopt.rewriting import Rewriter, learn_types
 from graphopt.transforms.operands import with_first_axis
 from graphopt.transforms.optional_squeeze import always_squeezes
 
@@ -45,6 +45,7 @@ class SimplifyIf(Pass):
 
     name: ClassVar[str] = "simplify-if"
     idempotent: ClassVar[bool] = True
+    keeps_types: ClassVar[bool] = True
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Simplify each If of a graph and its subgraphs."""
@@ -61,6 +62,7 @@ class SimplifyLoop(Pass):
 
     name: ClassVar[str] = "simplify-loop"
     idempotent: ClassVar[bool] = True
+    keeps_types: ClassVar[bool] = True
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Simplify each Loop of a graph and its subgraphs."""
@@ -76,6 +78,7 @@ class _Simplifier:
         self._name = pass_name
         self._names: Counter[str] = Counter()
         self.rewriter = Rewriter(ctx.types)
+        self.better_known: list[Node] = []
 
     def run(self, op: str, expand: Callable[[_Simplifier, Node], Sequence[Value] | None]) -> PassResult:
         """Expand nodes of one operator until none can be; what was moved is looked at again."""
@@ -93,8 +96,12 @@ class _Simplifier:
             if values is None:
                 continue
             self.rewriter.finish(node, values)
+            self.better_known += [user for value in values for user in value.users]
             applications.record(self._name, site)
             found += 1
+        # A branch may say more than both do, and an initial value more than those of all iterations.
+        readers = [node for node in dict.fromkeys(self.better_known) if _stands_in(node, self._graph)]
+        learn_types(self._ctx.types, readers)
         return PassResult(changed=found > 0, stats={"nodes": found} if found else {})
 
     def splice(self, body: Graph, anchor: Node) -> list[Value]:
@@ -243,6 +250,7 @@ def _once(simplifier: _Simplifier, node: Node, initial: list[Value], body: Graph
     first += [rw.constant(np.ones((1,) * (go.rank or 0), np.bool_), go.name)] if go.is_used else [go]
     stands_for = dict(zip(body.inputs, [*first, *initial], strict=True))
     for old, new in stands_for.items():
+        simplifier.better_known += old.users
         replace_all_uses(old, new)
     outputs = [stands_for.get(value, value) for value in simplifier.splice(body, node)[1:]]
     values = outputs[: len(initial)]

@@ -14,4 +14,7 @@ _MEMO: Final = "shape-values"
 
 def shape_values(rw: Rewriter) -> ShapeValues:
     """The answers of this run, those that better types may improve worked out again."""
-    return cast(ShapeValues, rw.memo.setdefault(_MEMO, ShapeValues())).at(rw.type_epoch)
+    kept = rw.memo.get(_MEMO)
+    if kept is None:
+        kept = rw.memo[_MEMO] = ShapeValues()
+    return cast(ShapeValues, kept).at(rw.type_epoch)

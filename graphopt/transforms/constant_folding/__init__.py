@@ -48,6 +48,7 @@ class FoldConstants(Pass):
 
     name: ClassVar[str] = "fold-constants"
     idempotent: ClassVar[bool] = True
+    keeps_types: ClassVar[bool] = True
     max_growth: Annotated[int, msgspec.Meta(ge=0)] = 1024
     max_share: Annotated[int, msgspec.Meta(ge=0)] = _SHARE
     max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1 << 28

@@ -26,7 +26,12 @@ class KernelPass(RewritePass):
         if not rules:
             return PassResult(changed=False)
         result = rewrite_graph(
-            graph, RuleIndex(rules), inference=ctx.types, applications=ctx.applications, explain=ctx.explain
+            graph,
+            RuleIndex(rules),
+            inference=ctx.types,
+            applications=ctx.applications,
+            explain=ctx.explain,
+            journal=ctx.journal,
         )
         return PassResult(changed=result.changed, stats=dict(result.applied))
 
