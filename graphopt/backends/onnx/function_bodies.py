@@ -7,13 +7,13 @@ is taken as it is stated for the newest opset that is not newer than the model's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 import onnx
 from onnx import FunctionProto, ModelProto, NodeProto
 
 from graphopt.errors import GraphoptError
-from graphopt.ir import Function, Graph, Model, Node, find_schema
+from graphopt.ir import Function, Graph, Model, Node, Value, find_schema
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
@@ -49,7 +49,9 @@ class ExpandFunctionOps(Pass):
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Expand operators in a graph and its subgraphs."""
-        model = cast(Model, graph.owner)
+        model = graph.owner
+        if not isinstance(model, Model):  # what a function holds is expanded once it is inlined
+            return PassResult(changed=False)
         rewriter = Rewriter(ctx.types)
         made = 0
         for node in list(graph.walk()):
@@ -62,15 +64,20 @@ class ExpandFunctionOps(Pass):
                 or not ctx.applications.admits(self.name, node.outputs[0].name)
             ):
                 continue
+            given = _given_outputs(body, len(node.outputs))
+            if any(item.is_used for at, item in enumerate(node.outputs) if at not in given):
+                continue
             function = _function(model, node, body)
             if function is None:
                 continue
-            call = Node(function.name, node.inputs, len(node.outputs), dict(node.attributes), domain=_DOMAIN)
+            call = Node(function.name, node.inputs, len(given), dict(node.attributes), domain=_DOMAIN)
             node.graph.insert_before(node, call)  # type: ignore[union-attr]  # a node of a graph has one
             rewriter.start(node)
-            for old, new in zip(node.outputs, call.outputs, strict=True):
-                new.type = old.type
-            rewriter.finish(node, list(call.outputs))
+            replacements: list[Value | None] = [None] * len(node.outputs)
+            for at, new in zip(given, call.outputs, strict=True):
+                new.type = node.outputs[at].type
+                replacements[at] = new
+            rewriter.finish(node, replacements)
             ctx.applications.record(self.name, call.outputs[0].name)
             made += 1
         if made:
@@ -101,22 +108,38 @@ def _body_of(node: Node) -> FunctionProto | None:
                     max(versions), _node_proto(node).SerializeToString(), types
                 )
                 found = FunctionProto.FromString(made)
-                return found if found.node else None
+                return _in_default_domain(found) if found.node else None
         versions = [item for item in schema.function_opset_versions if item <= opset]
         if schema.has_function and versions:
-            stated: bytes = schema.get_function_with_opset_version(max(versions)).SerializeToString()
-            body: FunctionProto = FunctionProto.FromString(stated)
-            return body
+            stated = schema.get_function_with_opset_version(max(versions))  # bytes, a message in older releases of ONNX
+            return _in_default_domain(
+                FunctionProto.FromString(stated if isinstance(stated, bytes) else stated.SerializeToString())
+            )
     except Exception:  # noqa: BLE001  ONNX raises what it likes where it can't make one
         return None
     return None
 
 
-def _means_the_same(body: FunctionProto, node: Node) -> bool:
-    """Whether the operators of a graph are the same ones at the opset of the model."""
-    stated = {item.domain: item.version for item in body.opset_import}
+def _in_default_domain(body: FunctionProto) -> FunctionProto:
+    """A graph without the other name of the default domain."""
     for inner in body.node:
-        theirs, mine = stated.get(inner.domain), node.opset if inner.domain == node.domain else stated.get(inner.domain)
+        inner.domain = "" if inner.domain == "ai.onnx" else inner.domain
+    return body
+
+
+def _given_outputs(body: FunctionProto, count: int) -> list[int]:
+    """Places of the outputs that a graph gives: one that was made for a node leaves out what the node does not ask for."""
+    made = {name for inner in body.node for name in inner.output} | set(body.input)
+    return [at for at, name in enumerate(body.output[:count]) if name in made]
+
+
+def _means_the_same(body: FunctionProto, node: Node) -> bool:
+    """Whether the operators of a graph are the same ones at the opsets of the model; what it does not import is the model's."""
+    stated = {item.domain: item.version for item in body.opset_import}
+    imports = {} if node.graph is None or node.graph.owner is None else node.graph.owner.opset_imports
+    for inner in body.node:
+        mine = imports.get(inner.domain, stated.get(inner.domain))
+        theirs = stated.get(inner.domain, mine)
         if theirs is None or mine is None:
             return False
         there, here = (find_schema(inner.domain, inner.op_type, version) for version in (theirs, mine))
@@ -135,6 +158,12 @@ def _node_proto(node: Node) -> NodeProto:
 
 def _function(model: Model, node: Node, body: FunctionProto) -> Function | None:
     """The graph as a function of the model."""
+    outputs = [body.output[at] for at in _given_outputs(body, len(node.outputs))]
+    del body.output[:]
+    body.output.extend(outputs)
+    imported = {item.domain for item in body.opset_import}
+    for domain in sorted({inner.domain for inner in body.node} - imported):
+        body.opset_import.append(onnx.helper.make_opsetid(domain, model.opset_imports[domain]))
     body.domain, body.name = _DOMAIN, f"{node.op_type}_{len(model.functions)}"
     stated = {item.name for item in body.attribute_proto} | set(node.attributes)
     for name in [item for item in body.attribute if item not in stated]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from graphopt.backends.base import Artifact
 from graphopt.backends.targets import TENSORRT
 from graphopt.backends.tensorrt.api import Api, load
 from graphopt.backends.tensorrt.building import EngineOptions, build_engine
+from graphopt.backends.tensorrt.legalize import LEGALIZE
 from graphopt.backends.tensorrt.network import BuiltNetwork, build_network
 from graphopt.backends.tensorrt.registry import Registry, builtin_converters
 from graphopt.ir import Model, Node
@@ -16,13 +16,6 @@ from graphopt.passes import Converter, PassContext
 from graphopt.target import Target
 
 __all__ = ["LEGALIZE", "TensorRtBackend"]
-
-#: What every model goes through before it is lowered.
-LEGALIZE: Final = (
-    "inline-functions,constants-to-initializers,decompose-attention{lacking=true},decompose-transformer-ops{lacking=true},"
-    "fixpoint{max_rounds=4}(expand-function-ops{lacking=true},inline-functions,constants-to-initializers),"
-    "fold-shapes,canonicalize,fold-constants{max_growth=2147483648,max_share=0,max_bytes=1073741824},simplify-if,eliminate-dead-code,legalize-tensorrt"
-)
 
 
 class TensorRtBackend:

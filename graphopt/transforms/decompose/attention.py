@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from graphopt.ir import DType, Node, Value
+import numpy as np
+
+from graphopt.ir import DType, Node, Value, constant_of
 from graphopt.rewriting import NoMatch, Rule
 from graphopt.transforms.decompose.grouped import SpellOutGroupQueryAttention
 from graphopt.transforms.decompose.heads import (
@@ -85,6 +87,8 @@ class SpellOutAttention(SpellOut):
             return NoMatch("it is causal, or gives more than the result and a cache")
         if node.float_attr("softcap", 0.0) or node.attr("softmax_precision") not in (None, 1, 11):
             return NoMatch("scores are limited, or rounded")
+        if node.int_attr("left_window_size", -1) != -1 or node.int_attr("right_window_size", -1) != -1:
+            return NoMatch("positions see a window of others")
         rank = x.rank
         if rank not in (3, 4) or key.rank != rank or value.rank != rank:
             return NoMatch("factors are %s, %s and %s", x.type, key.type, value.type)
@@ -93,8 +97,9 @@ class SpellOutAttention(SpellOut):
         width, inner = last(x), last(value)
         if not heads or not shared or heads % shared or not width or not inner:
             return NoMatch("%s heads of queries, %s of keys", heads, shared)
-        if mask is not None and mask.dtype is DType.BOOL:
-            mask = make.of("Where", mask, 0.0, float("-inf"))
+        allowed = mask if mask is not None and mask.dtype is DType.BOOL else None
+        if allowed is not None:
+            mask = make.of("Where", allowed, 0.0, float("-inf"))
         size = width // heads if rank == 3 else width
         scale = float(node.float_attr("scale", 0.0)) if node.attr("scale") is not None else 1 / math.sqrt(size)
         query, new_keys, new_values = x, key, value
@@ -105,9 +110,20 @@ class SpellOutAttention(SpellOut):
         keys, values = with_past(make, past, new_keys), with_past(make, past_value, new_values)
         all_keys, all_values = (repeat_heads(make, item, shared, heads // shared) for item in (keys, values))
         result = core(make, query, all_keys, all_values, scale, mask)
+        if allowed is not None:
+            result = _zero_where_all_is_hidden(make, result, allowed)
         if rank == 3:
             result = joined(make, result, inner // shared * heads)
         return presents(node, result, keys, values)
+
+
+def _zero_where_all_is_hidden(make: Spelling, result: Value, allowed: Value) -> Value:
+    """Zeros for queries that may see no key, as ONNX has it; the softmax of nothing is no number."""
+    constant = constant_of(allowed)
+    if constant is not None and bool(constant.numpy().any(axis=-1).all()):
+        return result
+    seen = make.of("ReduceMax", make.of("Cast", allowed, to=int(make.dtype)), np.array([-1]))
+    return make.of("Where", make.of("Greater", seen, 0.0), result, 0.0)
 
 
 @dataclass(frozen=True)

@@ -90,3 +90,29 @@ def test_only_plain_groups_are_spelled_out(more, lengths, applied):
     assert applied == outcome.applied
     feeds = normal(proto)
     assert_close(run(proto, feeds), run(outcome.after, feeds), 1e-5)
+
+
+def test_queries_that_see_nothing_give_zeros():
+    """So ONNX has it; the rule must not give NaN."""
+    proto = model(
+        "y = Attention(q, k, v, m)",
+        "float[1,2,3,4] q, float[1,2,3,4] k, float[1,2,3,4] v, bool[3,3] m",
+        "float[*] y",
+        opset=23,
+    )
+    outcome = transform(proto, DecomposeAttention())
+    feeds = normal(proto) | {"m": np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)}
+    [found] = run(outcome.after, feeds)
+    assert not found[:, :, 1].any()
+    assert np.isfinite(found).all()
+    assert found[:, :, ::2].any(axis=-1).all()
+
+
+def test_windows_stay():
+    proto = model(
+        "y = Attention<left_window_size = 1>(q, k, v)",
+        "float[1,2,3,4] q, float[1,2,3,4] k, float[1,2,3,4] v",
+        "float[*] y",
+        opset=25,
+    )
+    assert {} == transform(proto, DecomposeAttention()).applied

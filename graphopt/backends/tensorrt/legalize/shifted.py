@@ -1,23 +1,19 @@
-"""Makes a model one that TensorRT's layers express: numbers stored as uint8 around 128 become int8 around 0.
+"""Numbers stored as uint8 around 128 become int8 around 0.
 
-TensorRT has no zero points. What is stored as ``x / scale + 128`` in uint8 is the same number as ``x / scale`` in int8, rounded and
-saturated alike, so this is exact; any other zero point stays, and is refused with its reason. Functions of ONNX and of ``com.microsoft``
-are spelled out by passes of their own, which the backend names.
+TensorRT's quantizing layers have no zero points. What is stored as ``x / scale + 128`` in uint8 is the same number as ``x / scale`` in
+int8, rounded and saturated alike, so this is exact. Any other zero point stays: its converter computes it as arithmetic.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
 
-from graphopt.backends.onnx.legalize import SplitConvActivation
 from graphopt.ir import DType, Node, Value
-from graphopt.passes import RewritePass
 from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
 
-__all__ = ["LegalizeTensorRt"]
+__all__ = ["ShiftPair", "ShiftWeights"]
 
 _MIDDLE: Final = 128
 
@@ -88,11 +84,3 @@ class ShiftWeights(RewritePattern):
             attributes=dict(node.attributes),
         )
         return made.output
-
-
-@dataclass(frozen=True)
-class LegalizeTensorRt(RewritePass):
-    """Store as int8 around 0 what is stored as uint8 around 128, and split graphopt's fused operators. Exact."""
-
-    name: ClassVar[str] = "legalize-tensorrt"
-    rules: ClassVar = (ShiftPair(), ShiftWeights(), SplitConvActivation())
