@@ -29,14 +29,20 @@ _Key = Callable[[Constant], str]
 _SMALL = 1 << 10
 
 
-def structural_hash(subject: Model | Graph, *, names: bool = False) -> bytes:
+def structural_hash(subject: Model | Graph, *, names: bool = False, weights: bool = True) -> bytes:
     """A SHA-256 that is equal for structurally equal graphs or models, on every machine. Reads all constants once.
 
     Args:
         subject: a model with its functions, or a graph; values captured from around the graph count by name.
         names: whether names of inner values and nodes count too.
+        weights: whether it matters what constants of floats hold. If not, they count by type, and neither the types of what the main
+            graph takes and gives nor the version of the file format count: a model that was trained on is the same.
     """
-    return _digest(_tokens(subject, _by_content, names, _is_named(subject)))
+    named = _is_named(subject)
+    if weights:
+        return _digest(_tokens(subject, _by_content, names, named))
+    stream = _Stream(_by_type_of_floats, names=names, types=False)
+    return _digest(stream.model(subject) if isinstance(subject, Model) else stream.graph(subject, named=named))
 
 
 def structural_equal(a: Model | Graph, b: Model | Graph, *, names: bool = False) -> bool:
@@ -98,6 +104,10 @@ def _by_identity(constant: Constant) -> str:
     return f"{constant.serial}"
 
 
+def _by_type_of_floats(constant: Constant) -> str:
+    return _by_type(constant) if constant.dtype.is_float else _by_content(constant)
+
+
 def _by_type(constant: Constant) -> str:
     return f"{type_text(constant.type)}{constant.is_sparse}"
 
@@ -105,14 +115,15 @@ def _by_type(constant: Constant) -> str:
 class _Stream:
     """Makes the tokens. One object sees one graph or model: it numbers the values that it meets."""
 
-    def __init__(self, key: _Key, *, names: bool, all_details: bool = False) -> None:
+    def __init__(self, key: _Key, *, names: bool, all_details: bool = False, types: bool = True) -> None:
         self.key = key
         self.names = names
+        self.types = types
         self.all_details = all_details
         self.numbers: dict[Value, int] = {}
 
     def model(self, model: Model) -> Iterator[str]:
-        yield f"model {model.ir_version} {sorted(model.opset_imports.items())!r}"
+        yield f"model {model.ir_version if self.types else ''} {sorted(model.opset_imports.items())!r}"
         if self.all_details:
             stated = (model.producer_name, model.producer_version, model.domain, model.model_version, model.doc)
             yield repr((stated, model.metadata, list(model.opset_imports), list(model.functions)))
@@ -209,7 +220,7 @@ class _Stream:
         return f"free {value.name!r}"
 
     def interface(self, value: Value) -> str:
-        return f"{value.name!r} {type_text(value.type)}"
+        return f"{value.name!r} {type_text(value.type)}" if self.types else repr(value.name)
 
     def details(self, value: Value) -> str:
         how = value.quantization

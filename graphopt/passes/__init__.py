@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from graphopt.numerics import Exact, Lossy, Numerics, Reassociates, weakest
 from graphopt.passes.base import Executor, ModelTypes, Pass, PassContext, PassResult
-from graphopt.passes.calibration import CalibrationSource, Calibrator, Observer, Range
+from graphopt.passes.calibration import CalibrationSource, Calibrator, ExtensibleSource, Observer, Range
 from graphopt.passes.calibration_table import CalibrationTable
 from graphopt.passes.dumps import PrintIR, Reproducer, installed_versions
 from graphopt.passes.instrumentation import BisectLimit, Instrumentation, PassStatistics, PeakMemory, TimePasses
 from graphopt.passes.manager import PassManager
 from graphopt.passes.operators import Converter, Kernel, Lowering, LowerOperators, OperatorDefinition
 from graphopt.passes.options import OptionSpec, build_pass, option_specs, options_text, pass_text
+from graphopt.passes.packed_mask import PackedMask
 from graphopt.passes.pipeline import Fixpoint, Item, Pipeline, parse_overrides, parse_pipeline
+from graphopt.passes.pruning_log import NotedAxis, PruningLog, structure_digest, weight_names
+from graphopt.passes.pruning_plan import AxisPlan, PruningPlan
 from graphopt.passes.record import PassRecord, PipelineReport
 from graphopt.passes.reference import Reference
 from graphopt.passes.registry import Lazy, PassRegistry, Registry, suggestion
@@ -24,6 +27,7 @@ from graphopt.passes.toml_config import CalibrationConfig, CheckConfig, InputCon
 from graphopt.passes.verify_each import VerifyEach
 
 __all__ = [
+    "AxisPlan",
     "BisectLimit",
     "CalibrationConfig",
     "CalibrationSource",
@@ -33,6 +37,7 @@ __all__ = [
     "Converter",
     "Exact",
     "Executor",
+    "ExtensibleSource",
     "Fixpoint",
     "InputConfig",
     "Instrumentation",
@@ -43,10 +48,12 @@ __all__ = [
     "LowerOperators",
     "Lowering",
     "ModelTypes",
+    "NotedAxis",
     "Numerics",
     "Observer",
     "OperatorDefinition",
     "OptionSpec",
+    "PackedMask",
     "Pass",
     "PassContext",
     "PassManager",
@@ -59,6 +66,8 @@ __all__ = [
     "PipelineFile",
     "PipelineReport",
     "PrintIR",
+    "PruningLog",
+    "PruningPlan",
     "Range",
     "Reassociates",
     "Reference",
@@ -76,6 +85,8 @@ __all__ = [
     "parse_pipeline",
     "pass_text",
     "read_pipeline_file",
+    "structure_digest",
     "suggestion",
     "weakest",
+    "weight_names",
 ]

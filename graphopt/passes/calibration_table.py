@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import secrets
-import stat
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from graphopt.errors import CalibrationError, OutputError
+from graphopt.errors import CalibrationError
 from graphopt.ir import Model, structural_hash
 from graphopt.passes.calibration import Range
+from graphopt.passes.json_files import not_understood, read_json_file, write_json_file
 
 __all__ = ["CalibrationTable"]
 
 _FORMAT: Final = 1
+_ADVICE: Final = "calibrate the model again"
 
 
 class _Tensor(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -125,21 +124,7 @@ class CalibrationTable:
             self.prepare,
             list(self.masked),
         )
-        place = Path(path)
-        if place.exists() and not force:
-            raise OutputError(f"{str(place)!r} exists already; choose another path, or allow it to be replaced (force)")
-        draft = place.with_name(f".{place.name[:40]}.{secrets.token_hex(6)}.tmp")
-        try:
-            draft.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-            os.replace(draft, place)
-        except OSError as err:
-            raise OutputError(
-                f"{str(place)!r} cannot be written: {err.strerror or err}; choose another path or make room there"
-            ) from err
-        finally:
-            with suppress(OSError):
-                draft.unlink()
-        return place
+        return write_json_file(path, document, force=force)
 
     def _tensor(self, name: str, found: Range) -> _Tensor:
         seen = self.observed.get(name)
@@ -154,23 +139,18 @@ class CalibrationTable:
             CalibrationError: if the file can't be read, or is no calibration table.
         """
         where = f"calibration table {os.fspath(path)!r}"
+        document = read_json_file(path, _Document, where, CalibrationError, _ADVICE)
+        if document.format != _FORMAT:
+            raise CalibrationError(f"{where} has format {document.format}, expected {_FORMAT}; update graphopt")
         try:
-            if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe or a device may never end
-                raise CalibrationError(f"{where} is no regular file; give the path of a JSON file")
-            document = msgspec.json.decode(Path(path).read_bytes(), type=_Document)
-            if document.format != _FORMAT:
-                raise CalibrationError(f"{where} has format {document.format}, expected {_FORMAT}; update graphopt")
             ranges = {name: _range(name, item.low, item.high) for name, item in document.tensors.items()}
             observed = {
                 name: _range(name, *item.observed)
                 for name, item in document.tensors.items()
                 if item.observed is not None
             }
-        except OSError as err:
-            raise CalibrationError(f"{where} cannot be read: {err.strerror or err}; check the path") from err
-        except (ValueError, RecursionError) as err:  # msgspec's errors are among them
-            reason = " ".join(str(err).split())
-            raise CalibrationError(f"{where} is not understood: {reason}; calibrate the model again") from err
+        except ValueError as err:
+            raise CalibrationError(not_understood(where, err, _ADVICE)) from err
         states = {name: item.state for name, item in document.tensors.items()}
         clipped = {name: item.clipped for name, item in document.tensors.items() if item.clipped is not None}
         return cls(

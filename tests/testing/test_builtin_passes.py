@@ -72,8 +72,9 @@ CHANGED = {
 WITHOUT_OPTIONS_NOTHING = {"set-input-shapes"}
 #: Passes that may do more in a second run: that takes away more, or fits anew.
 GO_ON = {"equalize-layers", "prune-channels", "reconstruct-layers", "recover-masked"}
-#: Passes that look at data; their own tests bring some.
+#: Passes that look at data or read a file; their own tests bring some.
 WITH_DATA = {
+    "apply-pruning-plan",
     "assign-quantization",
     "correct-biases",
     "gptq-weights",

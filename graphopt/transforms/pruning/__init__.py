@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphopt.transforms.pruning.apply_plan import ApplyPruningPlan
 from graphopt.transforms.pruning.batch_norm import ReestimateBatchNorm
 from graphopt.transforms.pruning.channels import PruneChannels
 from graphopt.transforms.pruning.magnitude import PruneMagnitude
@@ -10,6 +11,7 @@ from graphopt.transforms.pruning.patterns import PruneNM, follows_n_m, n_m_layer
 from graphopt.transforms.pruning.reconstruct import ReconstructLayers
 
 __all__ = [
+    "ApplyPruningPlan",
     "PruneChannels",
     "PruneMagnitude",
     "PruneNM",

@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from graphopt.errors import PipelineError
-from graphopt.ir import Array, Constant, DType, Graph, Model, Value, clone_model
+from graphopt.ir import Array, Constant, Graph, Value
 from graphopt.numerics import Lossy, Numerics
-from graphopt.passes import Pass, PassContext, PassResult, Reference
+from graphopt.passes import Pass, PassContext, PassResult
+from graphopt.transforms.pruning.masking import zero_weights
 from graphopt.transforms.pruning.selection import Selection
+from graphopt.transforms.statistics import FLOATS
 
 __all__ = ["PruneMagnitude", "prunable_weights", "smallest_magnitudes"]
-
-_FLOATS = frozenset({DType.FLOAT16, DType.BFLOAT16, DType.FLOAT, DType.DOUBLE})
 
 
 def smallest_magnitudes(weights: Array, count: int) -> npt.NDArray[np.bool_]:
@@ -85,21 +85,10 @@ class PruneMagnitude(Pass):
         """Prune the constants of a graph and its subgraphs, each once."""
         zeroed = tensors = 0
         for scope in self._scopes(graph, ctx):
-            arrays = [constant.numpy() for _value, constant in scope]
-            for (value, _constant), array, chosen in zip(scope, arrays, _smallest(arrays, self.sparsity), strict=True):
-                change = chosen & (array != 0)
-                count = int(np.count_nonzero(change))
-                if not count:
-                    continue
-                if not tensors and ctx.reference is None and isinstance(graph.owner, Model):
-                    ctx.reference = Reference(clone_model(graph.owner))
-                pruned = array.copy()
-                pruned[change] = 0
-                value.const = Constant(pruned)
-                ctx.applications.record(self.name, value.name)
-                zeroed, tensors = zeroed + count, tensors + 1
-        if tensors:
-            graph.touch()
+            chosen = _smallest([constant.numpy() for _value, constant in scope], self.sparsity)
+            masks = {value: ~gone for (value, _constant), gone in zip(scope, chosen, strict=True) if gone.any()}
+            changed = zero_weights(self, graph, ctx, masks)
+            zeroed, tensors = zeroed + sum(changed.values()), tensors + len(changed)
         return PassResult(changed=tensors > 0, stats={"zeroed": zeroed, "tensors": tensors})
 
     def _scopes(self, graph: Graph, ctx: PassContext) -> list[list[tuple[Value, Constant]]]:
@@ -135,7 +124,7 @@ def prunable_weights(graph: Graph) -> Iterator[tuple[Value, Constant]]:
     for inner in list(graph.walk_graphs()):
         for value in inner.initializers():
             constant = value.const
-            if constant is None or not value.is_constant or constant.is_sparse or constant.dtype not in _FLOATS:
+            if constant is None or not value.is_constant or constant.is_sparse or constant.dtype not in FLOATS:
                 continue
             if sum(size > 1 for size in constant.shape) >= 2 and constant.size:
                 yield value, constant

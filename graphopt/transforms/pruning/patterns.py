@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from graphopt.errors import PipelineError
-from graphopt.ir import Array, Constant, Graph, Model, Node, Value, clone_model
+from graphopt.ir import Array, Constant, Graph, Node, Value
 from graphopt.numerics import Lossy, Numerics
-from graphopt.passes import Pass, PassContext, PassResult, Reference
+from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.transforms.pruning.magnitude import prunable_weights
+from graphopt.transforms.pruning.masking import zero_weights
 from graphopt.transforms.pruning.selection import Selection
 
 __all__ = ["PruneNM", "follows_n_m", "n_m_layers", "n_m_mask", "summed_axis"]
@@ -116,25 +117,11 @@ class PruneNM(Pass):
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Prune the weights of each layer that sums over at least ``m`` channels."""
-        zeroed = tensors = 0
         weights = list(self._weights(graph))
         Selection(self.include).check(self.name, graph, found=bool(weights))
-        for value, constant, axis in weights:
-            array = constant.numpy()
-            change = ~n_m_mask(array, axis, self.n, self.m) & (array != 0)
-            count = int(np.count_nonzero(change))
-            if not count or not ctx.applications.admits(self.name, value.name):
-                continue
-            if not tensors and ctx.reference is None and isinstance(graph.owner, Model):
-                ctx.reference = Reference(clone_model(graph.owner))
-            pruned = array.copy()
-            pruned[change] = 0
-            value.const = Constant(pruned)
-            ctx.applications.record(self.name, value.name)
-            zeroed, tensors = zeroed + count, tensors + 1
-        if tensors:
-            graph.touch()
-        return PassResult(changed=tensors > 0, stats={"zeroed": zeroed, "tensors": tensors})
+        masks = {value: n_m_mask(constant.numpy(), axis, self.n, self.m) for value, constant, axis in weights}
+        changed = zero_weights(self, graph, ctx, masks)
+        return PassResult(bool(changed), {"zeroed": sum(changed.values()), "tensors": len(changed)})
 
     def _weights(self, graph: Graph) -> Iterator[tuple[Value, Constant, int]]:
         """Weights with the one axis along which all layers that read them sum."""

@@ -7,6 +7,7 @@ indices did.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -15,9 +16,9 @@ from graphopt.analysis.dim_groups import DimGroups, Removal
 from graphopt.analysis.dim_groups.sizes import Entry
 from graphopt.ir import Constant, Graph, Node, TensorType, Value
 from graphopt.ir.constant_nodes import constant_of
-from graphopt.passes import Reference
+from graphopt.passes import NotedAxis, Reference, weight_names
 
-__all__ = ["remove_indices"]
+__all__ = ["cut_axes", "remove_indices"]
 
 
 def remove_indices(graph: Graph, groups: DimGroups, removal: Removal, reference: Reference | None = None) -> int:
@@ -42,6 +43,20 @@ def remove_indices(graph: Graph, groups: DimGroups, removal: Removal, reference:
     _write_repeats(groups, removal)
     graph.touch()
     return changed
+
+
+def cut_axes(graph: Graph, groups: DimGroups, removal: Removal) -> Iterator[NotedAxis]:
+    """The axes of weights that become shorter by a removal; arguments as those of :func:`remove_indices`."""
+    names = weight_names(graph)
+    titles = {group.leaf: group.name for group in groups.groups}
+    for value, axes in groups.follow.known().items():
+        if constant_of(value) is None or value not in names:
+            continue
+        for axis, extent in enumerate(axes or ()):
+            mask = groups.mask(extent, removal)
+            if mask is not None:
+                leaves = [leaf for leaf in dict.fromkeys(groups.follow.extents.leaves(extent)) if leaf in removal]
+                yield NotedAxis(names[value], axis, tuple(titles[leaf] for leaf in leaves), mask)
 
 
 def _shrink(value: Value, groups: DimGroups, removal: Removal, reference: Reference | None) -> bool:

@@ -1,0 +1,115 @@
+"""What pruning passes took away from a model, noted while they run: it can be kept as a plan, and done again.
+
+Weights are named as they are in the model before the first of these passes; indices are those that they had then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from graphopt.ir import Function, Graph, Model, Value, structural_hash
+
+__all__ = ["NotedAxis", "PruningLog", "structure_digest", "weight_names"]
+
+_Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class NotedAxis:
+    """What is left of an axis of a weight.
+
+    Attributes:
+        weight: its name, as :func:`weight_names` has it.
+        axis: on which axis.
+        groups: names of the groups whose indices the axis has.
+        kept: bool [size of the axis as it is], which indices stay; not all of them.
+    """
+
+    weight: str
+    axis: int
+    groups: tuple[str, ...]
+    kept: _Mask
+
+
+@dataclass(slots=True)
+class PruningLog:
+    """What was taken away so far.
+
+    Attributes:
+        model: digest of the structure of the model before anything was, ``""`` if nothing was.
+        steps: texts of the passes, in order.
+        kept: by weight and axis, bool [size of the axis before anything was taken away].
+        groups: by weight and axis, the names of the groups whose indices it has.
+        masks: by weight, bool [its shape as it is now]: false where it was made zero.
+    """
+
+    model: str = ""
+    steps: list[str] = field(default_factory=list)
+    kept: dict[tuple[str, int], _Mask] = field(default_factory=dict)
+    groups: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    masks: dict[str, _Mask] = field(default_factory=dict)
+
+    def begin(self, graph: Graph, step: str) -> None:
+        """A pass is about to take something away from a graph, or to say again what is gone."""
+        if not self.model:
+            self.model = structure_digest(graph)
+        if step not in self.steps[-1:]:  # a pass sees the graph of each function
+            self.steps.append(step)
+
+    def note_axes(self, axes: Iterable[NotedAxis]) -> None:
+        """Indices are about to go.
+
+        Example:
+            >>> log = PruningLog()
+            >>> for left in ([1, 0, 1, 1], [0, 1, 1]):
+            ...     log.note_axes([NotedAxis("w", 0, ("w",), np.array(left, np.bool_))])
+            >>> log.kept["w", 0].astype(int)
+            array([0, 0, 1, 1])
+        """
+        for item in axes:
+            mask = self.masks.get(item.weight)
+            if mask is not None:
+                self.masks[item.weight] = np.compress(item.kept, mask, item.axis)
+            place = item.weight, item.axis
+            before = self.kept.get(place)
+            if before is None:
+                self.kept[place], self.groups[place] = item.kept.copy(), item.groups
+            else:
+                before[np.flatnonzero(before)[~item.kept]] = False
+                self.groups[place] = tuple(dict.fromkeys((*self.groups[place], *item.groups)))
+
+    def note_masks(self, masks: Mapping[str, _Mask]) -> None:
+        """Elements are zero from now on: by weight, bool [its shape], false where they are."""
+        for name, mask in masks.items():
+            before = self.masks.get(name)
+            self.masks[name] = mask.copy() if before is None else before & mask
+
+
+def structure_digest(subject: Model | Graph) -> str:
+    """SHA-256, as hexadecimal digits, of a model without what its float weights hold; of a function's graph that of the function."""
+    owner = subject if isinstance(subject, Model) else subject.owner
+    whole = owner if isinstance(owner, Model) else subject
+    return structural_hash(whole, names=True, weights=False).hex()
+
+
+def weight_names(graph: Graph) -> dict[Value, str]:
+    """The constants of a graph and the graphs inside it, each with a name that no other has.
+
+    It is the name of the value; in a function that of the function stands before it. Where branches give one name to different
+    constants, those that come later have a number.
+    """
+    owner = graph.root.owner
+    scope = "::".join(part for part in owner.key if part) + "/" if isinstance(owner, Function) else ""
+    names: dict[Value, str] = {}
+    counts: dict[str, int] = {}
+    for inner in graph.walk_graphs():
+        stated = [node.outputs[0] for node in inner.nodes if node.op == "Constant"]
+        for value in (*inner.initializers(), *stated):
+            name = scope + value.name
+            counts[name] = counts.get(name, 0) + 1
+            names[value] = name if counts[name] == 1 else f"{name}#{counts[name]}"
+    return names

@@ -1,0 +1,71 @@
+"""What pruning passes did is recorded while a model is optimized, and can be done again in the same place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphopt
+from graphopt.compiler.pruning.plans import PlanRecorder, record_plan
+from graphopt.data import digits_model
+from graphopt.errors import PruningError
+from graphopt.ir import structural_equal
+from graphopt.passes import NotedAxis, PassContext, PruningLog
+
+
+def recorded(pipeline):
+    recorder = PlanRecorder()
+    result = graphopt.optimize(digits_model(), pipeline=pipeline, check=False, instrumentations=[recorder])
+    assert recorder.plan is not None
+    return result, recorder.plan
+
+
+def test_the_plan_of_a_pipeline_does_the_same_behind_the_same_passes(tmp_path):
+    result, plan = recorded("O2,prune-channels{ratio=0.5},prune-magnitude{sparsity=0.5}")
+    assert ("prune-channels{ratio=0.5}", "prune-magnitude") == plan.steps
+    path = plan.save(tmp_path / "plan.json")
+    passes = f'{plan.prepare},apply-pruning-plan{{plan="{path}"}}'
+    again = graphopt.optimize(digits_model(), pipeline=passes, check=False)
+    assert structural_equal(result.model, again.model)
+
+
+def test_a_plan_without_what_came_before_it_says_so(tmp_path):
+    path = recorded("O2,prune-channels")[1].save(tmp_path / "plan.json")
+    with pytest.raises(
+        PruningError, match=r"the plan was made after other passes; put its 'prepare' before this one: .*inline"
+    ):
+        graphopt.optimize(digits_model(), pipeline=f'apply-pruning-plan{{plan="{path}"}}')
+
+
+def test_a_pipeline_that_prunes_nothing_has_no_plan():
+    recorder = PlanRecorder()
+    graphopt.optimize(digits_model(), pipeline="O1", check=False, instrumentations=[recorder])
+    assert recorder.plan is None
+
+
+def test_passes_inside_a_group_are_prepared_by_what_is_before_the_group():
+    _result, plan = recorded("eliminate-dead-code,fixpoint(prune-magnitude)")
+    assert "eliminate-dead-code" == plan.prepare
+
+
+def test_steps_add_up():
+    log = PruningLog()
+    log.note_masks({"w": np.array([[True, False, True], [True, True, True]])})
+    log.note_axes(
+        [
+            NotedAxis("w", 1, ("w",), np.array([True, False, True])),
+            NotedAxis("v", 0, ("w",), np.array([True, False, True])),
+        ]
+    )
+    log.note_axes([NotedAxis("w", 0, ("u",), np.array([False, True]))])
+    log.note_masks({"w": np.array([[True, False]])})
+    plan = record_plan(log)
+    assert [
+        "w: 2 of 3 kept, in w axis 1, v axis 0",
+        "u: 1 of 2 kept, in w axis 0",
+        "w: 1 of 2 zero",
+    ] == plan.summary().split("\n")
+
+
+def test_nothing_recorded_is_an_empty_plan():
+    assert record_plan(PassContext().pruned).is_empty
