@@ -120,7 +120,7 @@ def bench(
     options = RunOptions(settings.threads or 1, optimize=not raw, session=settings)
     with progress(f"measuring {', '.join(names)}", wanted=not as_json) as tell, ExitStack() as stack:
         files = [
-            stack.enter_context(RunnableFile(name, runs, environment))
+            stack.enter_context(RunnableFile(name, runs, environment, sizes=bound, inputs=inputs))
             for name in names
             for runs in backends_for(name, backends, environment)
         ]

@@ -13,7 +13,7 @@ from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.layers import LayerOutput, compare_by_layer
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, Quiet, Seed, Sizes, UsageError, check_rtol, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, opener_for
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, backends_for, opener_for
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.feeding import feeds_of_model
 from graphopt.compiler.request import MOST_SAMPLES
@@ -124,6 +124,7 @@ def compare(
     other = one if two is None else two
     bound = parse_sizes(sizes)
     environment = Environment(builtin_plugins(no_plugin or ()))
+    [backend] = backends_for(other, [backend], environment)
     options = CheckOptions(seed=seed, samples=samples or _SAMPLES)
     numerics: Numerics = Reassociates(rtol) if rtol else Exact()
     if by_layer:
@@ -137,7 +138,7 @@ def compare(
     with (
         progress(f"comparing {one} and {other}", wanted=not (quiet or as_json)) as tell,
         RunnableFile(one, DEFAULT_BACKEND, environment) as first,
-        RunnableFile(other, backend, environment) as second,
+        RunnableFile(other, backend, environment, sizes=bound, inputs=inputs) as second,
     ):
         hints = model_hints(environment.lift(one))
         if second.is_model:

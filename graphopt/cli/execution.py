@@ -27,7 +27,7 @@ from graphopt.cli.options import (
     refuse_settings_elsewhere,
 )
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, backends_for
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.feeding import feeds_for
 from graphopt.errors import OutputError
@@ -90,7 +90,7 @@ def run(
     environment = Environment(builtin_plugins(no_plugin or ()))
     with progress(f"running {model}", wanted=not (quiet or as_json)):
         with (
-            RunnableFile(model, backend or DEFAULT_BACKEND, environment) as file,
+            RunnableFile(model, _backend(model, backend, environment), environment, sizes=bound, inputs=inputs) as file,
             _runner(file, environment, options, reference=runtime == _REFERENCE) as runner,
         ):
             feeds = feeds_for(file, runner, environment=environment, inputs=inputs, seed=seed, sizes=bound)
@@ -103,6 +103,13 @@ def run(
         write_json({"inputs": summarize_outputs(dict(feeds)), "outputs": found})
     elif not quiet:
         show(tensor_table(found))
+
+
+def _backend(model: Path, stated: str | None, environment: Environment) -> str:
+    """What runs the model: what is stated, or what its form says."""
+    if stated is not None and not model.is_dir():
+        return stated
+    return backends_for(model, [DEFAULT_BACKEND], environment)[0]
 
 
 def _runner(file: RunnableFile, environment: Environment, options: RunOptions, *, reference: bool) -> Runner:

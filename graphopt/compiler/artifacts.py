@@ -1,18 +1,22 @@
-"""Models as files of a backend, and these files opened in the backend's runtime."""
+"""Models as files of a backend, or as folders of parts for several, and these opened in the runtimes that they are for."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
-from graphopt.backends.base import SavingBackend
+import numpy as np
+
+from graphopt.backends.base import ConvertingBackend, SavingBackend
 from graphopt.compiler.targets import find_backend
 from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
 from graphopt.ir import Model
+from graphopt.passes import Pipeline
+from graphopt.runtime.base import ValueSpec
 
 if TYPE_CHECKING:
     from graphopt.backends.base import Backend
@@ -21,11 +25,25 @@ if TYPE_CHECKING:
     from graphopt.runtime import Runner, RunOptions, Runtime
     from graphopt.verify.opening import CheckOptions, RuntimeOpener
 
-__all__ = ["DEFAULT_BACKEND", "RunnableFile", "backends_for", "find_runtime", "opener_for", "save_for", "suffix_of"]
+__all__ = [
+    "DEFAULT_BACKEND",
+    "HYBRID",
+    "RunnableFile",
+    "backends_for",
+    "find_runtime",
+    "judged_as_onnx",
+    "opener_for",
+    "save_for",
+    "suffix_of",
+]
 
 #: What runs models when nobody says.
 DEFAULT_BACKEND: Final = "onnxruntime"
+#: What runs a folder of parts: the backend of each.
+HYBRID: Final = "hybrid"
 _ONNX: Final = ".onnx"
+#: How names of models end that no runtime of a plugin claims.
+_MODELS: Final = frozenset({_ONNX, ".ort", ".pb", ".pbtxt", ".textproto", ".model", ""})
 
 
 def save_for(
@@ -92,27 +110,54 @@ def suffix_of(environment: Environment, name: str) -> str:
         return _ONNX
 
 
-def backends_for(path: str, names: Sequence[str], environment: Environment) -> list[str]:
+def judged_as_onnx(environment: Environment, name: str) -> bool:
+    """Whether models for a target are made and judged as ONNX: it runs them, or graphopt builds engines of them.
+
+    Raises:
+        PipelineError: if there is no such target.
+    """
+    return _builds_engines(environment, name) or suffix_of(environment, name) == _ONNX
+
+
+def _builds_engines(environment: Environment, name: str) -> bool:
+    """Whether models for a target become engines, which are for known sizes."""
+    served = environment.backend(name).name
+    return isinstance(environment.plugins.backends.find(served), ConvertingBackend)
+
+
+def backends_for(path: str | os.PathLike[str], names: Sequence[str], environment: Environment) -> list[str]:
     """Which of some backends run a file: a model runs in all of them, a file in the form of one only there.
+
+    A folder of parts runs in the backends of its parts, :data:`HYBRID`; a file in the form of another backend runs there when only the
+    default one is named.
 
     Raises:
         PipelineError: if there is no such backend.
         ExecutionError: if nobody brings a runtime for one.
     """
+    if os.path.isdir(path):
+        return [HYBRID]
+    end = Path(path).suffix.lower()
     suffixes = {name: _suffix(environment, name) for name in names}
-    own = [name for name in names if Path(path).suffix.lower() == suffixes[name] != _ONNX]
+    own = [name for name in names if end == suffixes[name] != _ONNX]
+    if not own and list(names) == [DEFAULT_BACKEND] and end not in _MODELS:
+        known = environment.plugins.runtimes
+        own = [name for name in known if not known.missing(name) and _suffix(environment, name) == end]
     return own or list(names)
 
 
 class RunnableFile:
     """A model as a file that the runtime of a backend opens. Use it in a ``with`` statement: it may lie in a temporary folder.
 
-    A file whose name ends as those of the backend do is opened as it is; anything else is read, legalized and saved first.
+    A file whose name ends as those of the backend do is opened as it is, and so is a folder of parts; anything else is read, legalized and
+    saved first.
 
     Args:
         source: path, bytes, message, IR, or what a plugin's frontend accepts.
         backend: name of the backend.
         environment: plugins.
+        sizes: sizes of dynamic dimensions by name, which engines are built for; other models keep the names.
+        inputs: an ``.npz`` file whose arrays say such sizes too.
 
     Attributes:
         source: path of the model, for people.
@@ -124,19 +169,37 @@ class RunnableFile:
     Raises:
         ModelError: if the model is broken.
         UnsupportedOpError: if the backend has no form for a node.
-        ExecutionError: if the backend has no runtime.
+        ExecutionError: if the backend has no runtime, or that does not run here.
     """
 
-    def __init__(self, source: object, backend: str, environment: Environment) -> None:
+    def __init__(
+        self,
+        source: object,
+        backend: str,
+        environment: Environment,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        inputs: Path | None = None,
+    ) -> None:
         self.source = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
         self.backend = backend
-        self.runtime = find_runtime(environment, backend)
-        self.suffix = suffix = _suffix(environment, backend)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if isinstance(source, str | os.PathLike) and os.path.isdir(source):
+            self._open_folder(source, environment)
+            return
+        self.runtime: Runtime | Lazy = find_runtime(environment, backend)
+        self.suffix = suffix = _suffix(environment, backend)
         if isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == suffix:
             self.path = os.fspath(source)
+            if suffix != _ONNX and os.path.isfile(source):
+                self._refuse_unavailable()
             return
-        model = environment.legalized(environment.lift(source), backend)
+        model = environment.lift(source)
+        if suffix != _ONNX:
+            self._refuse_unavailable()
+            if _builds_engines(environment, backend):
+                _fix_sizes(model, sizes or {}, inputs, environment)
+        model = environment.legalized(model, backend)
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
         self.path = os.path.join(self._folder.name, f"model{suffix}")
         try:
@@ -144,6 +207,27 @@ class RunnableFile:
         except BaseException:
             self.close()
             raise
+
+    def _refuse_unavailable(self) -> None:
+        """Say what lacks before a model is made that can't run."""
+        from graphopt.runtime.runtimes import why_unavailable  # lazily, as above
+
+        reason = why_unavailable(self.backend, self.runtime)
+        if reason is not None:
+            raise ExecutionError(f"backend {self.backend!r} does not run here: {reason}")
+
+    def _open_folder(self, folder: str | os.PathLike[str], environment: Environment) -> None:
+        from graphopt.runtime.hybrid.manifest import MANIFEST, is_hybrid  # lazily: few models are folders
+        from graphopt.runtime.hybrid.runner import HybridRuntime
+
+        if not is_hybrid(folder):
+            raise ExecutionError(
+                f"{os.fspath(folder)!r} is a folder without {MANIFEST!r}; pass a model, or a folder that graphopt build --hybrid made"
+            )
+        known = environment.plugins.runtimes
+        self.backend, self.suffix = HYBRID, MANIFEST
+        self.runtime = HybridRuntime({name: cast("Runtime | Lazy", known.stated(name)) for name in known})
+        self.path = os.path.join(folder, MANIFEST)
 
     @property
     def is_model(self) -> bool:
@@ -178,6 +262,22 @@ class RunnableFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _fix_sizes(model: Model, sizes: Mapping[str, int], inputs: Path | None, environment: Environment) -> None:
+    """Give inputs the sizes that are stated for their dimensions, or that arrays for them have."""
+    if not sizes and inputs is None:
+        return
+    from graphopt.transforms.input_shapes import SetInputShapes  # lazily: few models are made for fixed sizes
+    from graphopt.verify.user_inputs import load_inputs
+
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    if inputs is not None:
+        fed = [value for value in model.graph.inputs if not value.is_constant]
+        feeds = load_inputs(inputs, [ValueSpec(value.name, value.type) for value in fed])
+        shapes = {name: array.shape for name, array in feeds.items() if isinstance(array, np.ndarray)}
+    backend = environment.backend("onnx")
+    environment.run_pipeline(model, Pipeline((SetInputShapes(shapes, dict(sizes)),)), environment.context(backend))
 
 
 def opener_for(file: RunnableFile, options: CheckOptions) -> RuntimeOpener | None:

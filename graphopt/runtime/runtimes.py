@@ -181,7 +181,9 @@ def open_file_isolated(
     *,
     timeout: float | None = None,
 ) -> Runner:
-    """A runner in a child process where the runtime is registered lazily, else in this one; see :func:`open_file`.
+    """A runner in a child process where the runtime can go there, else in this one; see :func:`open_file`.
+
+    One that is registered lazily can, and one that says that it ``travels``.
 
     Args:
         name: of the backend.
@@ -194,7 +196,7 @@ def open_file_isolated(
         ExecutionError: if the runtime does not load the file, crashes, or takes too long.
         PluginError: if the runtime is not what it should be.
     """
-    if not isinstance(stated, Lazy):  # an object of this process, which can't travel
+    if not isinstance(stated, Lazy) and not getattr(stated, "travels", False):  # an object of this process
         return open_file(name, stated, path, options)
     return IsolatedRunner(open_file, (name, stated, os.fspath(path), options), timeout)
 

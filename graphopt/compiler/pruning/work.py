@@ -15,7 +15,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, suffix_of
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, judged_as_onnx
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.pruning.evidence import Evidence, gather_evidence
 from graphopt.compiler.pruning.measured_latency import prune_to_latency
@@ -96,7 +96,7 @@ class Work:
     def run(self, data: object, labels: Array | None, batch: int | None, limit: int | None) -> Pruned:
         """All of it; arguments as those of :func:`graphopt.prune`."""
         request = self.request
-        if suffix_of(self.environment, request.target) != ".onnx":
+        if not judged_as_onnx(self.environment, request.target):
             raise PruningError(
                 f"models for target {request.target!r} are no ONNX files, so none can be judged; prune for --target onnx"
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, suffix_of
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, judged_as_onnx
 from graphopt.compiler.calibration_data import input_specs
 from graphopt.compiler.calibration_source import Batches
 from graphopt.compiler.environment import Environment
@@ -175,7 +175,7 @@ class Work:
             targets = cast("Mapping[str, Target]", environment.plugins.targets)
             known = ", ".join(name for name, item in targets.items() if item.quantization is not None)
             raise QuantizationError(f"target {request.target!r} has no integers; targets that have some: {known}")
-        if backend.target.quantization is None and suffix_of(environment, request.target) != ".onnx":
+        if not judged_as_onnx(environment, request.target):
             raise QuantizationError(
                 f"models for target {request.target!r} are no ONNX files, so none can be judged; quantize for --target onnx"
             )
