@@ -2,14 +2,15 @@
 
 A stage number is given to each node of the main graph: that of the latest node it reads from, or the next one where the runtime changes.
 Nodes of one stage are a region, and no path leaves a region and comes back, so regions run one after the other. The number of stages is
-the smallest that the labels of nodes allow. A region of the first choice that does too little to be worth the way there is then given to
-the other runtime, and stages are numbered anew. An If or Loop is one node: it is taken if all nodes inside are.
+the smallest that the labels of nodes allow. Nodes that read from another region what the runtime of the first choice can't be handed go to
+the other runtime, and so does a region that does too little to be worth the way there; stages are then numbered anew. An If or Loop is one
+node: it is taken if all nodes inside are. Outputs of the graph that no node makes belong to a region of the other runtime.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import networkx as nx
@@ -67,6 +68,7 @@ def partition(
     graph: Graph,
     reason_against: Callable[[Node], str | None],
     *,
+    border: Callable[[Value], str | None] = lambda value: None,
     least_share: float = LEAST_SHARE,
     least_nodes: int = LEAST_NODES,
 ) -> Partition:
@@ -75,6 +77,7 @@ def partition(
     Args:
         graph: the main graph; not changed.
         reason_against: why the runtime of the first choice does not take a node, ``None`` when it does.
+        border: why that runtime can't be handed a value by the other one or by the caller, ``None`` when it can.
         least_share: of the operations, below which a region of few nodes is given up.
         least_nodes: how many nodes are few, this number apart.
     """
@@ -85,13 +88,17 @@ def partition(
     order = _dependencies(nodes)
     while True:
         regions = _regions(nodes, order, reasons, flops)
+        refused = {node: reason for region in regions if region.taken for node, reason in _refused(region, border)}
+        if refused:
+            reasons |= refused
+            continue
         small = [
             region
             for region in regions
             if region.taken and len(region.nodes) < least_nodes and region.flops < least_share * max(total, 1)
         ]
         if not small or len(regions) == 1:
-            return Partition(tuple(regions), reasons)
+            return Partition(tuple(_with_loose_outputs(graph, regions)), reasons)
         for region in small:
             reasons |= dict.fromkeys(region.nodes, "too few nodes between others that are not taken")
 
@@ -104,6 +111,35 @@ def _reason(node: Node, reason_against: Callable[[Node], str | None]) -> str | N
             if found is not None:
                 return f"inside of it: {found}"
     return reason_against(node)
+
+
+def _refused(region: Region, border: Callable[[Value], str | None]) -> list[tuple[Node, str]]:
+    """Nodes of a region that would read what it can't be handed; what they give is looked at too, for it would have to be handed next."""
+    reasons = {value: reason for value in region.inputs if (reason := border(value)) is not None}
+    if not reasons:
+        return []
+    found = []
+    for node in region.nodes:
+        reason = next((reasons[value] for value in _read(node) if value in reasons), None)
+        if reason is not None:
+            found.append((node, reason))
+            reasons |= {value: told for value in node.outputs if (told := border(value)) is not None}
+    return found
+
+
+def _with_loose_outputs(graph: Graph, regions: Sequence[Region]) -> list[Region]:
+    """Regions that give all outputs, those too that are inputs or constants."""
+    loose = [value for value in graph.outputs if value.producer is None]
+    if not loose:
+        return list(regions)
+    found = list(regions)
+    place = next((place for place, region in enumerate(found) if not region.taken), len(found))
+    if place == len(found):
+        found.append(Region(False, (), (), (), 0))
+    home = found[place]
+    read = dict.fromkeys((*home.inputs, *(value for value in loose if not value.is_constant)))
+    found[place] = replace(home, inputs=tuple(read), outputs=(*home.outputs, *loose))
+    return found
 
 
 def _flops(node: Node) -> int:

@@ -30,6 +30,7 @@ __all__ = [
     "HYBRID",
     "RunnableFile",
     "backends_for",
+    "builds_engines",
     "find_runtime",
     "judged_as_onnx",
     "opener_for",
@@ -116,10 +117,10 @@ def judged_as_onnx(environment: Environment, name: str) -> bool:
     Raises:
         PipelineError: if there is no such target.
     """
-    return _builds_engines(environment, name) or suffix_of(environment, name) == _ONNX
+    return builds_engines(environment, name) or suffix_of(environment, name) == _ONNX
 
 
-def _builds_engines(environment: Environment, name: str) -> bool:
+def builds_engines(environment: Environment, name: str) -> bool:
     """Whether models for a target become engines, which are for known sizes."""
     served = environment.backend(name).name
     return isinstance(environment.plugins.backends.find(served), ConvertingBackend)
@@ -197,7 +198,7 @@ class RunnableFile:
         model = environment.lift(source)
         if suffix != _ONNX:
             self._refuse_unavailable()
-            if _builds_engines(environment, backend):
+            if builds_engines(environment, backend):
                 _fix_sizes(model, sizes or {}, inputs, environment)
         model = environment.legalized(model, backend)
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)

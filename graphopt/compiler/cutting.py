@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from graphopt.analysis.partitioning import Partition, Region, partition
+from graphopt.compiler.artifacts import builds_engines
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.optimizing import optimize
+from graphopt.compiler.result import OptimizeReport
 from graphopt.errors import ModelError
-from graphopt.ir import Model, TensorType, clone_model
+from graphopt.ir import DType, Model, Node, SymbolicDim, TensorType, Value, clone_model
 from graphopt.plugin_manager import PluginManager
 from graphopt.verify.reduction.editing import erase
 
 __all__ = ["Cut", "cut", "part_of"]
+
+_MOST_AXES: Final = 8
+#: Element types that stay inside of an engine, or that it does not have.
+_INNER_TYPES: Final = frozenset(
+    {
+        DType.STRING,
+        DType.COMPLEX64,
+        DType.COMPLEX128,
+        *(
+            dtype for dtype in DType if dtype.bits < 8 or dtype.name.startswith("FLOAT8")
+        ),  # those without a number of bits too
+    }
+) - {DType.BOOL}
 
 
 @dataclass(frozen=True)
@@ -24,15 +41,26 @@ class Cut:
         model: legalized for the target.
         target: name of the runtime of the first choice.
         partition: its regions.
+        report: of the optimization before, if there was one.
     """
 
     model: Model
     target: str
     partition: Partition
+    report: OptimizeReport | None = field(default=None, repr=False)
 
     def parts(self) -> list[Model]:
         """Each region as a model, in an order in which they can run; weights are shared, not copied."""
         return [part_of(self.model, region) for region in self.partition.regions]
+
+    def again(self, environment: Environment, refused: Mapping[str, str]) -> Cut:
+        """The cut when more nodes are not taken.
+
+        Args:
+            environment: has the backend.
+            refused: why not, by the name of a value that a node gives.
+        """
+        return Cut(self.model, self.target, _partition(self.model, self.target, environment, refused), self.report)
 
 
 def cut(
@@ -40,6 +68,9 @@ def cut(
     *,
     target: str = "tensorrt",
     level: str = "O2",
+    check: bool = False,
+    inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    seed: int = 0,
     progress: Callable[[str], None] | None = None,
     plugins: PluginManager | None = None,
 ) -> Cut:
@@ -48,19 +79,92 @@ def cut(
     Args:
         source: path, bytes, ``ModelProto``, IR, or what a plugin's frontend accepts.
         target: what takes as much as it can.
-        level: what the model goes through before.
+        level: what the model goes through before, a level or the text of a pipeline.
+        check: whether that is compared with the original.
+        inputs: for that check.
+        seed: of generated ones.
         progress: told what is going on.
         plugins: where backends come from.
 
     Raises:
         PipelineError: if target or level are unknown.
         ModelError: if the model is broken.
+        VerificationError: if the optimized model differs from the original.
     """
     environment = Environment(plugins)
     backend = environment.backend(target)
-    found = optimize(source, target=target, level=level, check=False, progress=progress, plugins=environment.plugins)
+    shapes = _named_sizes(environment.lift(source)) if builds_engines(environment, target) else {}
+    found = optimize(
+        source,
+        target=target,
+        pipeline=level,
+        input_shapes=shapes,
+        check=check,
+        inputs=inputs,
+        seed=seed,
+        progress=progress,
+        plugins=environment.plugins,
+    )
     environment.context(backend).types.infer_model(found.model)
-    return Cut(found.model, target, partition(found.model.graph, backend.supports))
+    return Cut(found.model, target, _partition(found.model, target, environment, {}), found.report)
+
+
+def _named_sizes(model: Model) -> dict[str, tuple[int | str, ...]]:
+    """Names for sizes of inputs that have none: what depends on them is then known by these names."""
+    taken = {name for value in model.graph.inputs if isinstance(value.type, TensorType) for name in _symbols(value)}
+    found: dict[str, tuple[int | str, ...]] = {}
+    for value in model.graph.inputs:
+        kind = value.type
+        if value.is_constant or not isinstance(kind, TensorType) or kind.shape is None or None not in kind.shape:
+            continue
+        names = [size if isinstance(size, int) else str(size) for size in kind.shape]
+        for axis, size in enumerate(kind.shape):
+            if size is None:
+                name = f"size_{len(found)}_{axis}"
+                while name in taken:
+                    name += "_"
+                names[axis] = name
+        found[value.name] = tuple(names)
+    return found
+
+
+def _symbols(value: Value) -> frozenset[str]:
+    shape = value.type.shape if isinstance(value.type, TensorType) else None
+    return frozenset().union(*(size.symbols() for size in shape or () if isinstance(size, SymbolicDim)))
+
+
+def _partition(model: Model, target: str, environment: Environment, refused: Mapping[str, str]) -> Partition:
+    supports = environment.backend(target).supports
+    known = None
+    if builds_engines(environment, target):
+        known = frozenset().union(*(_symbols(value) for value in model.graph.inputs))
+
+    def reason_against(node: Node) -> str | None:
+        told = (refused[value.name] for value in node.outputs if value.name in refused)
+        return next(told, None) or supports(node)
+
+    return partition(model.graph, reason_against, border=lambda value: _why_not_handed(value, known))
+
+
+def _why_not_handed(value: Value, known: frozenset[str] | None) -> str | None:
+    """Why an engine can't be handed a value.
+
+    Args:
+        value: it.
+        known: names of sizes that are stated when an engine is built; ``None`` when sizes do not matter.
+    """
+    kind = value.type
+    if not isinstance(kind, TensorType):
+        return f"it reads {value.name!r}, which is {kind or 'of no known type'} and no tensor"
+    if known is None:
+        return None
+    if kind.dtype in _INNER_TYPES:
+        return f"it reads {value.name!r} of {kind.dtype}, which an engine can't be handed"
+    if kind.shape is None or len(kind.shape) > _MOST_AXES:
+        return f"it reads {value.name!r}, which has an unknown number of axes, or more than {_MOST_AXES}"
+    if None in kind.shape or not _symbols(value) <= known:
+        return f"it reads {value.name!r} of {kind}, whose size depends on data"
+    return None
 
 
 def part_of(model: Model, region: Region) -> Model:
@@ -70,17 +174,15 @@ def part_of(model: Model, region: Region) -> Model:
         ModelError: if the type of a value on the border is not known.
     """
     for value in (*region.inputs, *region.outputs):
-        if not isinstance(value.type, TensorType):
-            raise ModelError(
-                f"value {value.name!r} between two parts is {value.type}, expected a tensor; cut elsewhere"
-            )
-    kept = {node.outputs[0].name for node in region.nodes}
+        if value.type is None:
+            raise ModelError(f"value {value.name!r} between two parts has no known type; cut elsewhere")
+    kept = {value.name for node in region.nodes for value in node.outputs if value.name}
     copy = clone_model(model)
     graph = copy.graph
     for place in reversed(range(len(graph.outputs))):
         graph.remove_output(place)
     values = {value.name: value for value in graph.values()}
-    for node in [node for node in graph.nodes if node.outputs[0].name not in kept]:
+    for node in [node for node in graph.nodes if not any(value.name in kept for value in node.outputs)]:
         erase(graph, node)
     for old in region.inputs:
         value = values[old.name]
