@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from graphopt.ir import Graph
@@ -11,6 +12,11 @@ from graphopt.passes.base import Pass, PassContext, PassResult
 from graphopt.rewriting import Rule, RuleIndex, rewrite_graph
 
 __all__ = ["RewritePass"]
+
+
+@lru_cache(maxsize=256)
+def _weakest_of(rules: tuple[Rule, ...], numerics: Numerics) -> Numerics:
+    return weakest([numerics, *(rule.numerics for rule in rules)])
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,13 @@ class RewritePass(Pass):
     @property
     def declared_numerics(self) -> Numerics:
         """The weakest of what the rules declare, or of the class, whichever is weaker."""
-        return weakest([self.numerics, *(rule.numerics for rule in self.active_rules())]) if self.rules else Exact()
+        if not self.rules:
+            return Exact()
+        rules = self.active_rules()
+        try:
+            return _weakest_of(rules, self.numerics)
+        except TypeError:  # a rule of somebody's own that can't be hashed
+            return _weakest_of.__wrapped__(rules, self.numerics)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Apply the rules everywhere in a graph."""

@@ -6,17 +6,33 @@ that is asked only of the few that bring a plugin.
 
 from __future__ import annotations
 
+import os
+import sys
+from functools import lru_cache
 from importlib import metadata
 
 __all__ = ["entry_points_of"]
 
 
 def entry_points_of(group: str) -> list[metadata.EntryPoint]:
-    """The entry points of one group, in the order of the path.
+    """The entry points of one group, in the order of the path; looked for again when the path or one of its folders changed.
 
     Args:
         group: its name.
     """
+    return list(_found(group, tuple((folder, _changed_at(folder)) for folder in sys.path)))
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder or os.curdir).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=8)
+def _found(group: str, path: tuple[tuple[str, int], ...]) -> tuple[metadata.EntryPoint, ...]:
+    del path  # tells answers apart
     found: list[metadata.EntryPoint] = []
     for distribution in metadata.distributions():
         text = distribution.read_text("entry_points.txt")
@@ -25,4 +41,4 @@ def entry_points_of(group: str) -> list[metadata.EntryPoint]:
         first = metadata.distribution(distribution.name)
         if first.locate_file("") == distribution.locate_file("") and first.version == distribution.version:
             found.extend(entry for entry in distribution.entry_points if entry.group == group)
-    return found
+    return tuple(found)

@@ -37,13 +37,14 @@ Explain = Callable[[Rule, Node, NoMatch], None]
 
 
 @lru_cache(maxsize=64)
-def _indexed(rules: tuple[Rule, ...]) -> Mapping[str, tuple[Rule, ...]]:
-    """The rules that apply at each operator, best first; passes are run several times with the same ones."""
+def _indexed(rules: tuple[Rule, ...]) -> tuple[Mapping[str, tuple[Rule, ...]], Mapping[str, int]]:
+    """The rules that apply at each operator, best first, and how far they reach; passes are run several times with the same ones."""
     by_root: defaultdict[str, list[Rule]] = defaultdict(list)
     for rule in rules:
         for root in rule.roots:
             by_root[root].append(rule)
-    return {root: tuple(sorted(found, key=lambda rule: -rule.benefit)) for root, found in by_root.items()}
+    best_first = {root: tuple(sorted(found, key=lambda rule: -rule.benefit)) for root, found in by_root.items()}
+    return best_first, {root: max(rule.reach for rule in found) for root, found in by_root.items()}
 
 
 class RuleIndex:
@@ -56,10 +57,9 @@ class RuleIndex:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         try:
-            self.by_root = dict(_indexed(self.rules))
+            self.by_root, self.reach = _indexed(self.rules)
         except TypeError:  # a rule of somebody's own that can't be hashed
-            self.by_root = dict(_indexed.__wrapped__(self.rules))
-        self.reach = {root: max(rule.reach for rule in found) for root, found in self.by_root.items()}
+            self.by_root, self.reach = _indexed.__wrapped__(self.rules)
 
 
 @dataclass(slots=True)

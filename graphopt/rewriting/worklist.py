@@ -9,7 +9,7 @@ a rule apply where it does not.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from graphopt.ir import Graph, Listener, Node, Value
@@ -103,7 +103,6 @@ class Worklist:
         self._log = log
         self._read = log.mark()
         self._reach = reach
-        self._farthest = max(reach.values(), default=1)
         self.nodes = 0
         self._queue: deque[Node] = deque()
         for node in graph.walk():
@@ -111,6 +110,8 @@ class Worklist:
             if node.op in reach:
                 self._queue.append(node)
         self._waiting = set(self._queue)
+        #: How far rules reach at the operators that there are.
+        self._farthest = max((reach[op] for op in {node.op for node in self._queue}), default=0)
 
     def pop(self) -> Node | None:
         """The next node to look at, ``None`` when there is none."""
@@ -123,32 +124,38 @@ class Worklist:
                 return node
         return None
 
-    def _push(self, node: Node, distance: int) -> None:
-        """Look at a node, if a rule there reaches farther than to a distance."""
-        if self._reach.get(node.op, 0) > distance and node not in self._waiting:
-            self._waiting.add(node)
-            self._queue.append(node)
-
     def _follow(self) -> None:
         """Push what was edited meanwhile, and what is above it as far as the rules there reach."""
         touched, freed = self._read
         layer = dict.fromkeys(islice(self._log.touched, touched, None))
-        most = _FEW + len(layer)
-        for distance in range(self._farthest):
+        others = dict.fromkeys(islice(self._log.freed, freed, None))
+        for op in {node.op for node in (*layer, *others)}:
+            self._farthest = max(self._farthest, self._reach.get(op, 0))
+        self._push(others, 0)
+        self._read = self._log.mark()
+        most, distance = _FEW + len(layer), 0
+        while layer:
+            self._push(layer, distance)
+            distance += 1
+            if distance >= self._farthest:
+                return
             above: dict[Node, None] = {}
             for node in layer:
-                self._push(node, distance)
                 for value in node.outputs:
                     for user, _position in value._uses:
                         above[user] = None
             layer = above
             if len(layer) > most:
-                for node in layer:
-                    self._push(node, 0)
-                break
-        for node in islice(self._log.freed, freed, None):
-            self._push(node, 0)
-        self._read = self._log.mark()
+                self._push(layer, 0)
+                return
+
+    def _push(self, nodes: Iterable[Node], distance: int) -> None:
+        """Look at nodes, where a rule reaches farther than to a distance."""
+        reach, waiting, queue = self._reach, self._waiting, self._queue
+        for node in nodes:
+            if reach.get(node.op, 0) > distance and node not in waiting:
+                waiting.add(node)
+                queue.append(node)
 
 
 class Journal:

@@ -20,6 +20,8 @@ __all__ = ["lift_bytes", "lift_file"]
 
 _LARGEST_FILE = (1 << 31) - 1
 _CUT_FROM = 1 << 18
+#: Smaller files are read once instead of piece by piece.
+_READ_AT_ONCE = 1 << 22
 
 
 def lift_file(path: Path) -> Model:
@@ -69,10 +71,13 @@ def lift_bytes(content: bytes | bytearray | memoryview, folder: Path | None = No
 
 
 def _lift_binary(source: ByteSource, folder: Path | None, suffix: str) -> Model:
-    cut = cut_tensors(source) if source.size >= _CUT_FROM else None
+    at_once = source
+    if isinstance(source, BytesInFile) and source.size <= _READ_AT_ONCE:
+        at_once = BytesInMemory(source.read(0, source.size))
+    cut = cut_tensors(at_once) if source.size >= _CUT_FROM else None
     proto = None if cut is None else _parse(cut.light)
     if proto is None:
-        cut, proto = None, _parse(source.read(0, source.size))
+        cut, proto = None, _parse(at_once.read(0, source.size))
     if proto is None or not proto.HasField("graph"):
         raise ModelError(why_unreadable(source, suffix))
     return lift_model(proto, storage=TensorStorage(folder, source, {} if cut is None else cut.parts))
