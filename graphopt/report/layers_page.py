@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterator, Mapping
 
+from graphopt.report.html_page import escaped, html_page, sorted_table
 from graphopt.report.layers_view import HEADS, layer_rows
-from graphopt.report.layout import printable
-from graphopt.report.sorted_tables import SORTING
 from graphopt.report.units import counted
 from graphopt.verify.attribution.result import Layer, LayerComparison
 
@@ -27,17 +25,12 @@ _SORTED: Mapping[str, Callable[[Layer], float]] = {
 }
 
 _STYLE = """
-:root { color-scheme: light dark; --same: #888; --ok: #2a78c8; --wrong: #c8322a; --line: #8886; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
-svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: currentColor; }
+:root { --same: #888; --ok: #2a78c8; --wrong: #c8322a; }
+svg { width: 100%; height: auto; }
 .grid { stroke: var(--line); stroke-width: 1; } .limit { stroke: var(--wrong); stroke-dasharray: 5 4; }
 circle.same { fill: var(--same); } circle.ok { fill: var(--ok); } circle.wrong { fill: var(--wrong); }
 circle.start { stroke: currentColor; stroke-width: 2; } circle:hover { stroke: currentColor; stroke-width: 2; }
 polyline { fill: none; stroke: var(--wrong); stroke-opacity: .5; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; }
-th, td { text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th button { font: inherit; font-weight: bold; background: none; border: 0; padding: 0; color: inherit; cursor: pointer; }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr.wrong td { color: var(--wrong); } tr.start td { font-weight: bold; } tr:target { outline: 2px solid var(--ok); }
 """
 
@@ -50,26 +43,14 @@ def layers_page(found: LayerComparison, *, before: str, after: str) -> str:
         before: what the first model is called.
         after: what the other one is called.
     """
-    head = _escaped(f"{before} and {after}, layer by layer")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     parts = [
-        "<!doctype html>",
-        '<html lang="en">',
-        f'<head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">',
-        f"<title>{head}</title><style>{_STYLE}</style></head>",
-        f"<body><h1>{head}</h1>",
-        f"<p>{_escaped(found.summary)}</p>",
-        f"<p>Inputs: {_escaped(found.inputs)}. Error: the largest difference, relative to the largest number of the value.</p>",
+        f"<p>{escaped(found.summary)}</p>",
+        f"<p>Inputs: {escaped(found.inputs)}. Error: the largest difference, relative to the largest number of the value.</p>",
         *_facts(found),
         _plot(found),
         _table(found),
-        f"<script>{SORTING}</script></body></html>",
     ]
-    return "\n".join(parts) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(printable(text), quote=True)
+    return html_page(f"{before} and {after}, layer by layer", parts, style=_STYLE)
 
 
 def _facts(found: LayerComparison) -> Iterator[str]:
@@ -77,7 +58,7 @@ def _facts(found: LayerComparison) -> Iterator[str]:
     lines += [f"{start.name}: nodes {', '.join(start.nodes)}" for start in found.starts]
     lines += found.notes
     if lines:
-        yield f"<ul>{''.join(f'<li>{_escaped(line)}</li>' for line in lines)}</ul>"
+        yield f"<ul>{''.join(f'<li>{escaped(line)}</li>' for line in lines)}</ul>"
 
 
 # -- plot -------------------------------------------------------------------------------------------------------------------------
@@ -131,7 +112,7 @@ def _plot(found: LayerComparison) -> str:
 
 
 def _dot(place: int, layer: Layer, at: tuple[float, float], *, start: bool) -> str:
-    name = _escaped(f"{layer.name} ({layer.op}): relative error {layer.error.relative:.3g}")
+    name = escaped(f"{layer.name} ({layer.op}): relative error {layer.error.relative:.3g}")
     kind = f"{layer.error.status}{' start' if start else ''}"
     circle = f'<circle class="{kind}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{6 if start else 4}"><title>{name}</title></circle>'
     return f'<a href="#v{place}">{circle}</a>'
@@ -142,10 +123,8 @@ def _dot(place: int, layer: Layer, at: tuple[float, float], *, start: bool) -> s
 
 def _table(found: LayerComparison) -> str:
     starts = {start.name for start in found.starts}
-    heads = ["<th><button>layer</button></th>"]
-    heads += [f"<th{_class(head)}><button>{_escaped(head.removesuffix('>'))}</button></th>" for head in HEADS]
     rows = [_row(place, layer, start=layer.name in starts) for place, layer in enumerate(found.layers)]
-    return f"<table><thead><tr>{''.join(heads)}</tr></thead><tbody>\n{chr(10).join(rows)}\n</tbody></table>"
+    return sorted_table(("layer", *HEADS), rows)
 
 
 def _class(head: str) -> str:
@@ -157,7 +136,7 @@ def _row(place: int, layer: Layer, *, start: bool) -> str:
     for head, text in zip(HEADS, layer_rows(layer, start=start), strict=True):
         number = _SORTED.get(head.removesuffix(">"))
         key = "" if number is None else f' data-sort="{_sort_key(number(layer))}"'
-        cells.append(f"<td{_class(head)}{key}>{_escaped(text)}</td>")
+        cells.append(f"<td{_class(head)}{key}>{escaped(text)}</td>")
     return f'<tr id="v{place}" class="{layer.error.status}{" start" if start else ""}">{"".join(cells)}</tr>'
 
 

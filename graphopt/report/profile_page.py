@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 
-from graphopt.report.layout import printable
+from graphopt.report.html_page import escaped, html_page, sorted_table
 from graphopt.report.profile_view import advice_text, profile_facts
-from graphopt.report.sorted_tables import SORTING
 from graphopt.report.units import seconds_text
 from graphopt.runtime.profiling import Group, Kernel, Profile
 
@@ -19,17 +17,11 @@ _HUES = ("#2a78c8", "#c8322a", "#2a9d5c", "#c88a2a", "#7d4fc8", "#2aa5b8", "#b84
 _MOVING = {"layout change": _HUES[1], "convolution": _HUES[0], "matrix product": _HUES[2]}
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8886; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
-svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: currentColor; }
+svg { width: 100%; height: auto; }
 rect:hover, rect:focus { stroke: currentColor; stroke-width: 1.5; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; margin-bottom: 2rem; }
-th, td { text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 td { vertical-align: top; }
-th button { font: inherit; font-weight: bold; background: none; border: 0; padding: 0; color: inherit; cursor: pointer; }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .key { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 2px; }
-tr:target { outline: 2px solid #2a78c8; }
+tr:target { outline: 2px solid var(--blue); }
 """
 
 
@@ -39,17 +31,10 @@ def profile_page(found: Profile) -> str:
     Args:
         found: the profile.
     """
-    head = _escaped(f"Where the time of {found.model} goes")
     colours = _colours(found.by_pattern)
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     told = [f"{name}: {text}" for name, text in profile_facts(found).items() if name != "model"]
     parts = [
-        "<!doctype html>",
-        '<html lang="en">',
-        f'<head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">',
-        f"<title>{head}</title><style>{_STYLE}</style></head>",
-        f"<body><h1>{head}</h1>",
-        f"<ul>{''.join(f'<li>{_escaped(line)}</li>' for line in (*told, *found.notes))}</ul>",
+        f"<ul>{''.join(f'<li>{escaped(line)}</li>' for line in (*told, *found.notes))}</ul>",
         "<h2>One run</h2>",
         _timeline(found, colours),
         "<h2>By kind of work</h2>",
@@ -58,13 +43,8 @@ def profile_page(found: Profile) -> str:
         _groups("operator", found.by_op, {}),
         "<h2>By kernel</h2>",
         _kernels(found.kernels, colours),
-        f"<script>{SORTING}</script></body></html>",
     ]
-    return "\n".join(parts) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(printable(text), quote=True)
+    return html_page(f"Where the time of {found.model} goes", parts, style=_STYLE)
 
 
 def _colours(groups: Sequence[Group]) -> dict[str, str]:
@@ -87,7 +67,7 @@ def _timeline(found: Profile, colours: dict[str, str]) -> str:
     for span in found.timeline:
         kernel = found.kernels[span.kernel]
         x, width = span.start / end * _WIDTH, max(span.seconds / end * _WIDTH, 0.4)
-        title = _escaped(
+        title = escaped(
             f"{kernel.op} {', '.join(kernel.nodes[:4]) or kernel.name}: {seconds_text(span.seconds)}, {kernel.pattern}"
         )
         parts.append(
@@ -105,12 +85,12 @@ def _groups(head: str, groups: Sequence[Group], colours: dict[str, str]) -> str:
     rows = []
     for group in groups:
         key = f'<span class="key" style="background:{colours[group.name]}"></span>' if group.name in colours else ""
-        cells = [f"<td>{key}{_escaped(group.name)}</td>", *_numbers(group.seconds, group.share)]
+        cells = [f"<td>{key}{escaped(group.name)}</td>", *_numbers(group.seconds, group.share)]
         cells.append(
-            f'<td class="number">{group.kernels}</td><td>{_escaped(advice_text(group.advice, group.remark))}</td>'
+            f'<td class="number">{group.kernels}</td><td>{escaped(advice_text(group.advice, group.remark))}</td>'
         )
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return _table((head, "time>", "share>", "kernels>", "what would change it (pass, level)"), rows)
+    return sorted_table((head, "time>", "share>", "kernels>", "what would change it (pass, level)"), rows)
 
 
 def _kernels(kernels: Sequence[Kernel], colours: dict[str, str]) -> str:
@@ -118,22 +98,14 @@ def _kernels(kernels: Sequence[Kernel], colours: dict[str, str]) -> str:
     for place, kernel in enumerate(kernels):
         key = f'<span class="key" style="background:{colours[kernel.pattern]}"></span>'
         texts = (kernel.shape, ", ".join(kernel.nodes), ", ".join(kernel.origins), advice_text(kernel.advice))
-        cells = [f"<td>{key}{_escaped(kernel.op)}</td>", *_numbers(kernel.seconds, kernel.share)]
-        cells.append(f'<td class="number">{kernel.calls:g}</td><td>{_escaped(kernel.pattern)}</td>')
-        cells += [f"<td>{_escaped(text)}</td>" for text in texts]
+        cells = [f"<td>{key}{escaped(kernel.op)}</td>", *_numbers(kernel.seconds, kernel.share)]
+        cells.append(f'<td class="number">{kernel.calls:g}</td><td>{escaped(kernel.pattern)}</td>')
+        cells += [f"<td>{escaped(text)}</td>" for text in texts]
         rows.append(f'<tr id="k{place}">{"".join(cells)}</tr>')
     heads = ("kernel", "time>", "share>", "calls>", "kind", "gives", "nodes", "original nodes", "what would change it")
-    return _table(heads, rows)
+    return sorted_table(heads, rows)
 
 
 def _numbers(seconds: float, share: float) -> Iterator[str]:
     yield f'<td class="number" data-sort="{seconds!r}">{seconds_text(seconds)}</td>'
     yield f'<td class="number" data-sort="{share!r}">{share:.1%}</td>'
-
-
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
-    cells = "".join(
-        f"<th{' class=number' if head.endswith('>') else ''}><button>{_escaped(head.removesuffix('>'))}</button></th>"
-        for head in heads
-    )
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>\n{chr(10).join(rows)}\n</tbody></table>"

@@ -5,12 +5,11 @@ It loads nothing from anywhere.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from graphopt.report.layout import printable
+from graphopt.report.html_page import escaped, html_page, sorted_table
 from graphopt.report.quantize_view import (
     LAYER_HEADS,
     layer_cells,
@@ -19,7 +18,6 @@ from graphopt.report.quantize_view import (
     quantize_facts,
     speed_text,
 )
-from graphopt.report.sorted_tables import SORTING
 from graphopt.report.units import bytes_text
 
 if TYPE_CHECKING:
@@ -39,16 +37,9 @@ _SORTED: Final[dict[str, Callable[[LayerReport], float]]] = {
 }
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8886; --blue: #2a78c8; --red: #c8322a; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
-svg { max-width: 100%; height: auto; } svg text { font-size: 11px; fill: currentColor; }
+svg { max-width: 100%; height: auto; }
 .plot { width: 100%; } .grid { stroke: var(--line); } .bar { fill: var(--blue); } .cut { fill: var(--red); }
 polyline { fill: none; stroke: var(--blue); stroke-width: 2; } circle { fill: var(--blue); } circle.kept { fill: var(--red); }
-table { border-collapse: collapse; width: 100%; font-size: 13px; margin-bottom: 2rem; }
-th, td { text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-th button { font: inherit; font-weight: bold; background: none; border: 0; padding: 0; color: inherit; cursor: pointer; }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.5rem; } dt { font-weight: bold; } dd { margin: 0; }
 """
 
 
@@ -58,30 +49,19 @@ def quantize_page(report: QuantizeReport) -> str:
     Args:
         report: of the quantization.
     """
-    head = _escaped(f"{report.source}, quantized")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     rows = quantize_facts(report) | {"processor": report.prospects.processor.summary}
-    told = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(text)}</dd>" for name, text in rows.items())
-    notes = "".join(f"<li>{_escaped(note)}</li>" for note in report.notes)
+    told = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in rows.items())
+    notes = "".join(f"<li>{escaped(note)}</li>" for note in report.notes)
     parts = [
-        "<!doctype html>",
-        '<html lang="en">',
-        f'<head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">',
-        f"<title>{head}</title><style>{_STYLE}</style></head>",
-        f"<body><h1>{head}</h1><dl>{told}</dl>",
+        f"<dl>{told}</dl>",
         f"<ul>{notes}</ul>" if notes else "",
         *_curve(report),
         "<h2>Layers</h2>",
         _layers(report.layers),
         "<h2>What was tried</h2>",
         _candidates(report),
-        f"<script>{SORTING}</script></body></html>",
     ]
-    return "\n".join(part for part in parts if part) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(printable(text), quote=True)
+    return html_page(f"{report.source}, quantized", parts, style=_STYLE)
 
 
 # -- the curve --------------------------------------------------------------------------------------------------------------------
@@ -99,10 +79,10 @@ def _curve(report: QuantizeReport) -> list[str]:
         if len(values) < 2:
             continue
         low, high = min(value for _, value in values), max(value for _, value in values)
-        parts.append(f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_escaped(name)}">')
+        parts.append(f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escaped(name)}">')
         for step in range(5):
             y = _TOP + (_HEIGHT - _TOP - _BOTTOM) * step / 4
-            text = _escaped(metric_text(name, high - (high - low) * step / 4))
+            text = escaped(metric_text(name, high - (high - low) * step / 4))
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
         places = []
@@ -114,19 +94,19 @@ def _curve(report: QuantizeReport) -> list[str]:
             title = f"{point.floats} in floats: {metrics_text(point.values)}, {bytes_text(point.size)}{speed}"
             kind = ' class="kept"' if point.kept else ""
             places.append(
-                (x, y, f'<circle{kind} cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{_escaped(title)}</title></circle>')
+                (x, y, f'<circle{kind} cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escaped(title)}</title></circle>')
             )
         parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)}"/>')
         parts += [circle for _, _, circle in places]
-        parts.append(f'<text x="{_LEFT}" y="{_HEIGHT - 10}">{_escaped(name)}: 0 layers in floats</text>')
+        parts.append(f'<text x="{_LEFT}" y="{_HEIGHT - 10}">{escaped(name)}: 0 layers in floats</text>')
         parts.append(f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 10}" text-anchor="end">{most:,} layers</text></svg>')
     rows = [
-        f'<tr><td class="number">{point.floats}</td><td>{_escaped(metrics_text(point.values))}</td>'
+        f'<tr><td class="number">{point.floats}</td><td>{escaped(metrics_text(point.values))}</td>'
         f'<td class="number" data-sort="{point.size}">{bytes_text(point.size)}</td>'
         f'<td class="number">{speed_text(point.speedup)}</td><td>{"kept" if point.kept else ""}</td></tr>'
         for point in points
     ]
-    parts.append(_table(("layers in floats>", "accuracy", "size>", "speed>", ""), rows))
+    parts.append(sorted_table(("layers in floats>", "accuracy", "size>", "speed>", ""), rows))
     return parts
 
 
@@ -140,9 +120,9 @@ def _layers(layers: Sequence[LayerReport]) -> str:
         for head, text in zip(LAYER_HEADS, layer_cells(layer), strict=True):
             key = _SORTED.get(head.removesuffix(">"))
             sort = "" if key is None else f' data-sort="{key(layer)!r}"'
-            cells.append(f"<td{' class=number' if head.endswith('>') else ''}{sort}>{_escaped(text)}</td>")
+            cells.append(f"<td{' class=number' if head.endswith('>') else ''}{sort}>{escaped(text)}</td>")
         rows.append(f"<tr>{''.join(cells)}<td>{_histogram(layer)}</td></tr>")
-    return _table((*LAYER_HEADS, "numbers it reads"), rows)
+    return sorted_table((*LAYER_HEADS, "numbers it reads"), rows)
 
 
 def _histogram(layer: LayerReport) -> str:
@@ -168,7 +148,7 @@ def _histogram(layer: LayerReport) -> str:
             f'<rect class="{kind}" x="{place * _BAR}" y="{_TALL - tall:.1f}" width="{_BAR - 0.5}" height="{tall:.1f}"/>'
         )
     title = f"{spread.low:.4g} to {spread.high:.4g}, {cut / total:.2%} beyond the range"
-    parts.append(f"<title>{_escaped(title)}</title></svg>")
+    parts.append(f"<title>{escaped(title)}</title></svg>")
     return "".join(parts)
 
 
@@ -177,16 +157,8 @@ def _candidates(report: QuantizeReport) -> str:
     for item in report.candidates:
         outcome = item.outcome + (f": {item.reason}" if item.reason else "")
         rows.append(
-            f"<tr><td>{_escaped(item.name)}</td><td>{_escaped(item.forms)}</td>"
-            f'<td class="number">{speed_text(item.speedup)}</td><td>{_escaped(metrics_text(item.values))}</td>'
-            f'<td class="number" data-sort="{item.size}">{bytes_text(item.size)}</td><td>{_escaped(outcome)}</td></tr>'
+            f"<tr><td>{escaped(item.name)}</td><td>{escaped(item.forms)}</td>"
+            f'<td class="number">{speed_text(item.speedup)}</td><td>{escaped(metrics_text(item.values))}</td>'
+            f'<td class="number" data-sort="{item.size}">{bytes_text(item.size)}</td><td>{escaped(outcome)}</td></tr>'
         )
-    return _table(("tried", "layers", "speed>", "accuracy", "size>", "outcome"), rows)
-
-
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
-    cells = "".join(
-        f"<th{' class=number' if head.endswith('>') else ''}><button>{_escaped(head.removesuffix('>'))}</button></th>"
-        for head in heads
-    )
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>\n{chr(10).join(rows)}\n</tbody></table>"
+    return sorted_table(("tried", "layers", "speed>", "accuracy", "size>", "outcome"), rows)
