@@ -37,8 +37,11 @@ class _Keep(RewritePattern):
             return NoMatch("its input does not come from stored integers")
         if data.dtype is not DType.FLOAT:
             return NoMatch("it is of %s", data.dtype)
-        if read_weight(weight) is None:
+        spelled = read_weight(weight)
+        if spelled is None:
             return NoMatch("its weight is not constant")
+        if spelled.is_dequantized:
+            return NoMatch("its weight is stored as integers, for a product of these")
         if not _is_stored(node.output):
             return NoMatch("its result is not stored as integers")
         attributes: dict[str, object] = dict(node.attributes)
