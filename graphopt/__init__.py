@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from graphopt.compiler import Evaluation as Evaluation
     from graphopt.compiler import Optimized as Optimized
     from graphopt.compiler import OptimizeReport as OptimizeReport
+    from graphopt.compiler import Pruned as Pruned
+    from graphopt.compiler import PruneReport as PruneReport
     from graphopt.compiler import Quantized as Quantized
     from graphopt.compiler import QuantizeReport as QuantizeReport
     from graphopt.compiler import Replayed as Replayed
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from graphopt.compiler import optimize as optimize
     from graphopt.compiler import optimize_fleet as optimize_fleet
     from graphopt.compiler import profile as profile
+    from graphopt.compiler import prune as prune
     from graphopt.compiler import quantize as quantize
     from graphopt.compiler import reduce as reduce
     from graphopt.compiler import replay as replay
@@ -65,6 +68,8 @@ _PUBLIC = {
     "Optimized": "graphopt.compiler",
     "PassManager": "graphopt.passes",
     "Pipeline": "graphopt.passes",
+    "PruneReport": "graphopt.compiler",
+    "Pruned": "graphopt.compiler",
     "Replayed": "graphopt.compiler",
     "QuantizeReport": "graphopt.compiler",
     "Quantized": "graphopt.compiler",
@@ -87,6 +92,7 @@ _PUBLIC = {
     "optimize": "graphopt.compiler",
     "optimize_fleet": "graphopt.compiler",
     "profile": "graphopt.compiler",
+    "prune": "graphopt.compiler",
     "quantize": "graphopt.compiler",
     "reduce": "graphopt.compiler",
     "replay": "graphopt.compiler",

@@ -54,6 +54,10 @@ COMMANDS = {
         "Store the numbers of a model as integers, where that is accurate enough and faster here.",
         "quantization:quantize",
     ),
+    "prune": (
+        "Take away what a model needs least: channels, weights or a pattern, recover, and show what that buys.",
+        "prune:prune",
+    ),
     "build": (
         "Build a TensorRT engine layer by layer, without its ONNX parser; TensorRT-RTX needs no GPU for it.",
         "engine_building:build",

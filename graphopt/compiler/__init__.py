@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
     from graphopt.compiler.layers import compare_layers
     from graphopt.compiler.profiling import profile
+    from graphopt.compiler.pruning.pruner import prune
+    from graphopt.compiler.pruning.result import Pruned, PruneReport
     from graphopt.compiler.quantizing.evaluating import Evaluation, evaluate
     from graphopt.compiler.quantizing.quantizer import quantize
     from graphopt.compiler.quantizing.result import Quantized, QuantizeReport
@@ -39,6 +41,8 @@ __all__ = [
     "FleetReport",
     "OptimizeReport",
     "Optimized",
+    "PruneReport",
+    "Pruned",
     "QuantizeReport",
     "Quantized",
     "Replayed",
@@ -57,6 +61,7 @@ __all__ = [
     "optimize",
     "optimize_fleet",
     "profile",
+    "prune",
     "quantize",
     "reduce",
     "replay",
@@ -71,6 +76,8 @@ _HOMES = {
     "Evaluation": "quantizing.evaluating",
     "FleetModel": "fleet",
     "FleetReport": "fleet",
+    "PruneReport": "pruning.result",
+    "Pruned": "pruning.result",
     "QuantizeReport": "quantizing.result",
     "Quantized": "quantizing.result",
     "Replayed": "replaying",
@@ -86,6 +93,7 @@ _HOMES = {
     "merge_calibrations": "calibrating",
     "optimize_fleet": "fleet",
     "profile": "profiling",
+    "prune": "pruning.pruner",
     "quantize": "quantizing.quantizer",
     "reduce": "reducing",
     "replay": "replaying",
