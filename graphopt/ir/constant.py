@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,38 @@ class SparseData:
         self.shape = shape
         self.dtype = values.dtype
 
+    def flaw(self) -> str:
+        """What contradicts the format, ``""`` if nothing does; reads the indices.
+
+        They must be inside of the shape and ascending, so that each element has one number.
+
+        Example:
+            >>> SparseData(Constant(np.ones(2)), Constant(np.array([3, 1])), (4,)).flaw()
+            'index 1 stands behind 3, expected ascending indices'
+        """
+        count, rank = self.values.size, len(self.shape)
+        stated = self.indices.shape in ((count,), (count, rank)) and self.indices.dtype is DType.INT64
+        if self.values.ndim != 1 or not stated:
+            return (
+                f"has values {self.values.type} and indices {self.indices.type}, expected values [NNZ] and indices "
+                f"int64[NNZ] or int64[NNZ, {rank}]"
+            )
+        indices = cast("npt.NDArray[np.int64]", self.indices.numpy())
+        limits = self.shape if indices.ndim == 2 else (min(math.prod(self.shape), np.iinfo(np.int64).max),)
+        rows = indices.reshape(count, len(limits))
+        outside = np.flatnonzero(((rows < 0) | (rows >= np.array(limits, np.int64))).any(axis=1))
+        if outside.size:
+            return f"index {indices[outside[0]].tolist()} is outside of shape {list(self.shape)}"
+        steps = np.diff(rows, axis=0)
+        if rank == 0 and indices.ndim == 2:
+            steps = np.zeros((max(0, count - 1), 1), np.int64)
+        first = (steps != 0).argmax(axis=1) if steps.size else np.zeros(0, np.int64)
+        back = np.flatnonzero(steps[np.arange(len(first)), first] <= 0)
+        if back.size:
+            before, behind = (indices[back[0] + place].tolist() for place in (0, 1))
+            return f"index {behind} stands behind {before}, expected ascending indices"
+        return ""
+
     def numpy(self) -> Array:
         """The dense array."""
         dense = np.zeros(self.shape, self.dtype.numpy)
@@ -118,7 +150,7 @@ class Constant:
         TensorType(float[2, 3])
     """
 
-    __slots__ = ("_array", "_digest", "_serial", "data", "origin")
+    __slots__ = ("_array", "_digest", "_nbytes", "_serial", "data", "origin")
 
     def __init__(self, data: Array | np.generic | TensorData, *, origin: object = None) -> None:
         self.data: TensorData = ArrayData(data) if isinstance(data, np.ndarray | np.generic) else data
@@ -126,6 +158,7 @@ class Constant:
         self._digest: bytes | None = None
         self._array: Array | None = None
         self._serial = 0
+        self._nbytes = -1
 
     @property
     def dtype(self) -> DType:
@@ -150,6 +183,11 @@ class Constant:
     @property
     def nbytes(self) -> int:
         """Bytes the numbers take when stored (strings: the length of their text)."""
+        if self._nbytes < 0:  # asked of all constants several times a pipeline
+            self._nbytes = self._count_bytes()
+        return self._nbytes
+
+    def _count_bytes(self) -> int:
         if isinstance(self.data, SparseData):
             return self.data.values.nbytes + self.data.indices.nbytes
         if self.dtype is DType.STRING:
