@@ -100,6 +100,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "simplify-loop": "transforms.control_flow:SimplifyLoop",
     "smooth-activations": "transforms.quantization.accuracy:SmoothActivations",
     "split-outliers": "transforms.quantization.dynamic:SplitOutliers",
+    "store-weights": "transforms.stored_weights:StoreWeights",
     "unroll-loops": "transforms.loops:UnrollLoops",
 }
 

@@ -14,7 +14,14 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.owners import name_plugin
 from graphopt.compiler.remarks import Remarks
 from graphopt.compiler.request import CheckRequest
-from graphopt.compiler.requested import check_requests, check_sizes, is_refusal, unmet_preference, with_requests
+from graphopt.compiler.requested import (
+    check_requests,
+    check_sizes,
+    is_refusal,
+    unmet_preference,
+    unmet_sparse,
+    with_requests,
+)
 from graphopt.compiler.result import Optimized, OptimizeReport, count_ops
 from graphopt.errors import VerificationError
 from graphopt.ir import Model, Node
@@ -178,7 +185,7 @@ def optimize(
     report.ops_after = count_ops(model)
     report.bytes_after = model.constant_bytes
     backend = environment.backend(target)
-    report.notes += unmet_preference(chosen, model, backend.target)
+    report.notes += unmet_preference(chosen, model, backend.target) + unmet_sparse(chosen, backend.target)
     return Optimized(model, report, backend)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "is_refusal",
     "stated_sizes",
     "unmet_preference",
+    "unmet_sparse",
     "with_requests",
 ]
 
@@ -134,6 +135,16 @@ def unmet_preference(pipeline: Pipeline, model: Model, target: Target) -> list[s
         return []
     return [
         f"the model stays at opset {opset}, target {target.name!r} prefers {wanted}; --opset {wanted} says which node is in the way"
+    ]
+
+
+def unmet_sparse(pipeline: Pipeline, target: Target) -> list[str]:
+    """A note on weights that were to be stored as sparse initializers, for a target that is not known to read them."""
+    asked = any(item.name == "store-weights" and getattr(item, "form", "") == "sparse" for item in pipeline.passes())
+    if not asked or target.sparse_initializers:
+        return []
+    return [
+        f"weights stay dense: target {target.name!r} is not known to read sparse initializers; only compression makes its files smaller"
     ]
 
 

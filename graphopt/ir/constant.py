@@ -126,10 +126,10 @@ class SparseData:
         """The dense array."""
         dense = np.zeros(self.shape, self.dtype.numpy)
         indices = self.indices.numpy().astype(np.int64)
-        if indices.ndim == 2:
+        if indices.ndim == 2 and self.shape:
             dense[tuple(indices.T)] = self.values.numpy()
-        else:
-            dense.reshape(-1)[indices] = self.values.numpy()
+        else:  # the index of the only element of a scalar may have no axis
+            dense.reshape(-1)[indices if indices.ndim == 1 else [0] * len(indices)] = self.values.numpy()
         return dense
 
     def chunks(self) -> Iterator[bytes | memoryview]:

@@ -196,4 +196,8 @@ def _parse_sparse(cursor: Cursor, constants: Mapping[str, Constant]) -> Constant
     cursor.expect(",")
     indices = parse_constant(cursor, constants)
     cursor.expect(")")
-    return Constant(SparseData(values, indices, tuple(sizes)))
+    data = SparseData(values, indices, tuple(sizes))
+    flaw = data.flaw()
+    if flaw:
+        raise cursor.error(f"a sparse constant: {flaw}")
+    return Constant(data)

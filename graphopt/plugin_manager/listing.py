@@ -163,6 +163,7 @@ def _target(target: object, plugins: PluginManager) -> Row:
         "domains": sorted(target.domains),
         "fused_ops": sorted(target.fused_ops),
         "unsupported": sorted(target.unsupported),
+        "sparse_initializers": target.sparse_initializers,
         "kernels": None if target.kernels is None else sorted(target.kernels.operators()),
     }
     if target.served_by not in plugins.backends:

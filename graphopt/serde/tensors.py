@@ -242,7 +242,7 @@ def tensor_header(constant: Constant, name: str) -> TensorProto:
 
 
 def sparse_from_proto(proto: SparseTensorProto, storage: TensorStorage | None = None, where: str = "") -> Constant:
-    """A sparse constant.
+    """A sparse constant; its indices are looked at.
 
     Args:
         proto: the message; it is kept as the origin.
@@ -260,13 +260,11 @@ def sparse_from_proto(proto: SparseTensorProto, storage: TensorStorage | None = 
         )
     values = constant_from_proto(proto.values, storage, where)
     indices = constant_from_proto(proto.indices, storage, f"indices of {where}")
-    count = values.size
-    if values.ndim != 1 or indices.shape not in ((count,), (count, len(shape))) or indices.dtype is not DType.INT64:
-        raise ModelError(
-            f"{where}: has values {values.type} and indices {indices.type}, expected values [NNZ] and indices "
-            f"int64[NNZ] or int64[NNZ, {len(shape)}]; fix the model"
-        )
-    return Constant(SparseData(values, indices, shape), origin=proto)
+    data = SparseData(values, indices, shape)
+    flaw = data.flaw()
+    if flaw:
+        raise ModelError(f"{where}: {flaw}; fix the model")
+    return Constant(data, origin=proto)
 
 
 def sparse_to_proto(constant: Constant, name: str) -> SparseTensorProto:

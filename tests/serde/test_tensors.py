@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
 
 from graphopt.errors import ModelError
@@ -158,10 +161,40 @@ def test_sparse_tensors(indices: list[object]):
         ([8], [1, 2, 3], "expected values"),
         ([2, 4], [[1, 2, 3], [1, 2, 3]], "expected values"),
         ([-2], [1, 2], "is absurd"),
+        ([2, 4], [1, 8], r"index 8 is outside of shape \[2, 4\]"),
+        ([2, 4], [-1, 3], r"index -1 is outside of shape \[2, 4\]"),
+        ([2, 4], [[0, 1], [0, 4]], r"index \[0, 4\] is outside of shape \[2, 4\]"),
+        ([0, 4], [[0, 1], [0, 2]], r"index \[0, 1\] is outside of shape \[0, 4\]"),
+        ([2, 4], [3, 1], "index 1 stands behind 3, expected ascending indices"),
+        ([2, 4], [3, 3], "index 3 stands behind 3, expected ascending indices"),
+        ([2, 4], [[1, 0], [0, 3]], r"index \[0, 3\] stands behind \[1, 0\], expected ascending indices"),
+        ([2, 4], [[1, 1], [1, 1]], r"index \[1, 1\] stands behind \[1, 1\], expected ascending indices"),
+        ([], [[], []], r"index \[\] stands behind \[\], expected ascending indices"),
     ],
 )
 def test_broken_sparse_tensors_are_refused(dims: list[int], indices: list[object], message: str):
     values = numpy_helper.from_array(np.array([3.0, 4.0], np.float32), "s")
-    proto = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array(indices), "i"), dims)
-    with pytest.raises(ModelError, match=message):
+    proto = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array(indices, np.int64), "i"), dims)
+    with pytest.raises(ModelError, match=message) as told:
+        sparse_from_proto(proto)
+    assert "\n" not in str(told.value)
+
+
+@given(st.data())
+def test_ascending_indices_of_any_shape_are_taken(data):
+    """As many as there may be, linear and by axis, are those of the dense tensor."""
+    shape = data.draw(st.lists(st.integers(1, 4), max_size=4))
+    dense = data.draw(hnp.arrays(np.float32, tuple(shape), elements=st.sampled_from([0.0, 1.0, -2.5])))
+    linear = np.flatnonzero(dense.reshape(-1))
+    by_axis = np.argwhere(dense)
+    for indices in (linear, by_axis.reshape(len(linear), len(shape))):
+        values = numpy_helper.from_array(dense.reshape(-1)[linear], "s")
+        proto = helper.make_sparse_tensor(values, numpy_helper.from_array(indices.astype(np.int64), "i"), shape)
+        np.testing.assert_array_equal(dense, sparse_from_proto(proto).numpy())
+
+
+def test_indices_of_other_types_are_refused():
+    values = numpy_helper.from_array(np.array([3.0], np.float32), "s")
+    proto = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array([1], np.int32), "i"), [4])
+    with pytest.raises(ModelError, match="indices int32"):
         sparse_from_proto(proto)

@@ -92,6 +92,7 @@ CPU: Final = Target(
     backend="onnxruntime",
     kernels=InstalledKernels(),
     quantization=X64,
+    sparse_initializers=True,
     doc="ONNX Runtime on CPU: standard operators, and its own of com.microsoft; what --target onnxruntime means.",
 )
 
@@ -110,5 +111,6 @@ CUDA: Final = Target(
     fused_ops=frozenset({"ConvActivation"}),
     backend="onnxruntime",
     kernels=CudaKernels(),
+    sparse_initializers=True,
     doc="ONNX Runtime on NVIDIA GPUs; results are checked on CPU.",
 )
