@@ -24,7 +24,7 @@ _FORM: Final = "Form"
 _DATA: Final = "Data"
 _ACCURACY: Final = "Accuracy"
 _OUTPUT: Final = "Output"
-_FORMS = Literal["auto", "static", "qoperator", "dynamic", "weights", "float16", "bfloat16"]
+_FORMS = Literal["auto", "static", "qoperator", "dynamic", "weights", "stored", "float16", "bfloat16"]
 _TYPES = Literal["int8", "int4", "uint4"]
 
 

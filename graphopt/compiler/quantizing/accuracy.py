@@ -22,14 +22,18 @@ _VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, object], bool]]] = {
     "correct-biases, measured": ("correct-biases", {"method": "measured"}, False),
     "smooth with Mul": ("smooth", {"multiply": True}, True),
 }
+#: What costs time in each run of the model is tried only where accuracy is not enough.
 _COSTLY: Final = frozenset({"split-outliers"} | {name for name, (_, _, costs) in _VARIANTS.items() if costs})
+#: What takes long to find is tried only where accuracy is little more than enough, or not plenty, in dB.
+_SLOW: Final[Mapping[str, float]] = {"correct-biases, measured": 6.0, "equalize": 15.0, "smooth": 15.0, "gptq": 15.0}
+#: Passes that change the model of floats come first: what comes after them works on the changed one.
 _ORDER: Final = (
+    "equalize",
+    "smooth",
     "gptq",
     "round-weights",
     "correct-biases",
     "correct-biases, measured",
-    "equalize",
-    "smooth",
     "split-outliers",
     "smooth with Mul",
 )
@@ -58,15 +62,16 @@ def improve(
         wanted: those that are asked for, whether they help or not; ``None`` for those that help.
         registry: passes by name.
         again: makes trials on a changed model, with data that is looked at anew.
-        enough: dB that are enough; what costs time in each run is tried only where there are less.
+        enough: dB that are enough. Where there are less, passes are tried that cost time in each run; where there are far more, none
+            that take long themselves.
     """
     effects: list[Effect] = []
     best = _sqnr(trials, plan, settings)
     for name in _candidates(plan, wanted):
         kind, options, _ = _VARIANTS.get(name, (name, {}, False))
-        if ACCURACY_PASSES[kind] not in registry or (name in _COSTLY and wanted is None and best >= enough):
+        if ACCURACY_PASSES[kind] not in registry:
             continue
-        if wanted is None and _INSTEAD.get(name) in settings.accuracy:
+        if wanted is None and (best >= enough + _worth(name) or _INSTEAD.get(name) in settings.accuracy):
             continue
         try:
             tried, how = _with(kind, trials, plan, settings, registry, again, options)
@@ -83,8 +88,13 @@ def improve(
     return trials, settings, effects
 
 
+def _worth(name: str) -> float:
+    """How far above what is enough a pass is still tried, in dB."""
+    return 0.0 if name in _COSTLY else _SLOW.get(name, float("inf"))
+
+
 def _candidates(plan: Plan, wanted: frozenset[str] | None) -> Sequence[str]:
-    """Passes that may help: first those that do most, so that the others are judged on top of them."""
+    """Passes that may help, each judged on top of those before it."""
     static, dynamic, weights = (bool(plan.layers(form)) for form in ("static", "dynamic", "weights"))
     useful = {
         "equalize": static,
@@ -122,5 +132,5 @@ def _with(
 
 def _sqnr(trials: Trials, plan: Plan, settings: Settings) -> float:
     tried: Candidate = trials.make("accuracy", plan, settings, note=False, quick=True)
-    found = trials.judge(tried).get(_SQNR, float("-inf"))
+    found = trials.judge(tried, quick=True).get(_SQNR, float("-inf"))
     return found if found == found else float("-inf")  # NaN: nothing is worse

@@ -9,14 +9,15 @@ from typing import Final
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.budget import Budget
 from graphopt.compiler.quantizing.candidates import Candidate
+from graphopt.compiler.quantizing.found import Found
 from graphopt.compiler.quantizing.histograms import spreads
 from graphopt.compiler.quantizing.layer_parameters import layer_parameters
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.plan import TABLE
 from graphopt.compiler.quantizing.result import CandidateReport, LayerReport, QuantizeReport
-from graphopt.compiler.quantizing.search import Found
 from graphopt.compiler.result import count_ops
 from graphopt.errors import GraphoptError
+from graphopt.ir import Model
 from graphopt.runtime.base import Feeds
 from graphopt.runtime.integer_kernels import LayerKernel, integer_layers
 from graphopt.runtime.isolation import shared_worker
@@ -58,7 +59,8 @@ def fill_report(
     report.metric_after = best.values
     report.size_before, report.size_after = floats.made.size, best.made.size
     report.pipeline, report.passes = best.made.pipeline, list(best.made.passes)
-    report.ops_after, report.bytes_after = count_ops(best.made.model), best.made.model.constant_bytes
+    model = best.made.model
+    report.ops_after, report.bytes_after = count_ops(model), model.constant_bytes
     if best is not floats and best.times:
         report.speedup = best.speedup
         report.latency_before = [statistics.median(item.first) for item in best.times]
@@ -66,17 +68,21 @@ def fill_report(
     report.effects = found.effects
     report.curve = found.curve
     report.candidates = [_candidate(item, kept=item is best) for item in found.candidates]
-    if found.reason:
+    if found.reason and best is floats:
         stays = "in floats" if floats.name == "float" else "as it was"
         report.notes.append(f"the model stays {stays}: {found.reason}")
-    elif report.speedup is not None and report.speedup < 1:
+    elif found.reason:
+        report.notes.append(
+            f"weights are stored as integers, and the model computes on floats as before: {found.reason}"
+        )
+    elif report.speedup is not None and report.speedup < 1 and set(best.plan.forms.values()) - {"float", "stored"}:
         report.notes.append(
             f"the result is slower than floats here ({report.speedup:.2f} times as fast); --form auto keeps what pays"
         )
     value = best.values.get(_SQNR)
     if best.plan.quantized and not budget.stated and value is not None and value < budget.least:
         report.notes.append(f"the outputs have an SQNR of {value:.1f} dB, less than {budget.least:g}; state --min-sqnr")
-    report.layers = _layers(found, best, floats, layers, left_out, batches, environment)
+    report.layers = _layers(model, found, best, floats, layers, left_out, batches, environment)
 
 
 def _candidate(item: Candidate, *, kept: bool) -> CandidateReport:
@@ -86,6 +92,7 @@ def _candidate(item: Candidate, *, kept: bool) -> CandidateReport:
 
 
 def _layers(
+    model: Model,
     found: Found,
     best: Candidate,
     floats: Candidate,
@@ -97,7 +104,7 @@ def _layers(
     assert best.made is not None, "what failed is not kept"
     assert floats.made is not None, "what failed is not kept"
     alone = {item.layers[0]: item.sqnr for item in found.sensitivity if len(item.layers) == 1}
-    parameters = layer_parameters(best.made.model, [layer.name for layer in layers])
+    parameters = layer_parameters(model, [layer.name for layer in layers])
     errors = {} if best is floats else _errors(found.floats or floats.made.path, best.made.path, batches[0])
     shown = spreads(environment, found.model, parameters, batches[:_SHOWN]) if found.model is not None else {}
     kernels = _kernels(best.made.path) if best.plan.layers("static") else {}
@@ -137,6 +144,9 @@ def _why(
     if form != "float":
         if layer.op == TABLE:
             return "rows of a table, each with a scale"
+        if form == "stored":
+            said = "needed for accuracy" if layer.name in found.left else "no faster on integers"
+            return f"integers in the file, floats when it is loaded: {said}"
         mine = seconds.get(form)
         return f"{floats / mine:.2f} times as fast" if floats and mine else ""
     if layer.name in left_out:

@@ -34,7 +34,9 @@ def _kept(path: str) -> list[dict[str, object]]:
     return pickle.loads(Path(path).read_bytes())  # type: ignore[no-any-return]  # written by this program a moment ago
 
 
-def outputs_of(model: str, batches: str, *, optimize: bool, threads: int | None) -> list[Outputs]:
+def outputs_of(
+    model: str, batches: str, *, optimize: bool, threads: int | None, first: int | None = None
+) -> list[Outputs]:
     """What a model makes of each batch, computed in a child process.
 
     Args:
@@ -42,16 +44,17 @@ def outputs_of(model: str, batches: str, *, optimize: bool, threads: int | None)
         batches: path, as :func:`keep_batches` gives it.
         optimize: whether ONNX Runtime may optimize the model.
         threads: within an operator, ``None`` for all cores.
+        first: how many batches, all by default.
 
     Raises:
         ExecutionError: if the model does not load or run.
     """
-    return shared_worker().call(_outputs, os.path.abspath(model), batches, optimize, threads)
+    return shared_worker().call(_outputs, os.path.abspath(model), batches, optimize, threads, first)
 
 
-def _outputs(model: str, batches: str, optimize: bool, threads: int | None) -> list[Outputs]:
+def _outputs(model: str, batches: str, optimize: bool, threads: int | None, first: int | None) -> list[Outputs]:
     with _runner(model, threads, optimize=optimize, spinning=False) as runner:
-        return [runner.run(feeds) for feeds in _kept(batches)]  # type: ignore[arg-type]  # feeds, as they were kept
+        return [runner.run(feeds) for feeds in _kept(batches)[:first]]  # type: ignore[arg-type]  # feeds, as they were kept
 
 
 def _runner(model: str, threads: int | None, *, optimize: bool, spinning: bool | None = None) -> Runner:

@@ -34,9 +34,11 @@ class Candidate:
         settings: how it was made.
         made: the model, ``None`` when it failed.
         values: metrics on held-out examples, empty when nobody asked.
+        cautious: the same, worse by what other examples may differ.
         times: beside the model of floats, for each size of inputs; ``None`` when nobody asked.
         outcome: in a word or two.
         reason: why it failed.
+        is_rough: whether the metrics are those of a few examples.
     """
 
     name: str
@@ -44,9 +46,11 @@ class Candidate:
     settings: Settings
     made: Made | None = None
     values: dict[str, float] = field(default_factory=dict)
+    cautious: dict[str, float] = field(default_factory=dict)
     times: list[PairedTimes] | None = None
     outcome: Outcome = ""
     reason: str = ""
+    is_rough: bool = False
 
     @property
     def speedup(self) -> float | None:
@@ -160,12 +164,13 @@ class Trials:
                 file.unlink(missing_ok=True)
         candidate.made = None
 
-    def judge(self, candidate: Candidate) -> Mapping[str, float]:
-        """Its metrics."""
-        if candidate.made is not None and not candidate.values:
+    def judge(self, candidate: Candidate, *, quick: bool = False) -> Mapping[str, float]:
+        """Its metrics; with ``quick`` on a few examples, for what is only compared."""
+        if candidate.made is not None and (not candidate.values or (candidate.is_rough and not quick)):
             self.tell(f"judging {candidate.name}")
             try:
-                candidate.values = self._judge.judge(candidate.made.path)
+                found = self._judge.verdict(candidate.made.path, quick=quick)
+                candidate.values, candidate.cautious, candidate.is_rough = found.values, found.cautious, quick
             except GraphoptError as err:
                 candidate.outcome, candidate.reason = "failed", str(err)
         return candidate.values

@@ -80,10 +80,14 @@ class FewBatches:
     Args:
         all_of_it: knows ranges.
         few: of a few examples.
+
+    Attributes:
+        findings: what passes have found from the data, by what it depends on, for the next plan that asks.
     """
 
     def __init__(self, all_of_it: CalibrationSource, few: CalibrationSource) -> None:
         self._all, self._few = all_of_it, few
+        self.findings: dict[object, object] = {}
 
     def observe(self, model: Model, observers: Mapping[str, Observer]) -> int:
         """Show tensors of a few examples."""

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 from graphopt.compiler.quantizing.bench import keep_batches, outputs_of
 from graphopt.compiler.quantizing.examples import Split
-from graphopt.compiler.quantizing.metrics import MetricKind, tensor_outputs
+from graphopt.compiler.quantizing.labels import examples_in
+from graphopt.compiler.quantizing.metrics import Meter, MetricKind, OutputArrays, tensor_outputs
+from graphopt.ir import Array
 
-if TYPE_CHECKING:
-    from graphopt.runtime.base import Outputs
+__all__ = ["Judge", "Verdict"]
 
-__all__ = ["Judge"]
+#: Examples that are enough to compare models by.
+_FEW: Final = 16
+
+#: So many standard errors a value has to keep from what is asked for: of other data of the kind, five in six are then within it.
+_CAUTION: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How good a model is.
+
+    Attributes:
+        values: metrics on held-out examples.
+        cautious: the same, worse by a standard error: what other examples will have, most of the time.
+    """
+
+    values: dict[str, float]
+    cautious: dict[str, float]
 
 
 class Judge:
@@ -40,9 +59,14 @@ class Judge:
         self._labels = [labels for _, labels in split.held_out]
         self._kinds = kinds
         self._threads = threads
+        self._sizes = [examples_in(feeds) for feeds, _ in split.held_out]
         self._batches = keep_batches([feeds for feeds, _ in split.held_out], folder / "held-out")
-        self._reference = outputs_of(original, self._batches, optimize=False, threads=threads)
-        self.before = self._values(self._reference)
+        self._few = _first(self._sizes, _FEW)
+        self._reference = [
+            tensor_outputs(item) for item in outputs_of(original, self._batches, optimize=False, threads=threads)
+        ]
+        self._meters = self._metered(self._reference)
+        self.before = {name: meter.value() for name, meter in self._meters.items()}
 
     def judge(self, model: str) -> dict[str, float]:
         """The metrics of a model, as ONNX Runtime runs it with its optimizer on.
@@ -53,12 +77,53 @@ class Judge:
         Raises:
             ExecutionError: if it can't be run.
         """
-        return self._values(outputs_of(model, self._batches, optimize=True, threads=self._threads))
+        return self.verdict(model).values
 
-    def _values(self, found: Sequence[Outputs]) -> dict[str, float]:
+    def verdict(self, model: str, *, quick: bool = False) -> Verdict:
+        """The metrics of a model, and what they will be elsewhere; with ``quick`` on a few examples."""
+        first = self._few if quick else None
+        found = outputs_of(model, self._batches, optimize=True, threads=self._threads, first=first)
+        meters = self._metered([tensor_outputs(item) for item in found])
+        values = {name: meter.value() for name, meter in meters.items()}
+        cautious = dict(values)
+        for kind in self._kinds:
+            away = _CAUTION * meters[kind.name].doubt(self._meters[kind.name])
+            cautious[kind.name] += away if kind.smaller_is_better else -away
+        return Verdict(values, cautious)
+
+    def _metered(self, found: Sequence[OutputArrays]) -> dict[str, Meter]:
+        """Meters that saw outputs, example by example where batches can be cut."""
         meters = {kind.name: kind.meter() for kind in self._kinds}
-        for mine, theirs, labels in zip(found, self._reference, self._labels, strict=True):
-            outputs, reference = tensor_outputs(mine), tensor_outputs(theirs)
-            for meter in meters.values():
-                meter.add(outputs, labels, reference)
-        return {name: meter.value() for name, meter in meters.items()}
+        for size, mine, theirs, labels in zip(self._sizes, found, self._reference, self._labels, strict=False):
+            for kind in self._kinds:
+                parts = _cut(size, mine, theirs, labels) if kind.is_additive else iter([(mine, labels, theirs)])
+                for part in parts:
+                    meters[kind.name].add(*part)
+        return meters
+
+
+def _first(sizes: Sequence[int], most: int) -> int:
+    """How many batches have so many examples, at least one."""
+    total = 0
+    for number, size in enumerate(sizes, start=1):
+        total += size
+        if total >= most:
+            return number
+    return len(sizes)
+
+
+def _cut(
+    size: int, mine: OutputArrays, theirs: OutputArrays, labels: Array | None
+) -> Iterator[tuple[OutputArrays, Array | None, OutputArrays]]:
+    """A batch as its examples, or as it is where its outputs have no axis for them."""
+    arrays = [*mine.values(), *theirs.values(), *([] if labels is None else [labels])]
+    if size < 2 or any(not array.ndim or len(array) != size for array in arrays):
+        yield mine, labels, theirs
+        return
+    for at in range(size):
+        part = slice(at, at + 1)
+        yield (
+            {name: array[part] for name, array in mine.items()},
+            None if labels is None else labels[part],
+            {name: array[part] for name, array in theirs.items()},
+        )

@@ -18,6 +18,9 @@ __all__ = ["LAYER_OPS", "Layer", "Prospects", "find_layers", "is_quantized", "pr
 #: Operators whose weights are worth quantizing; all others only follow them.
 LAYER_OPS: Final = frozenset({"Conv", "ConvTranspose", "Gather", "Gemm", "GRU", "LSTM", "MatMul"})
 _MULTIPLYING: Final = frozenset({"Gemm", "MatMul"})
+_RECURRENT: Final = frozenset({"GRU", "LSTM"})
+#: Weights of fewer numbers are not worth what spells them.
+_FEWEST_STORED: Final = 512
 #: Tables that Gather reads rows of are worth it from so many numbers on.
 _FEWEST_IN_TABLE: Final = 1 << 14
 #: Integers that are cast to floats are weights when there are so many.
@@ -54,7 +57,7 @@ class Layer:
         flops: operations of one run, 0 where they are not known.
         share: of the operations of the model, in [0, 1].
         weight_bytes: of its constants.
-        forms: in which of ``static``, ``dynamic`` and ``weights`` it can be computed.
+        forms: in which of ``static``, ``dynamic``, ``weights`` and ``stored`` it can be computed.
         index: place in the model.
         reason: why it can't be static, ``""`` when it can.
     """
@@ -95,6 +98,8 @@ class Prospects:
         many = f"{len(self.layers):,} layers with {self.share:.0%} of the operations can become int8"
         if not self.layers:
             return "no layer can become int8: there is no Conv, Gemm, MatMul or LSTM with constant float weights"
+        if not self.share:
+            return f"{len(self.layers):,} layers can store weights as int8, none computes on it: expect a smaller model, no faster"
         if self.share < 0.5:
             return f"{many}: expect little"
         if not self.processor.is_fast_at_int8:
@@ -209,7 +214,15 @@ def _forms(node: Node, scheme: QuantizationScheme, *, static: bool) -> frozenset
             found.add("dynamic")
         if node.op in _MULTIPLYING:
             found.add("weights")
+        if _is_worth_storing(node):
+            found.add("stored")
     return frozenset(found)
+
+
+def _is_worth_storing(node: Node) -> bool:
+    """Whether all weights of a layer are constants of floats, with as many numbers as pay for what spells them."""
+    weights = [constant_of(node.input_at(at)) for at in ((1, 2) if node.op in _RECURRENT else (1,))]
+    return all(item is not None and item.dtype is DType.FLOAT and item.size >= _FEWEST_STORED for item in weights)
 
 
 def _reads_table(node: Node) -> bool:

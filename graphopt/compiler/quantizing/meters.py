@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphopt.compiler.quantizing.labels import class_axis
 from graphopt.errors import CalibrationError
@@ -16,25 +17,36 @@ from graphopt.verify.tolerance import kind_of
 
 __all__ = ["Custom", "CustomMetric", "Errors", "Meter", "OutputArrays", "TopK", "tensor_outputs"]
 
+#: Of fewer parts nobody can tell how much they differ.
+_FEWEST_PARTS: Final = 3
+
 OutputArrays = Mapping[str, Array]
 CustomMetric = Callable[[OutputArrays, object], float]
 
 
 class Meter(Protocol):
-    """Adds up what a metric needs."""
+    """Adds up what a metric needs, part by part: batches, or single examples."""
 
     def add(self, outputs: OutputArrays, labels: Array | None, reference: OutputArrays | None) -> None:
-        """Take a batch into account."""
+        """Take a part into account."""
 
     def value(self) -> float:
-        """The metric over all batches."""
+        """The metric over all parts."""
+
+    def doubt(self, before: Meter | None = None) -> float:
+        """The standard error of the value, or of its distance from that of a meter that saw the same parts of another model.
+
+        It is how much the value would differ on other data of the kind, found by leaving out each part once (the jackknife); 0 where
+        there is nothing to tell it by.
+        """
 
 
 class TopK:
     """The share of examples whose class is among the best scores, in percent."""
 
     def __init__(self, count: int) -> None:
-        self._count, self._right, self._seen = count, 0, 0
+        self._count = count
+        self._parts: list[tuple[int, int]] = []
 
     def add(self, outputs: OutputArrays, labels: Array | None, reference: OutputArrays | None) -> None:
         """Take a batch into account."""
@@ -55,12 +67,22 @@ class TopK:
         else:  # ties go to the smaller class, as argmax decides them
             best = np.argsort(-ranked.astype(np.float64), -1, kind="stable")[:, : self._count]
             hits = (best == wanted[:, None]).any(-1)
-        self._right += int(hits.sum())
-        self._seen += wanted.size
+        self._parts.append((int(hits.sum()), wanted.size))
 
     def value(self) -> float:
-        """The metric over all batches."""
-        return 100.0 * self._right / self._seen if self._seen else math.nan
+        """The metric over all parts."""
+        right, seen = (sum(part) for part in zip(*self._parts, strict=True)) if self._parts else (0, 0)
+        return 100.0 * right / seen if seen else math.nan
+
+    def doubt(self, before: Meter | None = None) -> float:
+        """The standard error of the share, or of how it has changed."""
+        parts = np.array(self._parts, np.float64)
+        if len(parts) < _FEWEST_PARTS or not parts[:, 1].sum():
+            return 0.0
+        gained = parts[:, 0]
+        if isinstance(before, TopK) and len(before._parts) == len(parts):
+            gained = gained - np.array(before._parts, np.float64)[:, 0]
+        return 100.0 * _ratio_error(gained, parts[:, 1])
 
 
 class Errors:
@@ -68,7 +90,7 @@ class Errors:
 
     def __init__(self, metric: str) -> None:
         self._metric = metric
-        self._sums: dict[str, list[float]] = {}
+        self._parts: dict[str, list[tuple[float, ...]]] = {}
 
     def add(self, outputs: OutputArrays, labels: Array | None, reference: OutputArrays | None) -> None:
         """Take a batch into account."""
@@ -78,26 +100,64 @@ class Errors:
                 same = (x == y) | (np.isnan(x) & np.isnan(y))
                 x, y = np.where(same & ~np.isfinite(x), 0.0, x), np.where(same & ~np.isfinite(y), 0.0, y)
                 sums = (np.sum(x * x), np.sum((x - y) ** 2), np.sum(x * y), np.sum(y * y), x.size)
-            total = self._sums.setdefault(name, [0.0] * 5)
-            self._sums[name] = [a + float(b) for a, b in zip(total, sums, strict=True)]
+            self._parts.setdefault(name, []).append(tuple(map(float, sums)))
 
     def value(self) -> float:
-        """The metric over all batches."""
-        values = [_of_sums(self._metric, sums) for sums in self._sums.values() if sums[4]]
+        """The metric over all parts, of the worst output."""
+        values = [value for value, _ in self._values()]
         if not values:
             return math.nan
         return max(values) if self._metric == "mse" else min(values)
 
+    def doubt(self, before: Meter | None = None) -> float:
+        """The standard error of the metric of the worst output."""
+        del before  # errors are those beside a reference already
+        values = self._values()
+        if not values:
+            return 0.0
+        worst = max if self._metric == "mse" else min
+        return _left_out(self._metric, worst(values, key=lambda item: item[0])[1])
 
-def _of_sums(metric: str, sums: list[float]) -> float:
-    signal, noise, product, power, size = sums
+    def _values(self) -> list[tuple[float, NDArray[np.float64]]]:
+        """The metric of each output that has numbers, and the sums of its parts."""
+        found = []
+        for parts in self._parts.values():
+            sums = np.array(parts, np.float64)
+            with np.errstate(all="ignore"):
+                total = sums.sum(0)
+            if total[4]:
+                found.append((_of_sums(self._metric, total), sums))
+        return found
+
+
+def _left_out(metric: str, parts: NDArray[np.float64]) -> float:
+    """The jackknife's standard error of a metric, from the sums of parts [parts, sums]."""
+    parts = parts[parts[:, 4] > 0]
+    count = len(parts)
+    if count < _FEWEST_PARTS:
+        return 0.0
+    with np.errstate(all="ignore"):
+        without = [_of_sums(metric, sums) for sums in parts.sum(0) - parts]
+        found = float(np.sqrt((count - 1) / count * np.square(np.array(without) - np.mean(without)).sum()))
+    return found if math.isfinite(found) else 0.0
+
+
+def _ratio_error(numbers: NDArray[np.float64], sizes: NDArray[np.float64]) -> float:
+    """The standard error of the sum of numbers over the sum of their sizes."""
+    count, total = len(numbers), float(sizes.sum())
+    left = numbers - numbers.sum() / total * sizes
+    return float(np.sqrt(np.square(left).sum() * count / (count - 1)) / total)
+
+
+def _of_sums(metric: str, sums: NDArray[np.float64]) -> float:
+    signal, noise, product, power, size = map(float, sums)
     if not math.isfinite(noise):  # a number became infinite or NaN
         return {"mse": math.inf, "cosine": -1.0, "sqnr": -math.inf}[metric]
     if metric == "mse":
         return noise / size
     if metric == "cosine":
         return product / math.sqrt(signal * power) if signal and power else float(signal == power)
-    if not noise:
+    if noise <= 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal else -math.inf
 
@@ -146,6 +206,11 @@ class Custom:
             self._labels.append(labels)
         for name, array in (reference or {}).items():
             self._reference.setdefault(name, []).append(array)
+
+    def doubt(self, before: Meter | None = None) -> float:
+        """Nothing: a function of all outputs has no parts."""
+        del before
+        return 0.0
 
     def value(self) -> float:
         """The metric over all batches."""

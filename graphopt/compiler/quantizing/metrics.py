@@ -28,6 +28,7 @@ class MetricKind:
         unit: behind the number, for people.
         smaller_is_better: whether less is better.
         needs_reference: whether it can't do without the outputs of a reference.
+        is_additive: whether it is the same however examples are cut into parts.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class MetricKind:
         unit: str = "",
         smaller_is_better: bool = False,
         needs_reference: bool = False,
+        is_additive: bool = True,
     ) -> None:
         self.name = name
         self.unit = unit
         self.smaller_is_better = smaller_is_better
         self.needs_reference = needs_reference
+        self.is_additive = is_additive
         self._new = new
 
     def meter(self) -> Meter:
@@ -109,4 +112,4 @@ def find_metric(metric: str | CustomMetric) -> MetricKind:
 
 def _custom(name: str, function: CustomMetric) -> MetricKind:
     smaller = bool(getattr(function, "smaller_is_better", False))
-    return MetricKind(name, lambda: Custom(name, function), smaller_is_better=smaller)
+    return MetricKind(name, lambda: Custom(name, function), smaller_is_better=smaller, is_additive=False)

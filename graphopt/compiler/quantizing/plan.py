@@ -14,10 +14,10 @@ from graphopt.passes import Pass, PassRegistry, Pipeline, build_pass, suggestion
 __all__ = ["ACCURACY_PASSES", "FORMS", "TABLE", "Form", "LayerForm", "Plan", "Settings", "first_form", "uniform"]
 
 #: What can be asked for.
-Form = Literal["auto", "static", "qoperator", "dynamic", "weights", "float16", "bfloat16", "float"]
+Form = Literal["auto", "static", "qoperator", "dynamic", "weights", "stored", "float16", "bfloat16", "float"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
 #: What a layer can be.
-LayerForm = Literal["float", "static", "dynamic", "weights"]
+LayerForm = Literal["float", "static", "dynamic", "weights", "stored"]
 #: The operator that reads rows of a table.
 TABLE: Final = "Gather"
 #: Passes that make the result more accurate, by what options call them.
@@ -73,8 +73,12 @@ class Plan:
 
     def without(self, names: Sequence[str]) -> Plan:
         """The same with some layers left in floats."""
-        left = set(names)
-        return replace(self, forms={name: "float" if name in left else form for name, form in self.forms.items()})
+        return self.changed(names, "float")
+
+    def changed(self, names: Sequence[str], form: LayerForm) -> Plan:
+        """The same with some layers in another form."""
+        moved = set(names)
+        return replace(self, forms={name: form if name in moved else old for name, old in self.forms.items()})
 
     def only(self, names: Sequence[str]) -> Plan:
         """The same with all layers but some left in floats."""
@@ -103,6 +107,9 @@ class Plan:
         """
         steps = _Steps(settings, registry)
         static, dynamic, weights = (self.layers(form) for form in ("static", "dynamic", "weights"))
+        stored = self.layers("stored")
+        if stored:
+            steps.add("quantize-weights", include=stored, spelling="multiply")
         if static:
             others = tuple(name for name, form in self.forms.items() if form != "static")
             steps.add("assign-quantization", exclude=others)

@@ -101,6 +101,7 @@ class QuantizeRequest:
             "static": "static",
             "dynamic": "dynamic",
             "weights": "weights",
+            "stored": "stored",
         }
         return known.get(self.form, "float")
 

@@ -24,6 +24,9 @@ __all__ = ["Known", "Repair", "Sensitivity", "TradeOff", "repair"]
 
 _SQNR: Final = "sqnr"
 _FEWEST_GROUPS: Final = 8
+#: Layers of groups that are tried one by one: so many at most, and until so much of the noise is known.
+_MOST_APART: Final = 24
+_MOST_NOISE: Final = 0.8
 #: Part of the time of a trial that a point of the curve is measured for.
 _SHORTLY: Final = 0.3
 #: Passes that look at the data again for each model, and change little of the order of layers.
@@ -100,7 +103,7 @@ class Known:
         Args:
             trials: makes and judges.
             full: the plan that is taken apart.
-            seconds: for all of it; where that is short, neighbours are tried together.
+            seconds: for all of it; where that is short, neighbours are tried together, and the worst of these groups one by one.
         """
         plan = full.plan
         settings = replace(full.settings, accuracy=full.settings.accuracy - _COSTLY)
@@ -115,7 +118,24 @@ class Known:
         for number, group in enumerate(groups, start=1):
             trials.tell(f"sensitivity {number} of {len(groups)}")
             results.append(self._tried(trials, plan, group, settings))
-        return tuple(sorted(results, key=lambda item: -item.noise))
+        return tuple(sorted(self._taken_apart(trials, plan, results, settings), key=lambda item: -item.noise))
+
+    def _taken_apart(
+        self, trials: Trials, plan: Plan, results: Sequence[Sensitivity], settings: Settings
+    ) -> list[Sensitivity]:
+        """The same with the layers of the noisiest groups one by one: those that make most of the noise, and a few at most."""
+        noisy = sorted((item for item in results if len(item.layers) > 1), key=lambda item: -item.noise)
+        total, seen, split = sum(item.noise for item in results), 0.0, list[Sensitivity]()
+        for item in noisy:
+            if len(split) * len(item.layers) >= _MOST_APART or seen >= _MOST_NOISE * total:
+                break
+            seen += item.noise
+            split.append(item)
+        names = [name for item in split for name in item.layers]
+        trials.tell(f"sensitivity of {len(names)} layers alone")
+        return [item for item in results if item not in split] + [
+            self._tried(trials, plan, [name], settings) for name in names
+        ]
 
     def _tried(self, trials: Trials, plan: Plan, group: Sequence[str], settings: Settings) -> Sensitivity:
         key = _key(plan, group)
@@ -130,7 +150,7 @@ def _key(plan: Plan, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def _alone(trials: Trials, plan: Plan, group: Sequence[str], settings: Settings) -> Sensitivity:
     tried = trials.make(f"{', '.join(group)} alone", plan.only(group), settings, note=False)
-    values = trials.judge(tried)
+    values = trials.judge(tried, quick=True)
     failed = tried.made is None or not values
     trials.drop(tried)
     if failed:
@@ -179,7 +199,7 @@ def repair(
         return curve[steps]
 
     def good(steps: int) -> bool:
-        value = tried(steps).values.get(budget.kind.name)
+        value = tried(steps).cautious.get(budget.kind.name)
         return value is not None and budget.holds(value)
 
     low, high = 0, len(order)  # `low` is not good enough; all in floats may be
@@ -191,16 +211,7 @@ def repair(
             high = middle
         else:
             low = middle
-    while high <= len(order):  # once more, with all of the data, which seldom makes it worse
-        left = tuple(name for group in order[:high] for name in group)
-        name = f"{full.name}, {len(left)} in floats"
-        curve[high] = trials.make(name, full.plan.without(left), full.settings, note=False)
-        trials.judge(curve[high])
-        if good(high):
-            break
-        high += 1
-    else:
-        return Repair(None, _curve(trials, curve, order), found)
+    left = tuple(name for group in order[:high] for name in group)
     return Repair(curve[high], _curve(trials, curve, order, high), found, left)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,21 +20,26 @@ __all__ = ["Made", "Workshop"]
 
 @dataclass(frozen=True)
 class Made:
-    """A model that was made.
+    """A model that was made. It is on disk: many are made, and few are looked at again.
 
     Attributes:
-        model: it, legalized.
         path: where it is.
         size: bytes of its files.
+        read: gives it, legalized.
         passes: what each pass did.
         pipeline: text of what ran.
     """
 
-    model: Model
     path: str
     size: int
+    read: Callable[[], Model]
     passes: tuple[PassRecord, ...] = ()
     pipeline: str = ""
+
+    @property
+    def model(self) -> Model:
+        """It, legalized; read anew each time."""
+        return self.read()
 
 
 class Workshop:
@@ -79,4 +85,14 @@ class Workshop:
         self.environment.legalize(copy, self.backend, self.environment.context(self.backend))
         files = save_for(self.backend, copy, self._folder / f"{next(self._numbers)}.onnx")
         size = sum(path.stat().st_size for path in files)
-        return Made(copy, str(files[0]), size, records, pipeline.to_text())
+        if len(files) > 1:  # weights that stand in a temporary file would be gone with it
+            return Made(str(files[0]), size, lambda: copy, records, pipeline.to_text())
+        read = functools.partial(_read, self.environment, files[0], copy.source)
+        return Made(str(files[0]), size, read, records, pipeline.to_text())
+
+
+def _read(environment: Environment, path: Path, source: str) -> Model:
+    """A model from a temporary file that nobody knows."""
+    model = environment.lift(path)
+    model.source = source
+    return model

@@ -150,9 +150,9 @@ class MadeUp:
         made = SimpleNamespace(path="m", size=100 - len(plan.quantized))
         return Candidate(name, plan, settings, made=cast("Any", made))
 
-    def judge(self, candidate):
+    def judge(self, candidate, *, quick=False):
         total = sum(self.noise[name] for name in candidate.plan.quantized)
-        candidate.values = {"sqnr": math.inf if not total else -10 * math.log10(total)}
+        candidate.values = candidate.cautious = {"sqnr": math.inf if not total else -10 * math.log10(total)}
         return candidate.values
 
     def measure(self, candidate, *, factor=1.0, drop=True):

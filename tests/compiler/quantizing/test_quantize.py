@@ -146,11 +146,30 @@ def test_what_is_faster_is_kept(monkeypatch):
 def test_what_is_slower_is_not(monkeypatch):
     timed({"QuantizeLinear": 0.7, "MatMulInteger": 1.2}, monkeypatch)
     report = graphopt.quantize(digits_model(), DATA, **QUICK).report
-    assert "dynamic 1, float 3" == report.kept
+    assert "dynamic 1, stored 2, float 1" == report.kept
+
+
+def test_what_is_no_faster_is_smaller(monkeypatch):
+    timed({"QuantizeLinear": 0.7, "MatMulInteger": 0.8}, monkeypatch)
+    result = graphopt.quantize(digits_model(), DATA, **QUICK)
+    report = result.report
+    assert ("stored 3, float 1", True) == (report.kept, report.is_quantized)
+    assert [
+        (
+            "weights are stored as integers, and the model computes on floats as before: "
+            "nothing that was tried is faster than floats on this machine"
+        )
+    ] == report.notes
+    assert report.size_after < report.size_before / 2.2
+    assert report.metric_after["sqnr"] > 40
+    assert {"Cast", "Mul"} < kinds(result)
+    assert not {"QuantizeLinear", "DequantizeLinear", "MatMulInteger"} & kinds(result)
+    forms = {layer.name: layer.form for layer in report.layers}
+    assert ["float"] == [forms[layer.name] for layer in report.layers if "stored" not in forms[layer.name]], "too small"
 
 
 def test_nothing_pays(monkeypatch):
-    timed({"QuantizeLinear": 0.7, "MatMulInteger": 0.8}, monkeypatch)
+    timed({"QuantizeLinear": 0.7, "MatMulInteger": 0.8, "Cast": 0.8}, monkeypatch)
     result = graphopt.quantize(digits_model(), DATA, **QUICK)
     assert ("float", False) == (result.report.kept, result.report.is_quantized)
     assert result.report.notes == [
@@ -164,7 +183,10 @@ def test_what_is_faster_is_repaired(monkeypatch):
     timed({"QuantizeLinear": 2.0}, monkeypatch)
     report = graphopt.quantize(digits_model(), DATA, min_sqnr=43.6, **QUICK).report
     assert report.metric_after["sqnr"] >= 43.6
-    assert "float" in report.kept
+    assert "static 2, stored 2" == report.kept
+    assert ["needed for accuracy"] * 2 == [
+        layer.why.rpartition(": ")[2] for layer in report.layers if layer.form == "stored"
+    ]
     outcomes = {item.name: item.outcome for item in report.candidates}
     assert "not accurate enough" == outcomes["static"]
     assert "kept" in outcomes.values()

@@ -8,7 +8,7 @@ reads. Touches weights; needs no shapes; a second run finds all weights on their
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Final
 
@@ -19,6 +19,7 @@ from graphopt.errors import PipelineError
 from graphopt.ir import Array, Constant, DType, Graph, Quantization, Value
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import Pass, PassContext, PassResult
+from graphopt.transforms.quantization.accuracy.findings import Rounded, findings_of
 from graphopt.transforms.quantization.accuracy.gptq import Float64, Grid, gptq, output_error
 from graphopt.transforms.quantization.accuracy.noise import effect, sqnr
 from graphopt.transforms.quantization.layers import Selection, layer_name
@@ -109,7 +110,10 @@ class GptqWeights(Pass):
         """
         found = list(self._weights(graph))
         ratios: list[tuple[float, float]] = []
-        changed = False
+        known = findings_of(ctx)
+        keys = {item: self._key(item) for item in found}
+        changed = self._recalled([item for item in found if keys[item] in known], keys, known, ctx, ratios)
+        found = [item for item in found if keys[item] not in known]
         for part in _slices([item for item in found if item.view.columns <= _WIDEST]):
             grams: dict[object, tuple[LayerInput, Gram]] = {}
             for layer in (layer for item in part for layer in item.layers):
@@ -125,6 +129,7 @@ class GptqWeights(Pass):
                 if moments is None or not ctx.applications.admits(self.name, layer_name(item.view.node)):
                     continue
                 ratio, edited = self._round(item, moments)
+                known[keys[item]] = Rounded.of(item.value, ratio)
                 ratios.append(ratio)
                 if edited:
                     changed = True
@@ -134,6 +139,36 @@ class GptqWeights(Pass):
         stats = effect(ratios)
         wide = sum(item.view.columns > _WIDEST for item in found)
         return PassResult(changed=changed, stats=stats | ({"too_wide": wide} if wide else {}))
+
+    def _key(self, item: _Weights) -> object:
+        """What the integers of a weight depend on, beside the data: its numbers, how they are to be stored, and options."""
+        how, constant = item.value.quantization, item.value.const
+        assert constant is not None, "weights are constant"
+        noted = None if how is None else (how.dtype, how.axis, how.block, _bytes(how.scale), _bytes(how.zero_point))
+        reads = tuple(layer.value.name for layer in item.layers)
+        options = (self.dtype, self.block, self.damp, self.order)
+        return self.name, item.value.name, constant.digest(), reads, noted, options
+
+    def _recalled(
+        self,
+        items: Sequence[_Weights],
+        keys: Mapping[_Weights, object],
+        known: Mapping[object, object],
+        ctx: PassContext,
+        ratios: list[tuple[float, float]],
+    ) -> bool:
+        """Take integers that were found before from the same data; whether anything changed."""
+        changed = False
+        for item in items:
+            found = known[keys[item]]
+            assert isinstance(found, Rounded), "keys begin with the name of the pass"
+            if not ctx.applications.admits(self.name, layer_name(item.view.node)):
+                continue
+            ratios.append(found.ratio)
+            item.value.const, item.value.quantization = found.constant, found.how
+            ctx.applications.record(self.name, layer_name(item.view.node))
+            changed = True
+        return changed
 
     def _weights(self, graph: Graph) -> Iterator[_Weights]:
         """Weights that only layers read that are to be worked on."""
@@ -190,6 +225,10 @@ class GptqWeights(Pass):
         signal = float(output_error(weights, moments).sum())
         noise = [float(output_error(weights - other, moments).sum()) for other in (nearest, made)]
         return (sqnr(signal, noise[0]), sqnr(signal, noise[1])), edited
+
+
+def _bytes(parameter: Constant) -> bytes:
+    return parameter.numpy().tobytes()
 
 
 def _slices(items: Sequence[_Weights]) -> Iterator[list[_Weights]]:

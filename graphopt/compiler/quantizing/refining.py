@@ -1,0 +1,119 @@
+"""Layers that are left in floats, once more: in forms that lose less, and with their weights stored as integers.
+
+A layer that loses too much in the fastest form may do in a slower one that is still faster than floats. What stays in floats is no reason
+for a large file: weights of 8 bits that are multiplied by their scales are folded by ONNX Runtime when it loads the model, which then
+computes by the same kernels as before. Both are tried on whole models, held to the budget and measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from graphopt.compiler.quantizing.candidates import Candidate
+from graphopt.compiler.quantizing.found import Found
+from graphopt.compiler.quantizing.plan import LayerForm, Plan
+from graphopt.compiler.quantizing.task import Improved, Task
+
+__all__ = ["refine"]
+
+#: Forms for layers that lose too much in a faster one: the most accurate first.
+_GENTLE: Final[tuple[LayerForm, ...]] = ("weights", "dynamic")
+#: So many layers are tried by themselves.
+_MOST_ALONE: Final = 6
+#: Another form has to make the whole model faster by so much.
+_LEAST_GAIN: Final = 1.01
+#: What computes the same as before is as fast, as measurements go, when it is no slower than this.
+_AS_FAST: Final = 0.975
+
+
+def refine(task: Task, found: Found, better: Improved | None) -> None:
+    """Note a candidate that is better than the one that was found: faster, or smaller.
+
+    Args:
+        task: the search.
+        found: what is known; its candidate may be ``None``.
+        better: the trials that made it; those of the task for ``None``.
+    """
+    made_by = better or Improved(task.trials, task.settings, [])
+    if found.candidate is not None and found.left:
+        _gentle(task, found, made_by)
+    _stored(task, found, made_by)
+
+
+def _gentle(task: Task, found: Found, better: Improved) -> None:
+    """Give layers that were left in floats other forms, all of them, or one after another."""
+    best = found.candidate
+    assert best is not None, "there is one where layers were left"
+    forms = {layer.name: layer.forms for layer in task.layers}
+    for form in _GENTLE:
+        names = [name for name in found.left if form in forms[name] and best.plan.forms[name] == "float"]
+        if not names:
+            continue
+        tried = _tried(task, better, best.plan.changed(names, form), f"{best.name}, others {form}")
+        if tried is None and len(names) > 1:
+            tried = _one_by_one(task, better, best, names, form)
+        if tried is not None and _is_faster_by(better, tried, best, _LEAST_GAIN):
+            best = found.candidate = tried
+            found.candidates.append(tried)
+            found.left = tuple(name for name in found.left if tried.plan.forms[name] == "float")
+
+
+def _one_by_one(
+    task: Task, better: Improved, best: Candidate, names: Sequence[str], form: LayerForm
+) -> Candidate | None:
+    """The layers that can have a form within the budget, the least sensitive ones first."""
+    found: Candidate | None = None
+    for name in reversed(names[:_MOST_ALONE]):
+        plan = (found or best).plan.changed([name], form)
+        found = _tried(task, better, plan, f"{best.name}, some {form}") or found
+    return found
+
+
+def _stored(task: Task, found: Found, better: Improved) -> None:
+    """Store the weights of layers of floats as integers: all of them, or the largest, as the budget allows."""
+    best = found.candidate
+    plan = Plan({layer.name: "float" for layer in task.layers}) if best is None else best.plan
+    for names in _storable(task, plan):
+        name = "weights stored" if best is None else f"{best.name}, others stored"
+        tried = _tried(task, better, plan.changed(names, "stored"), name)
+        if tried is None:
+            continue
+        if best is None:
+            better.trials.measure(tried, drop=False)
+            is_kept = bool(tried.times) and min(item.ratio.speedup for item in tried.times or ()) >= _AS_FAST
+        else:
+            is_kept = _is_faster_by(better, tried, best, _AS_FAST)
+        found.candidates.append(tried)
+        if is_kept:
+            found.candidate = tried
+            if best is None:
+                task.adopt(better, found)
+        return
+
+
+def _storable(task: Task, plan: Plan) -> Iterator[list[str]]:
+    """Layers of floats whose weights can be stored: all, the larger half, and the half of that."""
+    layers = [item for item in task.layers if "stored" in item.forms and plan.forms.get(item.name) == "float"]
+    names = [item.name for item in sorted(layers, key=lambda item: -item.weight_bytes)]
+    while names:
+        yield names
+        names = names[: len(names) // 2]
+        if len(names) < 1 or len(layers) > 4 * len(names):
+            return
+
+
+def _tried(task: Task, better: Improved, plan: Plan, name: str) -> Candidate | None:
+    """A plan that was made and keeps within the budget, ``None`` for one that does not."""
+    made = better.trials.make(name, plan, better.settings, note=False, quick=True)
+    better.trials.judge(made)
+    return made if made.values and task.holds(made) else None
+
+
+def _is_faster_by(better: Improved, made: Candidate, best: Candidate, factor: float) -> bool:
+    """Whether a candidate is as many times as fast as the best, measured as that was."""
+    better.trials.measure(made, factor=2.0, drop=False)
+    if not made.times or any(item.dropped for item in made.times):
+        return False
+    before = best.speedup
+    return before is None or (made.speedup or 0.0) >= before * factor
