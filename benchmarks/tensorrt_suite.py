@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.measure import save_record
 from benchmarks.workers import print_result, run_in_workers
+from graphopt.ir import DType
 from tests.onnx_suite import Case, load_cases
 
 __all__ = ["frozen", "main"]
@@ -136,7 +137,7 @@ def _judge(case: Case, maker: str, *, freeze: bool) -> tuple[str, str]:
 def _same(found: Any, wanted: Any, case: Case) -> bool:  # noqa: ANN401  arrays
     if not isinstance(wanted, np.ndarray) or found.shape != wanted.shape or wanted.dtype == object:
         return False
-    if wanted.dtype.kind in "biu":
+    if not DType.from_numpy(wanted.dtype).is_float:
         return bool(np.array_equal(found, wanted.astype(found.dtype)))
     step = float(ml_dtypes.finfo(wanted.dtype).eps)  # type: ignore[no-untyped-call]  # a half is rounded after each layer
     rtol, atol = max(case.rtol, LIMIT, 2 * step), max(case.atol, 1e-5)

@@ -24,9 +24,16 @@ __all__ = ["Emitter"]
 
 #: Element types that TensorRT takes as a pointer only, and whose numbers can't be read back from a network.
 _BY_POINTER: Final = (DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.INT4)
-#: What arrays of a type that TensorRT lacks become.
-_NARROWED: Final = {DType.DOUBLE: DType.FLOAT, DType.INT16: DType.INT32, DType.UINT16: DType.INT32}
-_NARROWED_TO_LONG: Final = (DType.UINT32, DType.UINT64)
+#: What numbers of a type are kept in inside of a network: TensorRT lacks the type, or takes it at the edges and between scales only.
+_INSIDE: Final = {
+    **dict.fromkeys((DType.INT8, DType.UINT8, DType.INT16, DType.UINT16), DType.INT32),
+    **dict.fromkeys((DType.INT4, DType.UINT4, DType.INT2, DType.UINT2), DType.INT32),
+    **dict.fromkeys((DType.UINT32, DType.UINT64), DType.INT64),
+    **dict.fromkeys((DType.DOUBLE, DType.FLOAT8E4M3FN, DType.FLOAT8E5M2, DType.FLOAT8E4M3FNUZ), DType.FLOAT),
+    **dict.fromkeys((DType.FLOAT8E5M2FNUZ, DType.FLOAT4E2M1, DType.FLOAT8E8M0), DType.FLOAT),
+}
+#: Types that inputs and outputs have all the same.
+_AT_EDGES: Final = (DType.INT8, DType.UINT8, DType.FLOAT8E4M3FN)
 
 
 class Emitter:
@@ -41,6 +48,7 @@ class Emitter:
     Attributes:
         stored: constants whose numbers TensorRT does not give back, by the name of their layer.
         tensors: tensors of values of the model.
+        whole: integers of values of the model as floats, where they were floats before they were stored.
     """
 
     def __init__(self, api: Api, log: Log, network: Network, registry: Registry) -> None:
@@ -50,6 +58,7 @@ class Emitter:
         self.network = network
         self.stored: dict[str, Array] = {}
         self.tensors: dict[Value, Tensor] = {}
+        self.whole: dict[Value, Tensor] = {}
         self._keep: list[object] = []  # TensorRT does not copy weights before it builds
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Tensor] = {}
         self._node: Node | None = None
@@ -142,10 +151,24 @@ class Emitter:
     # -- constants -------------------------------------------------------------------------------------------------------------
 
     def constant(self, array: Array | np.generic, dtype: DType | None = None) -> Tensor:
-        """A tensor of given numbers; equal ones are one layer. Types that TensorRT lacks become the next wider one that it has."""
+        """A tensor of given numbers, in the type that they have inside; equal ones are one layer."""
         array = np.asarray(array)
-        dtype = DType.from_numpy(array.dtype) if dtype is None else dtype
-        array, dtype = self.narrowed(array, dtype)
+        dtype = self.inside(DType.from_numpy(array.dtype) if dtype is None else dtype)
+        return self._shared(array.astype(dtype.numpy), dtype)
+
+    def as_stored(self, array: Array, dtype: DType) -> Tensor:
+        """A tensor of given numbers as they are, for scales to make floats of: int8, int4, float8e4m3fn."""
+        return self._shared(array, dtype)
+
+    def inside(self, dtype: DType) -> DType:
+        """The type in which numbers of a type are kept inside of a network."""
+        return _INSIDE.get(dtype, dtype)
+
+    def at_edge(self, dtype: DType) -> DType:
+        """The type of an input or output of the network."""
+        return dtype if dtype in _AT_EDGES else self.inside(dtype)
+
+    def _shared(self, array: Array, dtype: DType) -> Tensor:
         kept = _owned(array)
         key = (str(dtype), kept.shape, kept.tobytes()) if kept.size <= 64 else None
         if key is not None and key in self._constants and self._node is not None:
@@ -155,19 +178,9 @@ class Emitter:
             self._constants[key] = found
         return found
 
-    def narrowed(self, array: Array, dtype: DType) -> tuple[Array, DType]:
-        """Numbers in a type that TensorRT has."""
-        if dtype in _NARROWED:
-            dtype = _NARROWED[dtype]
-        elif dtype in _NARROWED_TO_LONG:
-            dtype = DType.INT64
-        else:
-            return array, dtype
-        return array.astype(dtype.numpy), dtype
-
     def _add_constant(self, kept: Array, dtype: DType) -> Tensor:
         module = self.api.module
-        if dtype in (DType.UINT8, DType.BOOL):  # constants of these types can't be given as arrays
+        if dtype is DType.BOOL:  # constants of this type can't be given as arrays
             return self.cast(self._add_constant(kept.astype(np.int32), DType.INT32), dtype)
         kind = self.api.dtype(dtype)
         if kind is None:
@@ -207,15 +220,29 @@ class Emitter:
         return axis % max(1, self.rank(tensor))
 
     def cast(self, tensor: Tensor, dtype: Enum | DType) -> Tensor:
-        """A tensor in another element type."""
+        """A tensor in another element type; from and to float8 that is a scale of 1."""
         kind = self.api.dtype(dtype) if isinstance(dtype, DType) else dtype
         if kind is None:
             raise self.fail(f"TensorRT has no element type {dtype}")
-        return tensor if tensor.dtype == kind else self.out(self.network.add_cast(tensor, kind))
+        if tensor.dtype == kind:
+            return tensor
+        start, end = self.api.ir_dtype(tensor.dtype), self.api.ir_dtype(kind)
+        if start is DType.FLOAT8E4M3FN:
+            one, scaled = self.constant(np.float32(1)), self.api.dtype(DType.FLOAT)
+            return self.cast(self.out(self.network.add_dequantize(tensor, one, scaled)), kind)
+        if end is DType.FLOAT8E4M3FN:
+            floats = tensor if start.is_float else self.cast(tensor, DType.FLOAT)
+            one = self.constant(np.ones((), self.api.ir_dtype(floats.dtype).numpy))
+            return self.out(self.network.add_quantize(floats, one, kind))
+        return self.out(self.network.add_cast(tensor, kind))
+
+    def plain(self, tensor: Tensor) -> Tensor:
+        """A tensor that all layers take: stored bytes as int32, stored float8 as floats."""
+        return self.cast(tensor, self.inside(self.api.ir_dtype(tensor.dtype)))
 
     def unary(self, tensor: Tensor, op: str) -> Tensor:
         """A layer of ``UnaryOperation``."""
-        return self.out(self.network.add_unary(tensor, self.api.enum("UnaryOperation", op)))
+        return self.out(self.network.add_unary(self.plain(tensor), self.api.enum("UnaryOperation", op)))
 
     def activation(self, tensor: Tensor, kind: str, alpha: float | None = None, beta: float | None = None) -> Tensor:
         """A layer of ``ActivationType``."""
@@ -228,7 +255,7 @@ class Emitter:
 
     def elementwise(self, a: Tensor, b: Tensor, op: str) -> Tensor:
         """A layer of ``ElementWiseOperation``; the shorter shape gets axes in front."""
-        a, b = self.aligned(a, b)
+        a, b = self.aligned(self.plain(a), self.plain(b))
         return self.out(self.network.add_elementwise(a, b, self.api.enum("ElementWiseOperation", op)))
 
     def aligned(self, *tensors: Tensor) -> list[Tensor]:
@@ -292,6 +319,7 @@ class Emitter:
 
     def gather(self, tensor: Tensor, indices: Tensor, axis: int) -> Tensor:
         """Parts of a tensor along an axis, by indices that are not negative."""
+        indices = self.plain(indices)
         layer = self.check(self.network.add_gather_v2(tensor, indices, self.api.enum("GatherMode", "DEFAULT")))
         layer.axis = axis
         return self.out(layer)
@@ -300,6 +328,8 @@ class Emitter:
         """Tensors joined along an axis."""
         if len(tensors) == 1:
             return tensors[0]
+        if len({str(item.dtype) for item in tensors}) > 1:
+            tensors = [self.plain(item) for item in tensors]
         layer = self.check(self.network.add_concatenation(list(tensors)), settled=False)
         layer.axis = axis
         return self.out(layer)
@@ -324,13 +354,11 @@ class Emitter:
     def reduce(self, tensor: Tensor, op: str, axes: Sequence[int], *, keep: bool) -> Tensor:
         """A layer of ``ReduceOperation`` over some axes."""
         mask = sum(1 << (axis % self.rank(tensor)) for axis in axes)
-        return self.out(self.network.add_reduce(tensor, self.api.enum("ReduceOperation", op), mask, keep))
+        return self.out(self.network.add_reduce(self.plain(tensor), self.api.enum("ReduceOperation", op), mask, keep))
 
     def scalar_like(self, number: float, tensor: Tensor) -> Tensor:
         """One number in the element type of a tensor, with its rank."""
-        dtype = self.api.ir_dtype(tensor.dtype)
-        if dtype is DType.UINT8:
-            return self.cast(self.constant(np.full((1,) * self.rank(tensor), number, np.int32)), tensor.dtype)
+        dtype = self.inside(self.api.ir_dtype(tensor.dtype))
         return self.constant(np.full((1,) * self.rank(tensor), number).astype(dtype.numpy), dtype)
 
     def is_float(self, tensor: Tensor) -> bool:
@@ -343,7 +371,7 @@ class Emitter:
 
     def select(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Numbers of ``a`` where the condition holds, of ``b`` elsewhere."""
-        condition, a, b = self.aligned(condition, a, b)
+        condition, a, b = self.aligned(condition, self.plain(a), self.plain(b))
         return self.out(self.network.add_select(condition, a, b))
 
 

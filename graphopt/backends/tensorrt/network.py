@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from graphopt.backends.tensorrt.api import Api, Log
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.lowering import lower_graph
@@ -75,7 +73,7 @@ def _add_input(e: Emitter, value: Value, dtypes: dict[str, DType]) -> None:
         raise UnsupportedOpError(f"input {value.name!r} is {kind}, expected a tensor of a known number of axes")
     if kind.dtype is DType.STRING:
         raise UnsupportedOpError(f"input {value.name!r} is of strings, which TensorRT does not have")
-    _, dtype = e.narrowed(np.empty(0, kind.dtype.numpy), kind.dtype)
+    dtype = e.at_edge(kind.dtype)
     if dtype is not kind.dtype:
         dtypes[value.name] = kind.dtype
     found = e.api.dtype(dtype)
@@ -90,18 +88,18 @@ def _add_input(e: Emitter, value: Value, dtypes: dict[str, DType]) -> None:
     for axis, size in enumerate(kind.shape):
         if size is not None and not isinstance(size, int):
             tensor.set_dimension_name(axis, str(size))
-    e.tensors[value] = tensor
+    e.tensors[value] = e.cast(tensor, DType.INT32) if dtype is DType.UINT8 else tensor
 
 
 def _mark_output(e: Emitter, value: Value, dtypes: dict[str, DType]) -> None:
     tensor = e.tensor(value)
     kind = value.type
     if isinstance(kind, TensorType):
-        stated = e.api.dtype(kind.dtype)
-        if stated is None:
+        dtype = e.at_edge(kind.dtype)
+        if dtype is not kind.dtype:
             dtypes[value.name] = kind.dtype
-        elif tensor.dtype != stated:
-            tensor = e.cast(tensor, stated)
+        if e.api.dtype(dtype) is not None:
+            tensor = e.cast(tensor, dtype)
     if tensor.is_network_input or tensor.is_network_output:  # an output is made by a layer
         tensor = e.out(e.network.add_identity(tensor))
     tensor.name = value.name

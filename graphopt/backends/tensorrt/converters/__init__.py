@@ -4,6 +4,7 @@ Each module is looked through for functions that ``lower`` marked.
 """
 
 from graphopt.backends.tensorrt.converters import activations as activations
+from graphopt.backends.tensorrt.converters import bits as bits
 from graphopt.backends.tensorrt.converters import blocks as blocks
 from graphopt.backends.tensorrt.converters import control_flow as control_flow
 from graphopt.backends.tensorrt.converters import convolution as convolution

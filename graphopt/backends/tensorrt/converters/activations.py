@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphopt.backends.tensorrt.converters.operands import all_of, dtype_of, floats_only, no_wrapping_integers
+from graphopt.backends.tensorrt.converters.operands import all_of, dtype_of, floats_only
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
@@ -42,7 +42,7 @@ def plain(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [e.activation(e.input(node, 0), _PLAIN[node.op_type])]
 
 
-@lower("Relu", supports=no_wrapping_integers)
+@lower("Relu")
 def relu(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One activation layer; integers take the larger of themselves and zero."""
     x = e.input(node, 0)
@@ -119,7 +119,7 @@ def prelu(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [e.out(e.network.add_parametric_relu(x, slopes))]
 
 
-@lower("Clip", supports=no_wrapping_integers)
+@lower("Clip")
 def clip(e: Emitter, node: Node) -> Sequence[Tensor]:
     """The larger of x and the low bound, then the smaller of that and the high one; bounds are attributes before opset 11."""
     x = e.input(node, 0)

@@ -48,8 +48,8 @@ def gather(e: Emitter, node: Node) -> Sequence[Tensor]:
 
 
 def _plain(e: Emitter, x: Tensor) -> Tensor:
-    """Booleans and small integers as int32, which every layer takes."""
-    return e.cast(x, DType.INT32) if e.api.ir_dtype(x.dtype) in (DType.BOOL, DType.UINT8) else x
+    """Booleans and stored bytes as int32, which every layer takes."""
+    return e.cast(x, DType.INT32) if e.api.ir_dtype(x.dtype) in (DType.BOOL, DType.INT8) else x
 
 
 @lower("GatherElements")

@@ -10,7 +10,6 @@ from graphopt.backends.tensorrt.converters.operands import (
     constants,
     dtype_of,
     integers,
-    no_wrapping_integers,
     static_shape,
 )
 from graphopt.backends.tensorrt.emitter import Emitter
@@ -74,7 +73,7 @@ def counted(e: Emitter, size: int | Tensor, dtype: DType = DType.INT64) -> Tenso
     return e.out(layer)
 
 
-@lower("Range", supports=no_wrapping_integers)
+@lower("Range")
 def range_(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A fill layer of as many numbers as there are before the limit."""
     start, limit, delta = (e.input(node, place) for place in range(3))

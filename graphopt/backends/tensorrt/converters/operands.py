@@ -13,12 +13,9 @@ __all__ = [
     "fixed_inputs",
     "floats_only",
     "integers",
-    "no_wrapping_integers",
     "rank_of",
     "static_shape",
 ]
-
-_WRAPPING = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16, DType.UINT32, DType.UINT64)
 
 
 def dtype_of(value: Value | None) -> DType | None:
@@ -83,15 +80,6 @@ def floats_only(node: Node) -> str | None:
     """Refuses a first input that is not of floating-point numbers."""
     dtype = dtype_of(node.input_at(0))
     return None if dtype is None or dtype.is_float else f"{node.op_type} of {dtype} has no layer"
-
-
-def no_wrapping_integers(node: Node) -> str | None:
-    """Refuses arithmetic on narrow or unsigned integers, whose overflow TensorRT's types do not have."""
-    for value in node.inputs:
-        dtype = dtype_of(value)
-        if dtype in _WRAPPING:
-            return f"arithmetic on {dtype} would not wrap around as it does in ONNX"
-    return None
 
 
 def all_of(*checks: Callable[[Node], str | None]) -> Callable[[Node], str | None]:

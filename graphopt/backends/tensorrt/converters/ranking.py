@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.backends.tensorrt.converters.operands import constants, dtype_of, integers, no_wrapping_integers
+from graphopt.backends.tensorrt.converters.operands import constants, dtype_of, integers
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
@@ -20,6 +20,7 @@ _MOST: Final = 3840
 
 def _ranked(e: Emitter, x: Tensor, op: str, k: int, axis: int) -> tuple[Tensor, Tensor]:
     """Numbers and places, int64, along an axis."""
+    x = e.plain(x)
     vector = e.rank(x) == 1
     if vector:
         x, axis = e.unsqueeze(x, [0]), 1
@@ -30,7 +31,7 @@ def _ranked(e: Emitter, x: Tensor, op: str, k: int, axis: int) -> tuple[Tensor, 
     return found[0], e.cast(found[1], DType.INT64)
 
 
-@lower("ArgMax", "ArgMin", supports=no_wrapping_integers)
+@lower("ArgMax", "ArgMin")
 def arg(e: Emitter, node: Node) -> Sequence[Tensor]:
     """The first of one; the last of equal ones is the first from the other end."""
     x = e.input(node, 0)
@@ -72,7 +73,7 @@ def _takes_k(node: Node) -> str | None:
 
 def _takes_topk(node: Node) -> str | None:
     dtype = dtype_of(node.input_at(0))
-    if dtype in (DType.INT8, DType.UINT8, DType.BOOL):
+    if dtype is DType.BOOL:
         return f"TopK of {dtype}"
     return _takes_k(node)
 

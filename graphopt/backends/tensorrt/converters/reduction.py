@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
+from graphopt.backends.tensorrt.converters.narrow import cut_to_output
 from graphopt.backends.tensorrt.converters.operands import (
     all_of,
     constants,
     dtype_of,
     floats_only,
     integers,
-    no_wrapping_integers,
 )
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
@@ -59,13 +59,13 @@ def _types(node: Node) -> str | None:
     dtype = dtype_of(node.input_at(0))
     if dtype is DType.BOOL and node.op_type in ("ReduceMax", "ReduceMin"):
         return None
-    return f"a reduction of {dtype}" if dtype in (DType.BOOL, DType.INT8, DType.UINT8) else None
+    return f"a reduction of {dtype}" if dtype is DType.BOOL else None
 
 
-@lower(*_PLAIN, supports=all_of(constants(1), _types, no_wrapping_integers))
+@lower(*_PLAIN, supports=all_of(constants(1), _types))
 def reduction(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One layer; booleans are reduced as int32, a mean of integers is a sum that is divided."""
-    x, op = e.input(node, 0), _PLAIN[node.op_type]
+    x, op = e.plain(e.input(node, 0)), _PLAIN[node.op_type]
     dtype = e.api.ir_dtype(x.dtype)
     if dtype is DType.BOOL:
         if 0 in tuple(x.shape):
@@ -76,17 +76,17 @@ def reduction(e: Emitter, node: Node) -> Sequence[Tensor]:
         found = e.cast(_reduced(e, node, e.cast(x, DType.FLOAT), op), x.dtype)
     else:
         found = _reduced(e, node, x, op)
-    return [found if found is not x else e.out(e.network.add_identity(x))]
+    return [cut_to_output(e, node, found)] if found is not x else [e.out(e.network.add_identity(x))]
 
 
-@lower("ReduceL1", "ReduceL2", "ReduceSumSquare", supports=all_of(constants(1), no_wrapping_integers, _types))
+@lower("ReduceL1", "ReduceL2", "ReduceSumSquare", supports=all_of(constants(1), _types))
 def norm(e: Emitter, node: Node) -> Sequence[Tensor]:
     """Sums of magnitudes or squares."""
     x = e.input(node, 0)
     powers = e.unary(x, "ABS") if node.op_type == "ReduceL1" else e.elementwise(x, x, "PROD")
     total = _reduced(e, node, powers, "SUM")
     if node.op_type != "ReduceL2":
-        return [total]
+        return [cut_to_output(e, node, total)]
     if e.is_float(total):
         return [e.unary(total, "SQRT")]
     return [e.cast(e.unary(e.cast(total, DType.FLOAT), "SQRT"), x.dtype)]
@@ -116,7 +116,7 @@ def log_sum_exp(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [found if keep else e.squeeze(found, axes)]
 
 
-@lower("CumSum", supports=all_of(constants(1), no_wrapping_integers))
+@lower("CumSum", supports=constants(1))
 def running_sum(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One layer."""
     x, axis = e.input(node, 0), integers(node, "", 1)
@@ -124,4 +124,5 @@ def running_sum(e: Emitter, node: Node) -> Sequence[Tensor]:
     place = e.constant(np.array(axis[0] % e.rank(x), np.int32))
     exclusive, reverse = bool(node.int_attr("exclusive", 0)), bool(node.int_attr("reverse", 0))
     op = e.api.enum("CumulativeOperation", "SUM")
-    return [e.out(e.network.add_cumulative(x, place, op, exclusive, reverse))]
+    found = e.out(e.network.add_cumulative(e.plain(x), place, op, exclusive, reverse))
+    return [cut_to_output(e, node, found)]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from graphopt.backends.tensorrt.converters.narrow import cut, cut_to_output
 from graphopt.backends.tensorrt.converters.operands import dtype_of, floats_only
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
@@ -20,7 +19,14 @@ _FLOAT = {
     "Reciprocal": "RECIP", "Round": "ROUND", "Sin": "SIN", "Sinh": "SINH", "Sqrt": "SQRT", "Tan": "TAN",
 }  # fmt: skip
 _ANY = {"Abs": "ABS", "Neg": "NEG", "Sign": "SIGN"}
-_CAST_FROM = (DType.INT8, DType.INT4, DType.FLOAT8E4M3FN)
+#: Floats of 8 bits and fewer that casts would have to round to; what comes in as one is given as float.
+_NOT_ROUNDED = (
+    DType.FLOAT8E5M2,
+    DType.FLOAT8E4M3FNUZ,
+    DType.FLOAT8E5M2FNUZ,
+    DType.FLOAT4E2M1,
+    DType.FLOAT8E8M0,
+)
 
 
 @lower(*_FLOAT, supports=floats_only)
@@ -29,17 +35,10 @@ def function(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [e.unary(e.input(node, 0), _FLOAT[node.op_type])]
 
 
-def _signed(node: Node) -> str | None:
-    dtype = dtype_of(node.input_at(0))
-    if dtype is None or dtype.is_float or dtype in (DType.INT32, DType.INT64):
-        return None
-    return f"{node.op_type} of {dtype} has no layer"
-
-
-@lower(*_ANY, supports=_signed)
+@lower(*_ANY)
 def sign(e: Emitter, node: Node) -> Sequence[Tensor]:
-    """One unary layer, of integers too."""
-    return [e.unary(e.input(node, 0), _ANY[node.op_type])]
+    """One unary layer, of integers too; the magnitude of the smallest one wraps around."""
+    return [cut_to_output(e, node, e.unary(e.input(node, 0), _ANY[node.op_type]))]
 
 
 @lower("Not")
@@ -56,8 +55,8 @@ def is_infinite(e: Emitter, node: Node) -> Sequence[Tensor]:
     if negative and positive:
         return [e.unary(x, "ISINF")]
     if not (negative or positive):
-        return [e.elementwise(x, e.scalar_like(np.inf, x), "GREATER")]  # nothing is above infinity
-    return [e.elementwise(x, e.scalar_like(np.inf if positive else -np.inf, x), "EQUAL")]
+        return [e.elementwise(x, e.scalar_like(float("inf"), x), "GREATER")]  # nothing is above infinity
+    return [e.elementwise(x, e.scalar_like(float("inf") if positive else -float("inf"), x), "EQUAL")]
 
 
 @lower("Identity")
@@ -83,9 +82,10 @@ def dropout(e: Emitter, node: Node) -> Sequence[Tensor | None]:
 
 def _castable(node: Node) -> str | None:
     to, start = dtype_of(node.output), dtype_of(node.input_at(0))
-    for dtype in (to, start):
-        if dtype in _CAST_FROM:
-            return f"TensorRT casts from and to {dtype} by scales only"
+    if to in _NOT_ROUNDED:
+        return f"TensorRT has no numbers of {to}"
+    if to is DType.FLOAT8E4M3FN and not node.int_attr("saturate", 1):
+        return f"TensorRT saturates what it casts to {to}"
     if start is DType.STRING or to is DType.STRING:
         return "there are no strings"
     return None
@@ -94,21 +94,25 @@ def _castable(node: Node) -> str | None:
 @lower("Cast", supports=_castable)
 def cast(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A cast layer; types that TensorRT lacks are those that stand for them."""
-    x = e.input(node, 0)
-    dtype = DType(node.int_attr("to"))
-    return [_cast_to(e, x, dtype)]
+    to = DType(node.int_attr("to"))
+    if to.is_float and (whole := e.whole.get(node.inputs[0])) is not None:  # type: ignore[arg-type]  # it is there
+        return [e.cast(whole, e.inside(to) if to is not DType.FLOAT8E4M3FN else to)]
+    return [_cast_to(e, e.input(node, 0), to)]
 
 
 @lower("CastLike", supports=_castable)
 def cast_like(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A cast layer."""
-    return [e.cast(e.input(node, 0), e.input(node, 1).dtype)]
+    to = dtype_of(node.input_at(1)) or e.api.ir_dtype(e.input(node, 1).dtype)
+    return [_cast_to(e, e.input(node, 0), to)]
 
 
-def _cast_to(e: Emitter, x: Tensor, dtype: DType) -> Tensor:
-    _, dtype = e.narrowed(np.empty(0, dtype.numpy), dtype)
-    if dtype is DType.BOOL and not e.is_float(x):  # any number but zero is true
+def _cast_to(e: Emitter, x: Tensor, to: DType) -> Tensor:
+    x = e.plain(x)
+    if to is DType.BOOL and not e.is_float(x):  # any number but zero is true
         return e.unary(e.elementwise(e.cast(x, DType.INT64), e.scalar_like(0, e.cast(x, DType.INT64)), "EQUAL"), "NOT")
-    if dtype is DType.UINT8 and e.api.ir_dtype(x.dtype) in (DType.INT64, DType.BOOL):
-        x = e.cast(x, DType.INT32)
-    return e.cast(x, dtype)
+    kind = to if to is DType.FLOAT8E4M3FN else e.inside(to)
+    if to is not kind is DType.INT32 and e.api.ir_dtype(x.dtype) is DType.INT64:
+        return e.cast(cut(e, x, to), kind)  # what int32 lacks must not be saturated
+    found = e.cast(x, kind)
+    return cut(e, found, to) if e.is_integer(found) else found
