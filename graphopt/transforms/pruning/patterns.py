@@ -77,10 +77,16 @@ def n_m_layers(graph: Graph, n: int = 2, m: int = 4) -> Iterator[tuple[Node, boo
             yield node, follows_n_m(weights[value].numpy(), axis, n, m)
 
 
-def summed_axis(node: Node) -> int | None:
-    """The axis of a layer's weights (its second input) over which it sums, ``None`` for other nodes."""
+def summed_axis(node: Node, rank: int | None = None) -> int | None:
+    """The axis of a layer's weights (its second input) over which it sums, ``None`` for other nodes.
+
+    Args:
+        node: it.
+        rank: of the weights, where they are no constant but come from one.
+    """
     weight = node.input_at(1)
-    rank = None if weight is None or weight.const is None else weight.const.ndim
+    if rank is None:
+        rank = None if weight is None or weight.const is None else weight.const.ndim
     if node.op in ("Conv", "com.microsoft::FusedConv", "graphopt::ConvActivation"):
         return 1 if rank is not None and rank > 2 else None
     if node.op in ("Gemm", "com.microsoft::FusedGemm") and rank == 2:
