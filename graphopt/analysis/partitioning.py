@@ -9,6 +9,7 @@ node: it is taken if all nodes inside are. Outputs of the graph that no node mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,9 +21,11 @@ from graphopt.ir import Graph, Node, TensorType, Value, symbols_of
 
 __all__ = ["Partition", "Region", "partition"]
 
-#: A region with so few of a model's operations, and so few nodes, is not worth copying its inputs and outputs.
+#: A region with so few of a model's operations is not worth copying its inputs and outputs, if it has few nodes, or does few operations for
+#: each byte that is copied: what crosses a bus at 12 GB/s could have been computed at 100 billion operations a second in the meantime.
 LEAST_SHARE: Final = 0.005
 LEAST_NODES: Final = 3
+LEAST_INTENSITY: Final = 8.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Region:
         nodes: in order.
         inputs: values that others give, constants apart.
         outputs: values that others, or the caller, read.
-        flops: operations, as far as they are known.
+        flops: operations, as far as they are known; sizes that are not fixed count as 1.
     """
 
     taken: bool
@@ -42,6 +45,11 @@ class Region:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     flops: int
+
+    @property
+    def copied(self) -> int:
+        """Bytes of its inputs and outputs, as far as they are known; sizes that are not fixed count as 1."""
+        return sum(_bytes(value) for value in (*self.inputs, *self.outputs))
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def partition(
         graph: the main graph; not changed.
         reason_against: why the runtime of the first choice does not take a node, ``None`` when it does.
         border: why that runtime can't be handed a value by the other one or by the caller, ``None`` when it can.
-        least_share: of the operations, below which a region of few nodes is given up.
+        least_share: of the operations, below which a region of few nodes, or that copies much, is given up.
         least_nodes: how many nodes are few, this number apart.
     """
     nodes = list(graph.nodes)
@@ -95,12 +103,14 @@ def partition(
         small = [
             region
             for region in regions
-            if region.taken and len(region.nodes) < least_nodes and region.flops < least_share * max(total, 1)
+            if region.taken
+            and region.flops < least_share * max(total, 1)
+            and (len(region.nodes) < least_nodes or region.flops < LEAST_INTENSITY * region.copied)
         ]
         if not small or len(regions) == 1:
             return Partition(tuple(_with_loose_outputs(graph, regions)), reasons)
         for region in small:
-            reasons |= dict.fromkeys(region.nodes, "too few nodes between others that are not taken")
+            reasons |= dict.fromkeys(region.nodes, "too little work between nodes that are not taken")
 
 
 def _reason(node: Node, reason_against: Callable[[Node], str | None]) -> str | None:
@@ -152,6 +162,14 @@ def _flops(node: Node) -> int:
     symbols = {name for shape in shapes if shape is not None for name in symbols_of(shape)}
     found = cost_of_node(node, dict.fromkeys(symbols, 1)).flops
     return found if isinstance(found, int) else 0
+
+
+def _bytes(value: Value) -> int:
+    """Bytes of a value, sizes that are not known being 1."""
+    kind = value.type
+    if not isinstance(kind, TensorType):
+        return 0
+    return kind.dtype.storage_bytes(math.prod(size if isinstance(size, int) else 1 for size in kind.shape or ()))
 
 
 def _dependencies(nodes: Sequence[Node]) -> nx.DiGraph[Node]:

@@ -1,0 +1,274 @@
+"""A model in parts, built: it is cut, each region gets its own form, the chain of parts is compared with the original."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+
+from graphopt.backends.onnx.files import save
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, HYBRID, RunnableFile, builds_engines, find_runtime
+from graphopt.compiler.building import PRECISIONS
+from graphopt.compiler.cutting import Cut, cut, part_of
+from graphopt.compiler.environment import Environment
+from graphopt.compiler.hybrid.folder import check_folder_output, new_folder
+from graphopt.compiler.hybrid.parts import PartMaker, RefusedRegionError
+from graphopt.compiler.hybrid.size_ranges import SizeRanges
+from graphopt.compiler.result import OptimizeReport
+from graphopt.errors import PipelineError, UnsupportedOpError, VerificationError
+from graphopt.numerics import Numerics, weakest
+from graphopt.plugin_manager import PluginManager
+from graphopt.runtime.hybrid.manifest import FORMAT, KIND, MANIFEST, HybridManifest, HybridPart
+from graphopt.runtime.hybrid.runner import HybridRuntime
+from graphopt.runtime.runtimes import why_unavailable
+from graphopt.verify import CheckOptions, RuntimeOpener, Verdict, check_equivalence
+
+if TYPE_CHECKING:
+    from graphopt.backends.tensorrt.api import Api
+    from graphopt.backends.tensorrt.building import EngineOptions
+    from graphopt.passes import Lazy
+    from graphopt.runtime import Runtime
+
+__all__ = ["Hybrid", "build_hybrid"]
+
+#: How often a model is cut anew because a region that was thought to be taken can't be built.
+_MOST_CUTS: Final = 12
+_LIBRARIES: Final[Mapping[str, str | None]] = {"tensorrt-rtx": "tensorrt_rtx"}
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """A model that was built in parts.
+
+    Attributes:
+        folder: where it is; :class:`graphopt.Session` and ``graphopt run`` open it.
+        manifest: what the folder says of itself.
+        cut: where the model was cut, and why nodes are not taken.
+        verdict: of the chain of parts against the original, ``None`` when it was not asked for.
+        checked_in: what ran the parts for that: ``"onnxruntime"`` for all of them as ONNX, ``"hybrid"`` for the folder as it is.
+        seconds: time by phase.
+    """
+
+    folder: Path
+    manifest: HybridManifest
+    cut: Cut
+    verdict: Verdict | None = None
+    checked_in: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def report(self) -> OptimizeReport:
+        """Of the optimization before."""
+        assert self.cut.report is not None, "a model is optimized before it is cut"
+        return self.cut.report
+
+
+def build_hybrid(
+    source: object,
+    output: str | os.PathLike[str],
+    *,
+    target: str = "tensorrt",
+    level: str = "O2",
+    precision: str = "fp32",
+    options: EngineOptions | None = None,
+    check: bool = True,
+    inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+    plugins: PluginManager | None = None,
+    library: Api | None = None,
+) -> Hybrid:
+    """Build a folder with an engine for each region that a target takes, and ONNX models for ONNX Runtime for the rest.
+
+    Args:
+        source: path, bytes, ``ModelProto``, IR, or what a plugin's frontend accepts.
+        output: the folder; it appears whole or not at all.
+        target: what takes as much as it can, ``"tensorrt"``, ``"tensorrt-rtx"`` or the backend of a plugin.
+        level: what the model goes through before.
+        precision: ``"fp32"`` for the types of the model, ``"fp16"`` or ``"bf16"`` for floats of half the size with islands of float32.
+        options: how engines are built: compute capabilities, sizes of dimensions and shapes of inputs by profile, and so on. A profile may
+            name inner values that engines read too.
+        check: whether the optimized model, and then the chain of parts, is compared with the original: where the target runs, as it is,
+            else each part as ONNX.
+        inputs: for that check.
+        seed: of generated ones.
+        force: whether a folder of parts that is there may be replaced.
+        progress: told what is going on.
+        plugins: where passes, backends and converters come from.
+        library: the TensorRT library to build with; the one that is installed by default.
+
+    Raises:
+        PipelineError: if target, level or precision are unknown.
+        UnsupportedOpError: if the target takes nothing of the model that is worth a part.
+        ExecutionError: if no library is installed, or a size is not stated.
+        VerificationError: if the parts do not compute what the original computes.
+        OutputError: if the folder exists, or can't be written.
+    """
+    if precision not in PRECISIONS:
+        raise PipelineError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    real = check_folder_output(Path(output), force=force)
+    environment = Environment(plugins)
+    engines = builds_engines(environment, target)
+    if precision != "fp32" and not engines:
+        raise PipelineError(
+            f"precision is {precision!r}, which is for engines; convert the model for target {target!r} first"
+        )
+    tell = progress or (lambda text: None)
+    api = _library(target, library) if engines else None
+    seconds: dict[str, float] = {}
+    found = cut(
+        source,
+        target=target,
+        level=",".join(part for part in (level, PRECISIONS[precision]) if part),
+        check=check,
+        inputs=inputs,
+        seed=seed,
+        progress=progress,
+        plugins=environment.plugins,
+    )
+    from graphopt.backends.tensorrt.building import EngineOptions  # lazily: what only engines need
+
+    options = options or EngineOptions()
+    fed = [value for value in found.model.graph.inputs if not value.is_constant]
+    ranges = [SizeRanges(fed, profile) for profile in options.stated_profiles()]
+    maker = PartMaker(environment, target, api, options, ranges, tell)
+    with new_folder(real) as draft:
+        start = time.perf_counter()
+        found, parts = _made(found, maker, draft)
+        manifest = _manifest(found, parts, source, precision, api)
+        _write(draft, manifest)
+        seconds["build"] = time.perf_counter() - start
+        verdict, checked_in = None, ""
+        if check:
+            start = time.perf_counter()
+            tell("comparing the chain of parts")
+            verdict, checked_in = _checked(found, manifest, draft, source, environment, inputs, seed)
+            seconds["check of parts"] = time.perf_counter() - start
+            if verdict.status == "failed":
+                raise VerificationError(
+                    f"the parts do not compute what the model computes: {verdict.reason}; nothing was written"
+                )
+    done = {} if found.report is None else found.report.seconds
+    return Hybrid(Path(output), manifest, found, verdict, checked_in, {**done, **seconds})
+
+
+def _library(target: str, stated: Api | None) -> Api:
+    from graphopt.backends.tensorrt.api import load  # lazily: optional
+
+    return stated or load(_LIBRARIES.get(target))
+
+
+def _made(found: Cut, maker: PartMaker, draft: Path) -> tuple[Cut, list[HybridPart]]:
+    """The parts; where a region can't be built after all, the model is cut anew with less of it taken."""
+    refused: dict[str, str] = {}
+    numbers = itertools.count()
+    for _ in range(_MOST_CUTS):
+        if not any(region.taken for region in found.partition.regions):
+            break
+        parts: list[HybridPart] = []
+        try:
+            for place, region in enumerate(found.partition.regions):
+                stem = draft / f"{place:03}-{'engine' if region.taken else 'rest'}"
+                parts.append(maker.make(part_of(found.model, region), region, stem))
+        except RefusedRegionError as err:
+            refused |= err.refused
+            maker.tell(f"cutting again ({next(numbers) + 1}): {err}")
+            for path in draft.iterdir():
+                path.unlink()
+            found = found.again(maker.environment, refused)
+        else:
+            return found, parts
+    reasons = dict.fromkeys(found.partition.reasons.values())
+    raise UnsupportedOpError(
+        f"target {maker.target!r} takes nothing of the model that is worth a part ({'; '.join(list(reasons)[:3])}); "
+        "graphopt partition shows all reasons"
+    )
+
+
+def _manifest(
+    found: Cut, parts: Sequence[HybridPart], source: object, precision: str, api: Api | None
+) -> HybridManifest:
+    from importlib.metadata import version  # lazily: reads files
+
+    graph = found.model.graph
+    digest = ""
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    report = found.report
+    return HybridManifest(
+        KIND,
+        FORMAT,
+        {value.name: str(value.type) for value in graph.inputs if not value.is_constant},
+        {value.name: str(value.type) for value in graph.outputs},
+        tuple(parts),
+        target=found.target,
+        share=round(found.partition.share, 6),
+        source="" if report is None else report.source,
+        source_sha256=digest,
+        pipeline="" if report is None else report.pipeline,
+        precision=precision,
+        versions={"graphopt": version("graphopt")} | ({} if api is None else {api.name: api.version}),
+    )
+
+
+def _write(folder: Path, manifest: HybridManifest) -> None:
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+
+
+def _checked(
+    found: Cut,
+    manifest: HybridManifest,
+    draft: Path,
+    source: object,
+    environment: Environment,
+    inputs: object,
+    seed: int,
+) -> tuple[Verdict, str]:
+    """The verdict on the chain of parts, and what ran them."""
+    runtimes = {part.backend: find_runtime(environment, part.backend) for part in manifest.parts}
+    as_it_is = all(why_unavailable(name, stated) is None for name, stated in runtimes.items())
+    numerics: list[Numerics] = [] if found.report is None else [found.report.numerics]
+    options = CheckOptions(seed=seed, isolate=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="graphopt-hybrid-", ignore_cleanup_errors=True) as folder,
+        RunnableFile(source, DEFAULT_BACKEND, environment) as original,
+    ):
+        place = draft
+        if as_it_is:
+            numerics.append(HybridRuntime.numerics)
+        else:
+            place = Path(folder)
+            runtimes = {DEFAULT_BACKEND: find_runtime(environment, DEFAULT_BACKEND)}
+            _write(place, _as_onnx(found, manifest, place))
+        verdict = check_equivalence(
+            original.path,
+            place / MANIFEST,
+            numerics=weakest(numerics),
+            inputs=cast("str | None", inputs),
+            options=options,
+            opener=RuntimeOpener(HYBRID, HybridRuntime(cast("Mapping[str, Runtime | Lazy]", runtimes)), options),
+        )
+    return verdict, HYBRID if as_it_is else DEFAULT_BACKEND
+
+
+def _as_onnx(found: Cut, manifest: HybridManifest, folder: Path) -> HybridManifest:
+    """The same parts as ONNX models in another folder."""
+    parts = []
+    for place, (region, part) in enumerate(zip(found.partition.regions, manifest.parts, strict=True)):
+        files = save(part_of(found.model, region), folder / f"{place:03}.onnx")
+        digests = {}
+        for path in files:
+            with path.open("rb") as file:
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        parts.append(replace(part, backend=DEFAULT_BACKEND, file=files[0].name, files=digests, built={}))
+    return replace(manifest, parts=tuple(parts))

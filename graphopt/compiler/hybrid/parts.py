@@ -1,0 +1,130 @@
+"""Parts of a model as files: engines where the target builds them, what its backend saves otherwise, ONNX for the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from graphopt.analysis.partitioning import Region
+from graphopt.backends.tensorrt.api import Api
+from graphopt.backends.tensorrt.backend import TensorRtBackend
+from graphopt.backends.tensorrt.building import EngineOptions, build_engine
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, save_for
+from graphopt.compiler.environment import Environment
+from graphopt.compiler.hybrid.size_ranges import SizeRanges
+from graphopt.errors import ExecutionError, GraphoptError, UnsupportedOpError
+from graphopt.ir import Model
+from graphopt.runtime.hybrid.manifest import HybridPart
+from graphopt.runtime.tensorrt.engine_file import EngineManifest
+
+__all__ = ["PartMaker", "RefusedRegionError"]
+
+_REASON_CHARS: Final = 200
+
+
+class RefusedRegionError(GraphoptError):
+    """A region that was thought to be taken can't be built; the rest of the model may still be cut elsewhere.
+
+    Attributes:
+        refused: why, by the name of a value that a node in it gives.
+    """
+
+    def __init__(self, region: Region, error: GraphoptError) -> None:
+        super().__init__(str(error))
+        reason = " ".join(str(error).split())[:_REASON_CHARS]
+        names = [value.name for node in region.nodes for value in node.outputs if value.name]
+        self.refused = {name: reason for name in names if error.node in ("", name)} or dict.fromkeys(names, reason)
+
+
+@dataclass(frozen=True)
+class PartMaker:
+    """Makes the files of parts.
+
+    Attributes:
+        environment: has the backends.
+        target: what takes as much as it can.
+        api: the library that builds engines, ``None`` when the target builds none.
+        options: how engines are built, sizes apart.
+        ranges: sizes that they are built for, by profile.
+        tell: told what is going on.
+    """
+
+    environment: Environment
+    target: str
+    api: Api | None
+    options: EngineOptions
+    ranges: Sequence[SizeRanges]
+    tell: Callable[[str], None]
+
+    def make(self, part: Model, region: Region, stem: Path) -> HybridPart:
+        """The files of one part, beside each other.
+
+        Args:
+            part: the region as a model.
+            region: it.
+            stem: path of the files, without the end of their names.
+
+        Raises:
+            RefusedRegionError: if the target does not build it after all.
+            ExecutionError: if a size is not stated, or memory does not suffice.
+        """
+        if not region.taken:
+            return self._saved(DEFAULT_BACKEND, part, region, stem.with_suffix(".onnx"))
+        if self.api is None:
+            runtime = self.environment.plugins.runtimes.find(self.environment.backend(self.target).name)
+            return self._saved(self.target, part, region, stem.with_suffix(str(getattr(runtime, "suffix", ".onnx"))))
+        return self._engine(self.api, part, region, stem.with_suffix(".engine"))
+
+    def _saved(self, target: str, part: Model, region: Region, path: Path) -> HybridPart:
+        backend = self.environment.backend(target)
+        model = self.environment.legalized(part, target)
+        self.tell(f"saving {path.name}")
+        files = save_for(backend, model, path)
+        return _part(backend.name, path, files, region, {})
+
+    def _engine(self, api: Api, part: Model, region: Region, path: Path) -> HybridPart:
+        found = self.environment.plugins.backends.find("tensorrt")
+        assert isinstance(found, TensorRtBackend), "the built-in backend of that name"
+        backend = found.with_converters(self.environment.plugins.converters("tensorrt"))
+        profiles = [ranges.profile(region.inputs) for ranges in self.ranges]
+        options = replace(self.options, profiles=profiles, sizes={})
+        self.tell(f"building {path.name}")
+        try:
+            built = backend.network(part, api)
+            data = build_engine(built, options, progress=self.tell)
+        except (UnsupportedOpError, ExecutionError) as err:
+            if "not enough memory" in str(err):  # to leave more of the model to ONNX Runtime would hide that
+                raise
+            raise RefusedRegionError(region, err) from err
+        manifest = EngineManifest(
+            api.name,
+            api.version,
+            tuple(self.options.capabilities),
+            {name: str(dtype) for name, dtype in built.dtypes.items()},
+            len(data),
+            hashlib.sha256(data).hexdigest(),
+        )
+        path.write_bytes(data)
+        beside = path.with_name(f"{path.name}.json")
+        beside.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        told = {
+            "library": f"{api.name} {api.version}",
+            "capabilities": list(self.options.capabilities),
+            "profiles": [{name: str(item) for name, item in profile.shapes.items()} for profile in profiles],
+            "layers": built.network.num_layers,
+        }
+        return _part("tensorrt", path, [path, beside], region, told)
+
+
+def _part(backend: str, path: Path, files: Sequence[Path], region: Region, told: dict[str, Any]) -> HybridPart:
+    digests = {}
+    for each in files:
+        with each.open("rb") as file:
+            digests[each.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    inputs, outputs = (tuple(value.name for value in values) for values in (region.inputs, region.outputs))
+    return HybridPart(backend, path.name, digests, inputs, outputs, len(region.nodes), region.flops, told)
