@@ -6,10 +6,8 @@ is not in its declarations, so these are only guesses for it to refuse.
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +16,7 @@ import numpy as np
 from graphopt.ir import Dim, DType, SymbolicDim, TensorType
 from graphopt.transforms.input_sizes import Limits
 from graphopt.verify.hints import InputHint
+from graphopt.verify.size_expressions import evaluate_size, is_size_expression
 
 __all__ = ["Sizes", "Symbols", "find_symbols"]
 
@@ -42,13 +41,6 @@ _NAMELESS: Final = frozenset({"?", "None", "none", "-1", "unk", "*"})
 _MAX_ELEMENTS: Final = 1 << 25
 #: The largest end of a range that is tried for being one.
 _MODERATE: Final = 1024
-_OPERATORS: Final[Mapping[type[ast.operator], Callable[[int, int], int]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Div: operator.floordiv,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +59,11 @@ class Symbols:
 
     def shape_of(self, name: str, sizes: Sizes) -> tuple[int, ...]:
         """The shape of an input under given sizes."""
-        return tuple(dim if isinstance(dim, int) else _evaluate(dim, sizes) for dim in self.shapes[name])
+        return tuple(dim if isinstance(dim, int) else evaluate_size(dim, sizes) for dim in self.shapes[name])
 
     def fits(self, sizes: Sizes) -> bool:
         """Whether no axis is negative or outside of its limits, and no input is too large to try."""
-        if not all(_is_within(_evaluate(name, sizes), self.limits[name]) for name in self.limits):
+        if not all(_is_within(evaluate_size(name, sizes), self.limits[name]) for name in self.limits):
             return False
         for name in self.shapes:
             shape = self.shape_of(name, sizes)
@@ -168,7 +160,7 @@ def find_symbols(hints: Sequence[InputHint], baked: Sequence[int] = (), limits: 
             )
         shapes[hint.name] = tuple(shape)
     for symbol in list(candidates):
-        if _is_expression(symbol, candidates):
+        if is_size_expression(symbol, candidates):
             expressions[symbol] = candidates.pop(symbol)
     stated = {name: limit for name, limit in (limits or {}).items() if name in candidates or name in expressions}
     candidates |= {name: _within(candidates[name], *stated[name]) for name in stated if name in candidates}
@@ -215,37 +207,3 @@ def _by_place(axis: int, rank: int, dtype: DType) -> tuple[int, ...]:
     if rank >= 2 and axis == 1 and (dtype.is_integer or rank == 3):
         return _SEQUENCE
     return _SIGNAL if rank == 2 and dtype.is_float else _PLAIN
-
-
-def _is_expression(symbol: str, known: Mapping[str, object]) -> bool:
-    try:
-        tree = ast.parse(symbol, mode="eval").body
-    except (SyntaxError, ValueError):
-        return False
-    if isinstance(tree, ast.Name):
-        return False
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and (node.id not in known or node.id == symbol):
-            return False
-        if not isinstance(node, ast.Name | ast.BinOp | ast.Constant | ast.operator | ast.expr_context):
-            return False
-        if isinstance(node, ast.BinOp) and type(node.op) not in _OPERATORS:
-            return False
-        if isinstance(node, ast.Constant) and type(node.value) is not int:
-            return False
-    return True
-
-
-def _evaluate(symbol: str, sizes: Sizes) -> int:
-    found = sizes.get(symbol)
-    return _value(ast.parse(symbol, mode="eval").body, sizes) if found is None else found
-
-
-def _value(tree: ast.expr, sizes: Sizes) -> int:
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, int):
-        return tree.value
-    if isinstance(tree, ast.Name):
-        return sizes[tree.id]
-    assert isinstance(tree, ast.BinOp), "an expression was checked when it was found"
-    left, right = _value(tree.left, sizes), _value(tree.right, sizes)
-    return _OPERATORS[type(tree.op)](left, right) if right or not isinstance(tree.op, ast.Div | ast.FloorDiv) else -1
