@@ -25,6 +25,19 @@ def _elementwise(node: Node, follow: Following) -> None:
         follow.give(output, found)
 
 
+def _cast(node: Node, follow: Following) -> None:
+    """A size stays one as another integer."""
+    _elementwise(node, follow)
+    elements = follow.sizes.read(node, 0)
+    kind = node.outputs[0].dtype
+    if elements is None:
+        return
+    if kind is not None and kind.is_integer:
+        follow.sizes.give(node.outputs[0], elements)
+    else:
+        follow.sizes.escape(node, 0)
+
+
 def _first_only(node: Node, follow: Following) -> None:
     """The shape of the first operand; the others are numbers that hold for all of it."""
     axes = follow.axes(node.input_at(0))
@@ -87,7 +100,7 @@ def _scaled(node: Node, follow: Following) -> None:
 
 
 _BROADCASTING = (
-    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil Celu Cos Cosh Div Elu "
+    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Celu Cos Cosh Div Elu "
     "Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean "
     "Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum "
     "Swish Tan Tanh ThresholdedRelu Where Xor com.microsoft::BiasGelu com.microsoft::FastGelu com.microsoft::Gelu "
@@ -96,6 +109,7 @@ _BROADCASTING = (
 
 FUNCTIONS: dict[str, RoleFunction] = {
     **dict.fromkeys(_BROADCASTING.split(), _elementwise),
+    "Cast": _cast,
     **dict.fromkeys(("Clip", "Dropout", "CastLike"), _first_only),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _along_axis("a softmax is taken over it", -1)),
     "LpNormalization": _along_axis("its indices are normalized together", -1),

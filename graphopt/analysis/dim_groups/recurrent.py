@@ -42,6 +42,35 @@ def _recurrent(gates: int, *, states: tuple[int, ...], peepholes: int | None = N
     return roles
 
 
+def _dynamic_lstm(node: Node, follow: Following) -> None:
+    """``DynamicQuantizeLSTM``: weights [directions, in, 4 * hidden] of integers, scales of each direction or also of each column."""
+    x, w, r = (follow.axes(node.input_at(index)) for index in range(3))
+    size = node.int_attr("hidden_size", 0)
+    if x is None or w is None or r is None or len(x) != 3 or len(w) != 3 or len(r) != 3 or r[1].size != size:
+        return
+    if not follow.is_weight(node.input_at(1)) or not follow.is_weight(node.input_at(2)):
+        return
+    hidden, directions = r[1], follow.fixed(w[0].size, "it counts directions", node)
+
+    def gated(count: int) -> Extent:
+        return product_of(follow.fixed(count, "it counts gates", node), hidden)
+
+    columns = gated(4)
+    follow.unify_axes([*w, *r], [directions, x[2], columns, directions, hidden, columns], node)
+    _optional(node, follow, 3, [directions, gated(8)])
+    for index in (5, 6):
+        _optional(node, follow, index, [directions, x[1], hidden])
+    _optional(node, follow, 7, [directions, gated(3)])
+    for index in range(8, 12):
+        scale = follow.axes(node.input_at(index))
+        _optional(node, follow, index, [directions, columns] if scale is not None and len(scale) == 2 else [directions])
+    follow.attributes.append(AttributeSize(node, "hidden_size", hidden))
+    for index, axis, kind in ((1, 2, "out"), (1, 1, "in"), (2, 2, "out"), (2, 1, "in")):
+        follow.role(node.input_at(index), axis, kind, node)
+    for number, output in enumerate(node.outputs):
+        follow.give(output, [x[0], directions, x[1], hidden] if number == 0 else [directions, x[1], hidden])
+
+
 def _optional(node: Node, follow: Following, index: int, expected: list[Extent]) -> None:
     axes = follow.axes(node.input_at(index))
     if axes is not None and len(axes) == len(expected):
@@ -55,4 +84,5 @@ FUNCTIONS: dict[str, RoleFunction] = {
     "LSTM": _recurrent(4, states=(5, 6), peepholes=7),
     "GRU": _recurrent(3, states=(5,)),
     "RNN": _recurrent(1, states=(5,)),
+    "com.microsoft::DynamicQuantizeLSTM": _dynamic_lstm,
 }

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from graphopt.analysis.dim_groups import (
     attending,
+    attending_microsoft,
     control_flow,
     elementwise,
     joining,
     matrices,
     movement,
     normalizing,
+    quantized,
     recurrent,
     reducing,
     windows,
@@ -21,7 +23,8 @@ from graphopt.analysis.dim_groups.following import RoleFunction
 __all__ = ["ROLE_FUNCTIONS"]
 
 _FAMILIES = (
-    attending, control_flow, elementwise, joining, matrices, movement, normalizing, recurrent, reducing, windows,
+    attending, attending_microsoft, control_flow, elementwise, joining, matrices, movement, normalizing, quantized, recurrent, reducing,
+    windows,
 )  # fmt: skip
 
 

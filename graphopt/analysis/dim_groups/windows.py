@@ -6,7 +6,7 @@ from graphopt.analysis.dim_groups.extents import ONE, Extent, product_of
 from graphopt.analysis.dim_groups.following import AttributeSize, Axes, Following, RoleFunction
 from graphopt.ir import Node
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "convolve"]
 
 _WINDOW = "a window slides over it"
 
@@ -33,31 +33,44 @@ def _grouped(node: Node, follow: Following, groups: int, channels: Extent, inner
     return group
 
 
-def _conv(node: Node, follow: Following) -> None:
-    x, w, b = (follow.axes(node.input_at(index)) for index in range(3))
+def convolve(node: Node, follow: Following, positions: tuple[int, int, int] = (0, 1, 2)) -> Axes | None:
+    """What a convolution gives, ``None`` if its ranks are unknown.
+
+    Args:
+        node: the convolution.
+        follow: the state.
+        positions: of data, weights and bias among the inputs.
+    """
+    x, w, b = (follow.axes(node.input_at(index)) for index in positions)
     if x is None or w is None or len(x) < 3 or len(w) != len(x):
-        return
+        return None
     groups = node.int_attr("group", 1)
     outputs = w[0].size
     group = _grouped(node, follow, groups, x[1], w[1])
     if group is None or not isinstance(outputs, int) or outputs % groups:
-        return
+        return None
     if groups > 1:
         follow.unify(w[0], product_of(group, follow.extents.leaf(outputs // groups)), node)
     for extent in w[2:]:
         follow.freeze(extent, _WINDOW, node)
     if b is not None:
         follow.unify(b[0], w[0], node)
-    if follow.is_weight(node.input_at(1)):
-        follow.role(node.input_at(1), 0, "out", node)
-        follow.role(node.input_at(1), 1, "in", node)
+    weight = node.input_at(positions[1])
+    if follow.is_weight(weight):
+        follow.role(weight, 0, "out", node)
+        follow.role(weight, 1, "in", node)
     else:
         follow.freeze(w[1], "it is summed without weights", node)
-    found = [x[0], w[0], *_spatial(node, follow, x)]
+    return [x[0], w[0], *_spatial(node, follow, x)]
+
+
+def _conv(node: Node, follow: Following) -> None:
+    found = convolve(node, follow)
     added = follow.axes(node.input_at(3))
-    if added is not None:  # com.microsoft::FusedConv adds a tensor before the activation
+    if found is not None and added is not None:  # com.microsoft::FusedConv adds a tensor before the activation
         found = follow.broadcast([found, added], node)
-    follow.give(node.outputs[0], found)
+    if found is not None:
+        follow.give(node.outputs[0], found)
 
 
 def _conv_transpose(node: Node, follow: Following) -> None:

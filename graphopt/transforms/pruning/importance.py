@@ -23,6 +23,7 @@ from graphopt.ir import Graph, Value
 from graphopt.ir.constant_nodes import constant_of
 from graphopt.passes import Observer, PassContext
 from graphopt.rewriting import NoMatch
+from graphopt.transforms.pruning.weight_values import weight_values
 from graphopt.transforms.statistics import ChannelMoments, Gram, LayerInput, observed, read_layer
 
 __all__ = ["CRITERIA", "Float64", "eliminated", "importance"]
@@ -81,10 +82,10 @@ class _Weights:
         return np.zeros(group.size) if found is None else found
 
     def _look(self, member: Member) -> Mapping[Leaf, Float64]:
-        constant = constant_of(member.value)
-        if constant is None or not constant.dtype.is_float:
+        values = weight_values(member.value)
+        if values is None:
             return {}
-        sizes = np.abs(constant.numpy().astype(np.float64)) ** self._power
+        sizes = np.abs(values) ** self._power
         others = tuple(axis for axis in range(sizes.ndim) if axis != member.axis)
         return per_leaf(self._groups.follow.extents, _axis(self._groups, member), sizes.sum(axis=others))
 

@@ -322,6 +322,32 @@ def _fused_attention(net: Network, x: str, c: int, n: int, batch: str) -> tuple[
     return _linear(net, net.op("Reshape", y, net.ints(-1, 5, heads * 4)), heads * 4, c), c
 
 
+def _projecting_attention(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
+    """ONNX Runtime's Attention, which has the projections inside; values have another size than keys now and then."""
+    heads = n // 4
+    stated = {"qkv_hidden_sizes": [heads * 4, heads * 4, heads * 2]} if n > 8 else {}
+    size = 2 if stated else 4
+    width = heads * (8 + size)
+    weights = net.weight(c, width), net.weight(width)
+    y = net.op("Attention", x, *weights, domain="com.microsoft", num_heads=heads, **stated)
+    return _linear(net, net.op("Reshape", y, net.ints(-1, 5, heads * size)), heads * size, c), c
+
+
+def _grouped_query(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
+    """ONNX Runtime's attention whose heads share keys, with the three inputs apart or in one."""
+    shared, size = max(n // 4, 2), 8
+    heads = 2 * shared
+    lengths = net.op("Expand", net.const(np.array([4], np.int32)), batch)
+    if n > 8:
+        parts = [_linear(net, x, c, heads * size), *(_linear(net, x, c, shared * size) for _ in range(2))]
+    else:
+        parts = [_linear(net, x, c, (heads + 2 * shared) * size), "", ""]
+    more = ["", "", lengths, net.const(np.array(5, np.int32))]
+    kind = {"domain": "com.microsoft", "num_heads": heads, "kv_num_heads": shared}
+    y = net.op("GroupQueryAttention", *parts, *more, outputs=3, **kind)[0]
+    return _linear(net, net.op("Reshape", y, net.ints(-1, 5, heads * size)), heads * size, c), c
+
+
 def _recurrent(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
     kind, gates = ("LSTM", 4) if n > 8 else ("GRU", 3)
     y = net.op("Transpose", x, perm=[1, 0, 2])
@@ -395,7 +421,7 @@ def _rotated(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int
 
 TOKEN_BLOCKS = (
     _feed_forward, _glu, _attention, _packed_attention, _shared_heads, _fused_attention, _recurrent, _einsum, _experts, _scaled,
-    _with_state, _gathered_heads, _convolved, _rotated,
+    _with_state, _gathered_heads, _convolved, _rotated, _projecting_attention, _grouped_query,
 )  # fmt: skip
 
 
