@@ -154,11 +154,11 @@ _CALIBRATORS: Final[Mapping[str, str]] = {
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
-    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,fuse-attention,exact,keep-blocked-layout,keep-layer-norm,"
-    "pack-parallel-products,tidy",
+    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,fuse-attention,pack-parallel-products,exact,"
+    "keep-blocked-layout,keep-layer-norm,tidy",
     "O3": "inline-functions,prepare,unroll-loops,exact,recognize,spell-out,fuse-microsoft-activations,fuse,layout,exact,"
-    "fuse-attention,exact,fuse-domain,keep-blocked-layout,keep-layer-norm,decompose-lrn,fuse-conv-activation,pack-parallel-products,"
-    "eliminate-dead-code,tidy",
+    "fuse-attention,exact,fuse-domain,pack-parallel-products,exact,keep-blocked-layout,keep-layer-norm,decompose-lrn,"
+    "fuse-conv-activation,eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
     "tidy": "deduplicate-constants,remove-unused-functions,remove-unused-opsets",
     "exact": "fixpoint{max_rounds=8}(fold-shapes,canonicalize,fold-constants,simplify-if,simplify-loop,eliminate-common-subexpressions,"
@@ -168,8 +168,8 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
     "fuse-domain": "fuse-microsoft-attention,exact,fuse-transformer-ops,exact",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
-    "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,fuse-attention,exact,"
-    "keep-layer-norm,pack-parallel-products,tidy",
+    "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,fuse-attention,"
+    "pack-parallel-products,exact,keep-layer-norm,tidy",
     "quantize-static": "raise-opset{to=13,strict=false},quantize-prepare,assign-quantization,round-weights,correct-biases,insert-qdq,"
     "eliminate-dead-code,tidy",
     "quantize-dynamic-int8": "quantize-prepare,quantize-dynamic,eliminate-dead-code,tidy",
