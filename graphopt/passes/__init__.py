@@ -12,6 +12,7 @@ from graphopt.passes.calibration_table import CalibrationTable
 from graphopt.passes.dumps import PrintIR, Reproducer, installed_versions
 from graphopt.passes.instrumentation import BisectLimit, Instrumentation, PassStatistics, PeakMemory, TimePasses
 from graphopt.passes.manager import PassManager
+from graphopt.passes.memory import Memory
 from graphopt.passes.operators import Converter, Kernel, Lowering, LowerOperators, OperatorDefinition
 from graphopt.passes.options import OptionSpec, build_pass, option_specs, options_text, pass_text
 from graphopt.passes.packed_mask import PackedMask
@@ -47,6 +48,7 @@ __all__ = [
     "Lossy",
     "LowerOperators",
     "Lowering",
+    "Memory",
     "ModelTypes",
     "NotedAxis",
     "Numerics",

@@ -17,6 +17,7 @@ import numpy as np
 from graphopt.ir import Array, Graph, Model, Node, Type
 from graphopt.numerics import Exact, Numerics
 from graphopt.passes.calibration import CalibrationSource
+from graphopt.passes.memory import Memory
 from graphopt.passes.pruning_log import PruningLog
 from graphopt.passes.reference import Reference
 from graphopt.rewriting import Applications, Explain, Journal, TypeInference
@@ -78,6 +79,7 @@ class PassContext:
         dim_roles: what plugins say of the axes of their operators, by operator.
         reference: the model before a lossy pass took something away, for passes that make up for it; ``None`` if none did.
         pruned: what pruning passes took away so far.
+        memory: what was found out about equal models in other runs with the same data, ``None`` to keep nothing.
         journal: keeps what rules have seen of the graphs from one run of a pass to the next, ``None`` outside a pipeline.
         typed: the model whose types were inferred with this context; rewriters keep them current from then on.
     """
@@ -93,6 +95,7 @@ class PassContext:
     dim_roles: Mapping[str, PluginRoles] = field(default_factory=dict)
     reference: Reference | None = None
     pruned: PruningLog = field(default_factory=PruningLog)
+    memory: Memory | None = None
     journal: Journal | None = None
     typed: Model | None = None
     _memo: dict[object, Any] = field(default_factory=dict)

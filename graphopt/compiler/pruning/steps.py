@@ -74,26 +74,25 @@ class Steps:
         return self._built({"include": tuple(self.include)})
 
     def leveled(self, units: Iterable[Unit], levels: Levels) -> Pipeline:
-        """What takes a part of its own from each unit: a pass for all units of the same part.
+        """What takes a part of its own from each unit.
 
         Args:
             units: all of them.
             levels: the part that goes.
         """
-        weights: dict[float, list[str]] = {}
-        for unit in units:
-            part = levels.get(unit.name, 0.0)
-            if part:
-                weights.setdefault(part, []).extend(unit.weights)
+        stated = [(unit, levels[unit.name]) for unit in units if levels.get(unit.name)]
+        if not stated:
+            return Pipeline(())
+        if self.amount.kind == "channels":
+            return self._built({"parts": tuple(f"{name}={part:g}" for unit, part in stated for name in unit.weights)})
+        names = {
+            part: [name for unit, mine in stated if mine == part for name in unit.weights] for _unit, part in stated
+        }
+        if self.amount.kind == "n-m":
+            return self._built({"include": tuple(names[1.0])})
         pipeline = Pipeline(())
-        for part, names in sorted(weights.items()):
-            include = {"include": tuple(dict.fromkeys(names))}
-            if self.amount.kind == "channels":
-                pipeline += self._built({"ratio": part, **include})
-            elif self.amount.kind == "magnitude":
-                pipeline += self._built({"sparsity": part, "scope": "tensor", **include})
-            else:
-                pipeline += self._built(include)
+        for part, include in sorted(names.items()):
+            pipeline += self._built({"sparsity": part, "scope": "tensor", "include": tuple(include)})
         return pipeline
 
     def recovering(self, model: Model) -> Pipeline:

@@ -16,7 +16,7 @@ from graphopt.compiler.quantizing.judge import Judge
 from graphopt.compiler.quantizing.workshop import Made, Workshop
 from graphopt.errors import GraphoptError
 from graphopt.ir import Model, clone_model
-from graphopt.passes import CalibrationSource, PassRecord, Pipeline, PruningLog, Reference
+from graphopt.passes import CalibrationSource, Memory, PassRecord, Pipeline, PruningLog, Reference
 from graphopt.runtime.paired import PairedTimes
 
 __all__ = ["Trial", "Trials"]
@@ -91,6 +91,7 @@ class Trials:
         self.calibration = calibration
         self.tell = tell
         self.stopwatch: Stopwatch | None = None
+        self._memories: dict[int, Memory] = {}
 
     @functools.cached_property
     def whole(self) -> Size:
@@ -135,7 +136,7 @@ class Trials:
         environment = self.workshop.environment
         copy = clone_model(model)
         ctx = environment.context(self.workshop.backend, calibration=calibration, progress=self.tell)
-        ctx.reference = reference
+        ctx.reference, ctx.memory = reference, self._memories.setdefault(id(calibration), Memory())
         try:
             trial.passes = tuple(environment.run_pipeline(copy, pipeline, ctx).records)
         except GraphoptError as err:

@@ -41,6 +41,8 @@ class PruneChannels(Pass):
         ratio: part of the indices of each group that goes, in [0, 1); 0.5 if no budget is given.
         flops: part of the operations that may be left, in (0, 1), instead of ``ratio``; which groups lose most is decided over all of them.
         latency: the same of the estimated time.
+        parts: ``NAME=RATIO`` for the groups that a weight or node makes, by its name or a pattern; the last that fits counts. Groups that
+            none fits lose ``ratio``, or nothing if there is none.
         criterion: what tells how much an index matters.
         round_to: channels are left in multiples of this, as vector units and tensor cores like them; heads always whole.
         min_channels: so many are left in each group at least.
@@ -54,6 +56,7 @@ class PruneChannels(Pass):
     ratio: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
     flops: _Part | None = None
     latency: _Part | None = None
+    parts: tuple[str, ...] = ()
     criterion: Literal["l1", "l2", "bn-scale", "activation-energy", "reconstruction"] = "l2"
     round_to: Annotated[int, msgspec.Meta(ge=1)] = 8
     min_channels: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -71,6 +74,34 @@ class PruneChannels(Pass):
         for name, part in (("flops", self.flops), ("latency", self.latency)):
             if part is not None and not 0 < part < 1:
                 raise PipelineError(f"prune-channels: {name} is {part}, expected a number in (0, 1)")
+        if self.parts and (self.flops is not None or self.latency is not None):
+            raise PipelineError(
+                "prune-channels: parts and a budget are given, expected one of them; leave the other out"
+            )
+        self._stated_ratios()
+
+    def _stated_ratios(self) -> list[tuple[str, float]]:
+        """Names and ratios of ``parts``."""
+        found = []
+        for text in self.parts:
+            name, _equals, number = text.rpartition("=")
+            try:
+                ratio = float(number)
+            except ValueError:
+                ratio = -1.0
+            if not name or not 0 <= ratio < 1:
+                raise PipelineError(
+                    f"prune-channels: a part is {text!r}, expected the name of a layer and a number in [0, 1), such as conv1=0.5"
+                )
+            found.append((name, ratio))
+        return found
+
+    def _ratio_of(self, group: DimGroup) -> float:
+        """The part of a group that goes where no budget is given."""
+        for name, ratio in reversed(self._stated_ratios()):
+            if Selection((name,)).admits_group(group):
+                return ratio
+        return self.ratio if self.ratio is not None else 0.0 if self.parts else 0.5
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Find groups, rank their indices, remove those that matter least."""
@@ -82,7 +113,7 @@ class PruneChannels(Pass):
                     f"prune-channels: nothing can be removed: {_why(groups)}; inspect --dim-groups tells more"
                 )
             return PassResult(changed=False, stats={"groups": 0, "indices": 0, "weights": 0})
-        scores = importance(self.criterion, graph, groups, chosen, ctx)
+        scores = self._scores(graph, groups, chosen, ctx)
         removal = masks_of(scores, self._kept(graph, groups, scores))
         if not removal:
             return PassResult(changed=False, stats={"groups": 0, "indices": 0, "weights": 0})
@@ -96,19 +127,39 @@ class PruneChannels(Pass):
         weights = remove_indices(graph, groups, removal, ctx.reference)
         return PassResult(changed=True, stats={"groups": len(removal), "indices": _count(removal), "weights": weights})
 
+    def _scores(self, graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup], ctx: PassContext) -> Scores:
+        """How much each index matters; what is known of an equal model from another run is not worked out again."""
+        known = {} if ctx.memory is None else ctx.memory.about(graph)
+        places = {group: (self.name, self.criterion, groups.groups.index(group)) for group in chosen}
+        unknown = [group for group in chosen if places[group] not in known]
+        if unknown:
+            found = importance(self.criterion, graph, groups, unknown, ctx)
+            known.update({places[group]: score for group, score in found.items()})
+        return {group: known[places[group]] for group in chosen}
+
     def _chosen(self, groups: DimGroups, ctx: PassContext) -> list[DimGroup]:
         selection = Selection(self.include, self.exclude)
+        for name, _ratio in self._stated_ratios():
+            if not any(Selection((name,)).admits_group(group) for group in groups.groups if not group.is_frozen):
+                raise PassError(
+                    f"prune-channels: parts has {name!r}, and no group that can be pruned is made by a weight or node of such a name; "
+                    "graphopt inspect --dim-groups shows names"
+                )
+        budget = self.flops is not None or self.latency is not None
         return [
             group
             for group in groups.groups
-            if not group.is_frozen and selection.admits_group(group) and ctx.applications.admits(self.name, group.name)
+            if not group.is_frozen
+            and selection.admits_group(group)
+            and (budget or not self.parts or self._ratio_of(group) > 0)
+            and ctx.applications.admits(self.name, group.name)
         ]
 
     def _kept(self, graph: Graph, groups: DimGroups, scores: Scores) -> dict[Leaf, int]:
         limits = Limits(self.round_to, self.min_channels)
         part = self.latency if self.flops is None else self.flops
         if part is None:
-            return by_ratio(scores, 0.5 if self.ratio is None else self.ratio, limits)
+            return by_ratio(scores, self._ratio_of, limits)
         costs = Costs(
             graph, groups, {group.leaf for group in scores}, None if self.latency is None else shipped_cost_model()
         )

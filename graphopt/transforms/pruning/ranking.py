@@ -50,9 +50,9 @@ class Limits:
         return min((kept // step + 1) * step, group.size)
 
 
-def by_ratio(scores: Scores, ratio: float, limits: Limits) -> dict[Leaf, int]:
-    """How many indices of each group are kept when the same part of each goes."""
-    return {group.leaf: limits.kept(group, (1 - ratio) * group.size) for group in scores}
+def by_ratio(scores: Scores, ratio_of: Callable[[DimGroup], float], limits: Limits) -> dict[Leaf, int]:
+    """How many indices of each group are kept when a stated part of each goes."""
+    return {group.leaf: limits.kept(group, (1 - ratio_of(group)) * group.size) for group in scores}
 
 
 def by_budget(

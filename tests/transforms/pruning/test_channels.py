@@ -263,6 +263,6 @@ def test_ranking_over_groups():
     limits = Limits(1, 1)
     kept = by_budget(scores, limits, lambda kept: sum(kept.values()), 5)
     assert {small.leaf: 2, large.leaf: 3} == kept, "of two equal ones that would go together, one may stay"
-    assert {small.leaf: 3, large.leaf: 3} == by_ratio(scores, 0.25, limits)
+    assert {small.leaf: 3, large.leaf: 3} == by_ratio(scores, lambda group: 0.25, limits)
     masks = masks_of(scores, {small.leaf: 2, large.leaf: 4})
     assert [[False, False, True, True]] == [mask.tolist() for mask in masks.values()]
