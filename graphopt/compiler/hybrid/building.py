@@ -26,7 +26,7 @@ from graphopt.compiler.result import OptimizeReport
 from graphopt.errors import PipelineError, UnsupportedOpError, VerificationError
 from graphopt.numerics import Numerics, weakest
 from graphopt.plugin_manager import PluginManager
-from graphopt.runtime.hybrid.manifest import FORMAT, KIND, MANIFEST, HybridManifest, HybridPart
+from graphopt.runtime.hybrid.manifest import FORMAT, KIND, MANIFEST, HybridManifest, HybridPart, type_text
 from graphopt.runtime.hybrid.runner import HybridRuntime
 from graphopt.runtime.runtimes import why_unavailable
 from graphopt.verify import CheckOptions, RuntimeOpener, Verdict, check_equivalence
@@ -208,8 +208,8 @@ def _manifest(
     return HybridManifest(
         KIND,
         FORMAT,
-        {value.name: str(value.type) for value in graph.inputs if not value.is_constant},
-        {value.name: str(value.type) for value in graph.outputs},
+        {value.name: type_text(value.type) for value in graph.inputs if not value.is_constant},
+        {value.name: type_text(value.type) for value in graph.outputs},
         tuple(parts),
         target=found.target,
         share=round(found.partition.share, 6),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from graphopt.errors import ExecutionError, GraphoptError
-from graphopt.ir import Type
+from graphopt.ir import Dim, DType, TensorType, Type
 from graphopt.ir.cursor import Cursor
 from graphopt.ir.type_parser import parse_type
 from graphopt.passes.json_files import read_json_file
@@ -31,6 +31,7 @@ __all__ = [
     "is_hybrid",
     "read_manifest",
     "specs_of",
+    "type_text",
 ]
 
 #: Name of the manifest in its folder.
@@ -182,12 +183,35 @@ def specs_of(types: dict[str, str]) -> tuple[ValueSpec, ...]:
     return tuple(ValueSpec(name, _type(name, text)) for name, text in types.items())
 
 
-def _type(name: str, text: str) -> Type | None:
-    cursor = Cursor(text, f"the type of {name!r} in the manifest")
+def type_text(kind: Type | None) -> str:
+    """A type as manifests have it. Sizes whose names can't be read back are left open.
+
+    Example:
+        >>> from graphopt.ir import SymbolicDim
+        >>> type_text(TensorType(DType.FLOAT, (SymbolicDim("n") * 2, SymbolicDim("past + new"), 3)))
+        'float[n*2, ?, 3]'
+    """
+    if isinstance(kind, TensorType) and kind.shape is not None:
+        kind = kind.with_shape(tuple(size if _reads_back(kind.dtype, size) else None for size in kind.shape))
+    return "?" if kind is None else str(kind)
+
+
+def _reads_back(dtype: DType, size: Dim) -> bool:
+    alone = TensorType(dtype, (size,))
     try:
+        return _type("", str(alone)) == alone
+    except ExecutionError:
+        return False
+
+
+def _type(name: str, text: str) -> Type | None:
+    try:
+        cursor = Cursor(text, f"the type of {name!r} in the manifest")
         found = parse_type(cursor)
     except GraphoptError as err:
         raise ExecutionError(f"{' '.join(str(err).split())}; {_AGAIN}") from err
+    except RecursionError as err:
+        raise ExecutionError(f"the type {text[:80]!r} of {name!r} in the manifest is too deep; {_AGAIN}") from err
     if not cursor.at_end:
         raise ExecutionError(f"the type {text[:80]!r} of {name!r} in the manifest is not understood; {_AGAIN}")
     return found

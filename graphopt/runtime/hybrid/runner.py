@@ -34,6 +34,8 @@ class HybridRunner(LoadedModel):
         self._outputs = specs_of(manifest.outputs)
         self._parts = manifest.parts
         self._done = _last_readers(manifest)
+        read = {*manifest.outputs, *(name for part in manifest.parts for name in part.inputs)}
+        self._read_later = [[name for name in part.outputs if name in read] for part in manifest.parts]
         with ExitStack() as stack:
             self._runners = [stack.enter_context(opened(part)) for part in manifest.parts]
             self._stack = stack.pop_all()
@@ -51,8 +53,11 @@ class HybridRunner(LoadedModel):
                 values |= runner.run({name: values[name] for name in part.inputs})
             except GraphoptError as err:
                 raise ExecutionError(f"part {place} of {len(self._parts)} ({part.backend}): {err}") from err
+            for name in self._read_later[place]:
+                if name not in values:
+                    raise ExecutionError(f"part {place} of {len(self._parts)} ({part.backend}) gave no {name!r}")
             for name in self._done[place]:
-                del values[name]
+                values.pop(name, None)
         return {spec.name: values[spec.name] for spec in self._outputs}
 
     def close(self) -> None:
