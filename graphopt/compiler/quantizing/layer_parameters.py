@@ -50,7 +50,9 @@ class LayerParameters:
 
 
 def layer_parameters(model: Model, names: Collection[str]) -> dict[str, LayerParameters]:
-    """Parameters of the layers that read quantized values, by name of the layer; QDQ form and QLinear operators.
+    """Parameters of the layers that read quantized values, by name of the layer.
+
+    In the QDQ form, of QLinear operators, and of ONNX Runtime's products of integers that give floats.
 
     Args:
         model: quantized.
@@ -73,16 +75,22 @@ def _parameters(node: Node) -> LayerParameters | None:
         value, scale, zero, weight = node.input_at(0), node.input_at(1), node.input_at(2), node.input_at(4)
         return None if value is None else _read(value.name, scale, zero, weight)
     x, w = node.input_at(0), node.input_at(1)
+    if node.op_type == "MatMulIntegerToFloat":
+        return _read(_real_name(x), node.input_at(2), node.input_at(4), node.input_at(3))
     before = None if x is None else x.producer
     if before is None or before.op_type != "DequantizeLinear":
         return None
-    stored = before.input_at(0)
-    quantizer = None if stored is None else stored.producer
-    real = None if quantizer is None else quantizer.input_at(0)
-    name = real.name if real is not None else "" if stored is None else stored.name
+    name = _real_name(before.input_at(0))
     decoder = None if w is None else w.producer
     steps = decoder.input_at(1) if decoder is not None and decoder.op_type == "DequantizeLinear" else None
     return _read(name, before.input_at(1), before.input_at(2), steps)
+
+
+def _real_name(stored: Value | None) -> str:
+    """Name of the floats that integers were made of, of the integers where nobody knows."""
+    quantizer = None if stored is None else stored.producer
+    real = quantizer.input_at(0) if quantizer is not None and quantizer.op_type == "QuantizeLinear" else None
+    return real.name if real is not None else "" if stored is None else stored.name
 
 
 def _read(name: str, scale: Value | None, zero: Value | None, weight: Value | None) -> LayerParameters | None:

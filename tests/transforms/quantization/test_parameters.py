@@ -68,6 +68,17 @@ def test_numbers_of_the_range_come_back_within_half_a_step(found, dtype, symmetr
 
 
 @PROPERTY
+@given(RANGES, st.sampled_from(DTYPES), st.booleans(), st.lists(NUMBERS, min_size=1))
+def test_what_came_back_comes_back_as_it_is(found, dtype, symmetric, numbers):
+    """Also what saturates: integers are the same a second time, and so are the numbers that they stand for."""
+    how = activation_quantization(found, dtype, symmetric=symmetric)
+    stored = quantized(np.array(numbers, np.float32), how)
+    again = dequantized(stored, how)
+    np.testing.assert_array_equal(quantized(again, how), stored)
+    np.testing.assert_array_equal(round_trip(again, how), again)
+
+
+@PROPERTY
 @given(WEIGHTS, st.data(), st.booleans(), st.booleans())
 def test_one_scale_for_each_channel_is_never_worse_than_one_for_all(weights, data, symmetric, reduced):
     axis = data.draw(st.integers(0, weights.ndim - 1))
