@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, suffix_of
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, judged_as_onnx
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.layers import is_quantized
 from graphopt.compiler.quantizing.request import QuantizeRequest
@@ -61,7 +61,7 @@ def refuse_target(request: QuantizeRequest, environment: Environment) -> None:
         targets = cast("Mapping[str, Target]", environment.plugins.targets)
         known = ", ".join(name for name, item in targets.items() if item.quantization is not None)
         raise QuantizationError(f"target {request.target!r} has no integers; targets that have some: {known}")
-    if suffix_of(environment, request.target) != ".onnx":
+    if not judged_as_onnx(environment, request.target):
         raise QuantizationError(
             f"models for target {request.target!r} are no ONNX files, so none can be judged; quantize for --target onnx"
         )
