@@ -70,7 +70,7 @@ def beside(path: Path, kind: str, suffixes: list[str], *, force: bool) -> list[P
     return [place, *(check_output(place.with_suffix(suffix), force=force) for suffix in suffixes[1:])]
 
 
-def _save_several(kind: str, contents: dict[str, bytes], path: Path, *, force: bool) -> list[Path]:
+def _save_several(kind: str, contents: dict[str, bytes | memoryview], path: Path, *, force: bool) -> list[Path]:
     places = beside(path, kind, list(contents), force=force)
     with new_files(list(reversed(places))) as files:  # the one that is opened appears last
         for file, content in zip(reversed(files), contents.values(), strict=True):

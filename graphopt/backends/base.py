@@ -34,7 +34,7 @@ class Artifact:
     proto: ModelProto | None = None
     data: bytes | None = None
     path: Path | None = None
-    files: Mapping[str, bytes] | None = None
+    files: Mapping[str, bytes | memoryview] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphopt.backends.onnx.atomic import check_output
+from graphopt.backends.onnx.atomic import check_output, new_files
+from graphopt.backends.tensorrt.building import EngineOptions
+from graphopt.backends.tensorrt.profiles import parse_profile, parse_sizes, profiles_of
 from graphopt.builtin_plugin import builtin_plugins
+from graphopt.cli import engine_options as of
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, Quiet, Seed, UsageError
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.building import build as build_engine
+from graphopt.compiler.refitting import refit as refit_engine
 from graphopt.report.build_view import build_dict, build_view
 
 __all__ = ["build"]
@@ -35,44 +40,29 @@ def build(
     ] = "O2",
     precision: Annotated[
         str,
-        typer.Option("--precision", metavar="TYPE", help="fp32 keeps the types of the model; fp16, bf16 halve floats."),
+        typer.Option(
+            "--precision",
+            metavar="TYPE",
+            help="fp32 keeps the types of the model; fp16, bf16 halve floats; int8 quantizes with --data.",
+        ),
     ] = "fp32",
-    sm: Annotated[
-        str | None,
-        typer.Option(
-            "--sm",
-            metavar="CC[,CC]",
-            help="Compute capabilities to compile for, such as 86,89,120. Default: all that the library supports.",
-            show_default=False,
-        ),
-    ] = None,
-    profile: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--profile",
-            metavar="INPUT:MIN,USUAL,MAX",
-            help="Shapes of an input with sizes that are not fixed, such as x:1x3x224x224,4x3x224x224,8x3x224x224; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    dim: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dim",
-            metavar="NAME=MIN,USUAL,MAX",
-            help="Sizes of a dimension wherever it stands, such as batch=1,4,8; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    weight_streaming: Annotated[
-        bool, typer.Option("--weight-streaming", help="Let weights stay in the memory of the host.")
+    data: of.Examples = None,
+    profile: of.Profiles = None,
+    values: of.Values = None,
+    dim: of.Dims = None,
+    profile_data: of.ProfileData = None,
+    sm: of.Capabilities = None,
+    sparse: of.Sparse = None,
+    weight_streaming: of.WeightStreaming = False,
+    refittable: of.Refittable = False,
+    refit: of.Refit = None,
+    version_compatible: of.VersionCompatible = False,
+    builder_level: of.Effort = None,
+    memory: of.Memory = None,
+    timing_cache: of.TimingCache = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="List the layers of the engine, with the nodes that went into each.")
     ] = False,
-    builder_level: Annotated[
-        int | None,
-        typer.Option(
-            "--builder-level", min=0, max=5, help="Effort of the library's own optimization.", show_default=False
-        ),
-    ] = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Compare the optimized model with the original, as ONNX.")
     ] = True,
@@ -84,52 +74,77 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Build a TensorRT engine layer by layer, without its ONNX parser; TensorRT-RTX needs no GPU for it."""
-    check_output(output, force=force)  # before the work, not after it
+    manifest = output.with_name(f"{output.name}.json")
+    for path in (output, manifest):
+        check_output(path, force=force)  # before the work, not after it
+    _check_apart(
+        {"MODEL": model, "--refit": refit, "-o": output, "the manifest": manifest, "--timing-cache": timing_cache}
+    )
+    plugins = builtin_plugins(tuple(no_plugin or ()))
     with progress(f"building {model}", wanted=not (quiet or as_json)) as tell:
-        engine = build_engine(
-            model,
-            target=target,
-            level=level,
-            precision=precision,
-            capabilities=_capabilities(sm),
-            profiles=dict(_split(item, ":", "--profile") for item in profile or ()),
-            sizes=dict(_sizes(item) for item in dim or ()),
-            weight_streaming=weight_streaming,
-            builder_level=builder_level,
-            check=check,
-            inputs=inputs,
-            seed=seed,
-            progress=tell,
-            plugins=builtin_plugins(tuple(no_plugin or ())),
-        )
+        if refit is not None:
+            engine = refit_engine(
+                refit, model, target=target, check=check, inputs=inputs, seed=seed, progress=tell, plugins=plugins
+            )
+        else:
+            engine = build_engine(
+                model,
+                target=target,
+                level=level,
+                precision=precision,
+                data=data,
+                options=EngineOptions(
+                    of.parse_capabilities(sm),
+                    profiles_of(
+                        [parse_profile(text) for text in profile or ()],
+                        [parse_profile(text) for text in values or ()],
+                        [parse_sizes(text) for text in dim or ()],
+                    ),
+                    weight_streaming=weight_streaming,
+                    refittable=refittable,
+                    version_compatible=version_compatible,
+                    level=builder_level,
+                    memory=of.parse_memory(memory),
+                    timing_cache=_content(timing_cache),
+                ),
+                profile_data=profile_data,
+                sparse=sparse,
+                check=check,
+                inputs=inputs,
+                seed=seed,
+                progress=tell,
+                plugins=plugins,
+            )
         tell("saving")
         files = engine.save(output, force=force)
+        if timing_cache is not None and engine.timing_cache is not None:
+            with new_files([Path(os.path.realpath(timing_cache))]) as [file]:
+                file.write(engine.timing_cache)
+            files.append(timing_cache)
     if as_json:
         write_json(build_dict(engine) | {"files": [str(path) for path in files]})
     elif not quiet:
-        show(build_view(engine))
+        show(build_view(engine, layers=layers))
         typer.echo(f"\nsaved: {', '.join(str(path) for path in files)}")
 
 
-def _capabilities(text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return ()
-    if not re.fullmatch(r"\d{2,3}(,\d{2,3})*", text):
-        raise UsageError(f"--sm {text!r} is not understood; expected compute capabilities, such as 86,89")
-    return tuple(text.split(","))
+def _check_apart(paths: Mapping[str, Path | None]) -> None:
+    """See that no two of the files are one."""
+    seen: dict[str, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        other = seen.setdefault(os.path.realpath(path), name)
+        if other != name:
+            raise UsageError(f"{name} and {other} are the same file, {str(path)!r}; name another one")
 
 
-def _split(text: str, mark: str, option: str) -> tuple[str, str]:
-    name, found, rest = text.rpartition(mark)
-    if not (name and found and rest):
-        raise UsageError(f"{option} {text!r} is not understood; expected a name, {mark!r}, and sizes")
-    return name, rest
-
-
-def _sizes(text: str) -> tuple[str, tuple[int, ...]]:
-    """A dimension with its smallest, usual and largest size."""
-    name, rest = _split(text, "=", "--dim")
-    if not re.fullmatch(r"\d+(,\d+,\d+)?", rest):
-        raise UsageError(f"--dim {text!r} is not understood; expected NAME=MIN,USUAL,MAX, such as batch=1,4,8")
-    sizes = tuple(int(size) for size in rest.split(","))
-    return name, sizes if len(sizes) == 3 else sizes * 3
+def _content(path: Path | None) -> bytes | None:
+    """What a cache has so far."""
+    if path is None:
+        return None
+    check_output(path, force=True)
+    try:
+        return path.read_bytes() if path.exists() else b""
+    except OSError as err:
+        raise UsageError(f"--timing-cache {str(path)!r} can't be read: {err.strerror or err}; check the path") from err

@@ -47,6 +47,16 @@ def inspect(
 
         show_table(model, as_json=as_json)
         return
+    if model.suffix in (".engine", ".plan"):
+        from graphopt.compiler.engine_inspection import inspect_engine  # lazily: most inspect models
+        from graphopt.report.engine_view import engine_dict, engine_view
+
+        found = inspect_engine(model)
+        if as_json:
+            write_json(engine_dict(found))
+        else:
+            show(engine_view(found))
+        return
     bound = parse_sizes(sizes)
     if coefficients is not None and not cost:
         raise UsageError("--coefficients is for --cost; add it, or leave it out")

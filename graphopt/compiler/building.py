@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from graphopt.backends.base import Artifact
+from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import OptimizeReport
-from graphopt.errors import PipelineError
+from graphopt.errors import CalibrationError, PipelineError
+from graphopt.ir import Model, StoredData
 from graphopt.plugin_manager import PluginManager
 
-__all__ = ["PRECISIONS", "Engine", "build"]
+if TYPE_CHECKING:
+    from graphopt.backends.tensorrt.api import Api
+
+__all__ = ["PRECISIONS", "Engine", "build", "library_for"]
 
 #: What floats may become, and the pass that makes it.
 PRECISIONS: Final[Mapping[str, str]] = {"fp32": "", "fp16": "convert-to-float16", "bf16": "convert-to-bfloat16"}
+#: What is made by quantizing a model before.
+_INTEGERS: Final = "int8"
 _TARGETS: Final[Mapping[str, str | None]] = {"tensorrt": None, "tensorrt-rtx": "tensorrt_rtx"}
 
 
@@ -34,16 +39,24 @@ class Engine:
     Attributes:
         data: the serialized engine.
         manifest: what it was built from and with, as plain values.
-        layers: how many layers of each kind the network had.
         report: of the optimization before.
         seconds: time by phase.
+        timing_cache: what the library measured, ``None`` if that was not to be kept.
+        notes: what people should know, beside those of the report.
     """
 
-    data: bytes = field(repr=False)
+    data: memoryview = field(repr=False)
     manifest: Mapping[str, Any]
-    layers: Mapping[str, int]
     report: OptimizeReport = field(repr=False)
     seconds: Mapping[str, float]
+    timing_cache: bytes | None = field(default=None, repr=False)
+    notes: Sequence[str] = ()
+
+    @property
+    def layers(self) -> Mapping[str, int]:
+        """How many layers of each kind the network had."""
+        found: Mapping[str, int] = self.manifest["layers"]
+        return found
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> list[Path]:
         """Write the engine, and its manifest beside it, ``NAME.json``; both appear whole or not at all.
@@ -65,11 +78,10 @@ def build(
     target: str = "tensorrt",
     level: str = "O2",
     precision: str = "fp32",
-    capabilities: Sequence[str] = (),
-    profiles: Mapping[str, str] | None = None,
-    sizes: Mapping[str, Sequence[int]] | None = None,
-    weight_streaming: bool = False,
-    builder_level: int | None = None,
+    data: object = None,
+    options: EngineOptions | None = None,
+    profile_data: str | os.PathLike[str] | None = None,
+    sparse: bool | None = None,
     check: bool = True,
     inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
     seed: int = 0,
@@ -82,83 +94,153 @@ def build(
         source: path, bytes, ``ModelProto``, IR, or what a plugin's frontend accepts; a model with Q/DQ gives an engine of int8.
         target: ``"tensorrt"`` for the library that is installed, ``"tensorrt-rtx"`` for that one.
         level: what the model goes through before.
-        precision: ``"fp32"`` for the types of the model, ``"fp16"`` or ``"bf16"`` for floats of half the size with islands of float32.
-        capabilities: compute capabilities, ``"86"``; all that the library compiles for if there are none.
-        profiles: shapes by input, ``"1x3x224x224,4x3x224x224,8x3x224x224"``.
-        sizes: smallest, usual and largest size by name of a dimension, for inputs without a profile.
-        weight_streaming: whether weights may stay in the memory of the host.
-        builder_level: of the builder's own optimization, 0 to 5.
+        precision: ``"fp32"`` for the types of the model, ``"fp16"`` or ``"bf16"`` for floats of half the size with islands of float32,
+            ``"int8"`` to quantize it first.
+        data: examples to quantize with, as :func:`graphopt.quantize` takes them.
+        options: how the engine is built: compute capabilities, profiles of sizes, caches and so on.
+        profile_data: an ``.npz`` file of inputs, or a folder of them, whose sizes are the profile; for models that ``options`` state no
+            profiles for. Its ``sizes`` go before those of the data.
+        sparse: whether zeros of weights of which at most 2 of 4 are not zero may be skipped; where there are such weights if ``None``.
         check: whether the optimized model, as ONNX, is compared with the original.
         inputs: for that check.
         seed: of generated ones.
-        progress: told what is going on.
+        progress: told what is going on; by a thread of the library's while it builds.
         plugins: where passes and converters come from.
 
     Raises:
         PipelineError: if target or precision are unknown.
+        CalibrationError: if there is no data to quantize with, or it can't be used.
+        QuantizationError: if the model can't be quantized.
         ExecutionError: if no library is installed, a size is not stated, or no engine can be built.
         UnsupportedOpError: if a node has no layers; names it and says why.
         VerificationError: if the optimized model differs from the original.
+        ModelError: if the model is broken, or its file changed meanwhile.
 
     Example:
         >>> from graphopt.data import digits_model
         >>> build(digits_model(), precision="fp64")
         Traceback (most recent call last):
         ...
-        graphopt.errors.PipelineError: precision is 'fp64', expected one of fp32, fp16, bf16
+        graphopt.errors.PipelineError: precision is 'fp64', expected one of fp32, fp16, bf16, int8
     """
-    expect_type("target", target, str, "'tensorrt' or 'tensorrt-rtx'")
-    if target not in _TARGETS:
-        raise PipelineError(f"target is {target!r}, engines are built for: {', '.join(_TARGETS)}")
-    if precision not in PRECISIONS:
-        raise PipelineError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    from graphopt.backends.tensorrt.api import load  # lazily: optional
-    from graphopt.backends.tensorrt.backend import TensorRtBackend
-    from graphopt.backends.tensorrt.building import EngineOptions, build_engine
-    from graphopt.backends.tensorrt.profiles import parse_profile
+    if precision not in (*PRECISIONS, _INTEGERS):
+        raise PipelineError(f"precision is {precision!r}, expected one of {', '.join((*PRECISIONS, _INTEGERS))}")
+    if precision == _INTEGERS and data is None:
+        raise CalibrationError("precision int8 needs examples to quantize with; bring some: --data images.npz")
+    if precision != _INTEGERS and data is not None:
+        raise PipelineError(f"data is for precision int8, and precision is {precision}; leave one of them out")
+    api = library_for(target)
+    from graphopt.compiler.engine_lowering import lower
+    from graphopt.compiler.engine_manifest import (
+        manifest_of,
+        source_digest,
+    )
+    from graphopt.compiler.sparse_weights import sparse_layers
 
-    api = load(_TARGETS[target])
     tell = progress or (lambda text: None)
-    shapes = dict(parse_profile(f"{name}:{text}") for name, text in (profiles or {}).items())
+    options = options or EngineOptions()
     environment = Environment(plugins)
+    model, notes = source, list[str]()
+    if precision == _INTEGERS:
+        model, note = _quantized(source, data, environment, target, seed, tell)
+        notes.append(note)
     found = optimize(
-        source,
+        model,
         target=target,
-        pipeline=",".join(part for part in (level, PRECISIONS[precision]) if part),
+        pipeline=",".join(part for part in (level, PRECISIONS.get(precision, "")) if part),
         check=check,
         inputs=inputs,
         seed=seed,
         progress=progress,
         plugins=environment.plugins,
     )
-    backend = environment.backend("tensorrt")
-    assert isinstance(backend, TensorRtBackend), "the built-in backend of that name"
+    if profile_data is not None:
+        options = _with_data(options, Path(profile_data), found.model)
+    zeros = [] if sparse is False else sparse_layers(found.model.graph)
+    options = replace(options, sparse=bool(zeros) if sparse is None else sparse)
     start = time.perf_counter()
     tell("lower")
-    built = backend.network(found.model, api)
+    built = lower(environment, found.model, api, refittable=options.refittable)
     lowered = time.perf_counter()
-    options = EngineOptions(
-        tuple(capabilities), shapes, dict(sizes or {}), weight_streaming=weight_streaming, level=builder_level
-    )
-    data = build_engine(built, options, progress=progress)
+    engine = build_with_layers(built, options, progress=progress)
+    _check_unchanged(found.model)
     done = time.perf_counter()
-    layers = Counter(
-        str(built.network.get_layer(place).type).rpartition(".")[2] for place in range(built.network.num_layers)
+    manifest = manifest_of(
+        built,
+        engine,
+        options,
+        source=os.fspath(source) if isinstance(source, str | os.PathLike) else found.report.source,
+        source_sha256=source_digest(source),
+        pipeline=found.report.pipeline,
+        precision=precision,
+        sparse=[original for node in zeros for original in node.lineage.names()[:1]] if options.sparse else (),
     )
     seconds = {**found.report.seconds, "lower": lowered - start, "build": done - lowered}
-    manifest = {
-        "format": 1,
-        "library": api.name,
-        "version": api.version,
-        "source": found.report.source,
-        "pipeline": found.report.pipeline,
-        "precision": precision,
-        "capabilities": list(capabilities),
-        "profiles": {name: [list(item.least), list(item.usual), list(item.most)] for name, item in shapes.items()},
-        "sizes": {name: list(item) for name, item in (sizes or {}).items()},
-        "layers": dict(layers.most_common()),
-        "types": {name: str(dtype) for name, dtype in built.dtypes.items()},
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    return Engine(data, manifest, dict(layers.most_common()), found.report, seconds)
+    if not engine.layers:
+        notes.append("the library tells the layers of an engine only where it runs")
+    return Engine(engine.data, manifest, found.report, seconds, engine.timing_cache, notes)
+
+
+def library_for(target: str) -> Api:
+    """The library that builds for a target.
+
+    Raises:
+        PipelineError: if nothing is built for such a target.
+        ExecutionError: if the library is not installed.
+    """
+    expect_type("target", target, str, "'tensorrt' or 'tensorrt-rtx'")
+    if target not in _TARGETS:
+        raise PipelineError(f"target is {target!r}, engines are built for: {', '.join(_TARGETS)}")
+    from graphopt.backends.tensorrt.api import load  # lazily: optional
+
+    return load(_TARGETS[target])
+
+
+def _quantized(
+    source: object, data: object, environment: Environment, target: str, seed: int, tell: Callable[[str], None]
+) -> tuple[Model, str]:
+    """The model in integers of the target's scheme, and how good it is."""
+    from graphopt.compiler.quantizing.quantizer import quantize  # lazily: imports ONNX Runtime
+
+    made = quantize(
+        source,
+        data,
+        target=target,
+        form="static",
+        seed=seed,
+        progress=lambda text: tell(f"quantizing: {text}"),
+        plugins=environment.plugins,
+    )
+    report = made.report
+    told = ", ".join(f"{name} {value:.4g}" for name, value in report.metric_after.items())
+    return made.model, f"quantized to int8: {told} on data that was held out"
+
+
+def _with_data(options: EngineOptions, path: Path, model: Model) -> EngineOptions:
+    """Options with the sizes of data as the profile.
+
+    Raises:
+        PipelineError: if profiles are stated too.
+    """
+    from graphopt.compiler.calibration_data import input_specs  # lazily, as the next one: imports ONNX Runtime
+    from graphopt.compiler.profile_data import profile_from_data
+
+    if any(item.shapes or item.values for item in options.profiles) or len(options.profiles) > 1:
+        raise PipelineError("--profile and --profile-data both state shapes; leave one of them out")
+    sizes = {**options.sizes, **(options.profiles[0].sizes if options.profiles else {})}
+    return replace(options, profiles=[profile_from_data(path, input_specs(model)).with_sizes(sizes)])
+
+
+def _check_unchanged(model: Model) -> None:
+    """See that the files that weights lie in are what they were: the library has read them while it built.
+
+    Raises:
+        ModelError: if one changed.
+    """
+    sources = {}
+    for value in model.graph.initializers():
+        stored = None if value.const is None else value.const.data
+        if isinstance(stored, StoredData):
+            sources[id(stored.source)] = stored.source
+    for item in sources.values():
+        item.read(0, 0)

@@ -31,7 +31,7 @@ def test_an_engine_is_built_with_a_manifest_beside_it(tmp_path):
     ("options", "reason"),
     [
         (["--sm", "eight"], "--sm 'eight' is not understood; expected compute capabilities"),
-        (["--dim", "batch"], "--dim 'batch' is not understood"),
+        (["--dim", "batch"], "dimension 'batch' is not understood; expected NAME=MIN,USUAL,MAX"),
         (["--precision", "fp64"], "precision is 'fp64', expected one of fp32, fp16, bf16"),
         (["--target", "onnx"], "target is 'onnx', engines are built for: tensorrt, tensorrt-rtx"),
     ],

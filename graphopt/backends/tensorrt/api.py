@@ -21,6 +21,11 @@ LIBRARIES: Final = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 CHOICE: Final = "GRAPHOPT_TENSORRT"
 INSTALL: Final = "pip install graphopt[tensorrt-rtx]"
 
+#: How the builder begins to tell the layers of an engine.
+_LAYERS: Final = "Layers:"
+#: What libraries that need no driver say without one, after each error of their own.
+_NOISE: Final = "CUDA driver version is insufficient for CUDA runtime version"
+
 _DTYPES: Final = {
     DType.FLOAT: "FLOAT",
     DType.FLOAT16: "HALF",
@@ -36,26 +41,38 @@ _DTYPES: Final = {
 
 
 class Log:
-    """What TensorRT said since it was last asked; errors are only there, calls do not raise them."""
+    """What TensorRT says and its calls do not: errors, and the layers of an engine that was built.
+
+    Args:
+        module: the library.
+
+    Attributes:
+        logger: what the library takes.
+        layers: text about the layers of the last engine; empty unless it was built with details.
+    """
 
     def __init__(self, module: Any) -> None:  # noqa: ANN401  the library
-        messages: list[tuple[str, str]] = []
+        outer = self
 
         class Logger(module.ILogger):  # type: ignore[misc]  # a class of the library
             def __init__(self) -> None:
                 module.ILogger.__init__(self)
 
             def log(self, severity: Enum, text: str) -> None:
-                messages.append((str(severity).rpartition(".")[2], text))
+                if "ERROR" in str(severity):
+                    outer._errors.append(text)
+                elif text.startswith(_LAYERS):
+                    outer.layers = text
 
-        self._messages = messages
+        self._errors: list[str] = []
+        self.layers = ""
         self.logger = Logger()
 
     def errors(self) -> str:
-        """The errors since the last call, in one line; warnings are forgotten."""
-        found = [text for severity, text in self._messages if "ERROR" in severity]
-        self._messages.clear()
-        return " | ".join(dict.fromkeys(" ".join(text.split()) for text in found))[:600]
+        """The errors since the last call, in one line."""
+        found = list(dict.fromkeys(" ".join(text.split()) for text in self._errors))
+        self._errors.clear()
+        return " | ".join([text for text in found if _NOISE not in text] or found)[:600]
 
 
 class Api:
@@ -69,6 +86,7 @@ class Api:
         is_rtx: whether it is TensorRT-RTX, which compiles for compute capabilities, on any machine.
         has_normalization_v2: whether scale and bias of a group normalization are by channel.
         has_attention: whether there is one layer for attention.
+        has_timing_cache: whether what the builder measured can be kept; TensorRT-RTX measures nothing.
         unbuildable: kinds of layers that the network takes and no engine is built with.
     """
 
@@ -79,6 +97,7 @@ class Api:
         self.is_rtx = hasattr(module, "ComputeCapability")
         self.has_normalization_v2 = hasattr(network, "add_normalization_v2")
         self.has_attention = hasattr(network, "add_attention_v2")
+        self.has_timing_cache = hasattr(module, "ITimingCache") and not self.is_rtx
         self.unbuildable = frozenset({"NMS", "NON_ZERO"}) if self.is_rtx else frozenset[str]()
 
     @property
@@ -96,9 +115,15 @@ class Api:
         Raises:
             ExecutionError: if the library can't make one.
         """
-        found = self.module.Builder(log.logger)
+        try:
+            found, said = self.module.Builder(log.logger), ""
+        except (RuntimeError, TypeError) as err:  # pybind11: a factory gave a null pointer
+            found, said = None, str(err)
         if found is None:
-            raise ExecutionError(f"{self.name} makes no builder: {log.errors() or 'it does not say why'}")
+            advice = "" if self.is_rtx else f"; it needs a GPU and its driver, TensorRT-RTX builds without: {INSTALL}"
+            raise ExecutionError(
+                f"{self.name} {self.version} makes no builder: {log.errors() or said or 'it does not say why'}{advice}"
+            )
         return found
 
     def network(self, builder: Any) -> Network:  # noqa: ANN401  IBuilder
@@ -134,6 +159,21 @@ class Api:
                 )
             config.set_compute_capability(known[name], place)
         return config
+
+    def flag(self, member: str, option: str) -> Enum:
+        """A member of ``BuilderFlag``.
+
+        Args:
+            member: its name.
+            option: what asked for it, for the error.
+
+        Raises:
+            ExecutionError: if this library does not have it.
+        """
+        found = self.module.BuilderFlag.__members__.get(member)
+        if found is None:
+            raise ExecutionError(f"{self.name} {self.version} can't build so: it has no {member}; leave {option} out")
+        return found
 
     def dtype(self, dtype: DType) -> Enum | None:
         """An element type, ``None`` when TensorRT has none like it."""

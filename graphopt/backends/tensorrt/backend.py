@@ -45,14 +45,19 @@ class TensorRtBackend:
         found = self.registry.find(node)
         return found if isinstance(found, str) else None
 
-    def network(self, model: Model, api: Api | None = None) -> BuiltNetwork:
+    def network(self, model: Model, api: Api | None = None, *, refittable: bool = False) -> BuiltNetwork:
         """The network of a legalized model.
+
+        Args:
+            model: it; not changed.
+            api: the library; the one that is installed if ``None``.
+            refittable: whether weights are to be exchanged in the engine.
 
         Raises:
             UnsupportedOpError: if a node has no layers.
             ExecutionError: if no library is installed.
         """
-        return build_network(model, api or load(), self.registry)
+        return build_network(model, api or load(), self.registry, refittable=refittable)
 
     def emit(self, model: Model) -> Artifact:
         """The serialized engine of a legalized model, for all devices that the library compiles for.

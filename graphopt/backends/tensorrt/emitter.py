@@ -44,6 +44,7 @@ class Emitter:
         log: of the builder that made the network.
         network: it.
         registry: converters by operator.
+        refittable: whether weights may be exchanged in the engine: then equal numbers are not one layer, as others may differ there.
 
     Attributes:
         stored: constants whose numbers TensorRT does not give back, by the name of their layer.
@@ -51,7 +52,7 @@ class Emitter:
         whole: integers of values of the model as floats, where they were floats before they were stored.
     """
 
-    def __init__(self, api: Api, log: Log, network: Network, registry: Registry) -> None:
+    def __init__(self, api: Api, log: Log, network: Network, registry: Registry, *, refittable: bool = False) -> None:
         self.api = api
         self.registry = registry
         self.log = log
@@ -61,6 +62,10 @@ class Emitter:
         self.whole: dict[Value, Tensor] = {}
         self._keep: list[object] = []  # TensorRT does not copy weights before it builds
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Tensor] = {}
+        self._shared_layers: set[str] = set()
+        self._pointed: dict[str, object] = {}
+        self._names: set[str] = set()
+        self._refittable = refittable
         self._node: Node | None = None
         self._count = 0
 
@@ -79,10 +84,23 @@ class Emitter:
         lineage = json.dumps(list(node.lineage.names()))
         for place in range(first, self.network.num_layers):
             layer = self.network.get_layer(place)
-            if not layer.metadata:
+            if not layer.metadata and layer.name not in self._shared_layers:
                 layer.metadata = lineage
-                if not layer.name.startswith("constant "):
-                    layer.name = f"{name} #{place - first}" if place > first else name
+                if layer.name not in self._names:
+                    layer.name = self._unique(f"{name} #{place - first}" if place > first else name)
+
+    def _unique(self, name: str) -> str:
+        """A name that no layer has; engines are looked into, and refitted, by names of layers."""
+        found, count = name, 1
+        while found in self._names:
+            count += 1
+            found = f"{name} ({count})"
+        self._names.add(found)
+        return found
+
+    def pointed(self, layer: str) -> object:
+        """The weights of a constant layer that were given as a pointer, ``None`` if they were not."""
+        return self._pointed.get(layer)
 
     def fail(self, reason: str) -> UnsupportedOpError:
         """The error that the node at hand can't be expressed."""
@@ -154,7 +172,7 @@ class Emitter:
         """A tensor of given numbers, in the type that they have inside; equal ones are one layer."""
         array = np.asarray(array)
         dtype = self.inside(DType.from_numpy(array.dtype) if dtype is None else dtype)
-        return self._shared(array.astype(dtype.numpy), dtype)
+        return self._shared(array.astype(dtype.numpy, copy=False), dtype)
 
     def as_stored(self, array: Array, dtype: DType) -> Tensor:
         """A tensor of given numbers as they are, for scales to make floats of: int8, int4, float8e4m3fn."""
@@ -169,19 +187,20 @@ class Emitter:
         return dtype if dtype in _AT_EDGES else self.inside(dtype)
 
     def _shared(self, array: Array, dtype: DType) -> Tensor:
-        kept = _owned(array)
-        key = (str(dtype), kept.shape, kept.tobytes()) if kept.size <= 64 else None
+        kept = _lasting(array)
+        small = kept.size <= 64 and not (self._refittable and dtype.is_float)
+        key = (str(dtype), kept.shape, kept.tobytes()) if small else None
         if key is not None and key in self._constants and self._node is not None:
             return self._constants[key]
-        found = self._add_constant(kept, dtype)
+        found = self._add_constant(kept, dtype, shared=small)
         if key is not None:
             self._constants[key] = found
         return found
 
-    def _add_constant(self, kept: Array, dtype: DType) -> Tensor:
+    def _add_constant(self, kept: Array, dtype: DType, *, shared: bool) -> Tensor:
         module = self.api.module
         if dtype is DType.BOOL:  # constants of this type can't be given as arrays
-            return self.cast(self._add_constant(kept.astype(np.int32), DType.INT32), dtype)
+            return self.cast(self._add_constant(kept.astype(np.int32), DType.INT32, shared=shared), dtype)
         kind = self.api.dtype(dtype)
         if kind is None:
             raise self.fail(f"TensorRT has no element type {dtype}")
@@ -196,16 +215,19 @@ class Emitter:
             weights = module.Weights(kind, stored.ctypes.data, kept.size)
         layer = self.check(self.network.add_constant(kept.shape, weights))
         self._count += 1
-        layer.name = f"constant {self._count}"
+        layer.name = self._unique(f"constant {self._count}")
+        if shared:  # it belongs to no node
+            self._shared_layers.add(layer.name)
         if packed:
             self.stored[layer.name] = kept
+            self._pointed[layer.name] = weights
         return layer.get_output(0)
 
     def weights(self, array: Array | None, dtype: DType) -> object:
         """Weights to give to a layer that takes them as numbers; they live as long as the network."""
         if array is None:
             return self.api.module.Weights(self.api.dtype(dtype))
-        kept = _owned(array)
+        kept = _lasting(array)
         self._keep.append(kept)
         return kept
 
@@ -375,14 +397,28 @@ class Emitter:
         return self.out(self.network.add_select(condition, a, b))
 
 
-def _owned(array: Array) -> Array:
-    """A contiguous copy of the plain element type.
+def _lasting(array: Array) -> Array:
+    """A contiguous array of the plain element type that nobody changes: itself if it is one, else a copy.
 
     ``ascontiguousarray`` would give a scalar an axis; types that were pickled, or state their byte order, are not understood.
     """
-    kept = np.empty(array.shape, np.dtype(array.dtype.type))
+    plain = np.dtype(array.dtype.type)
+    flags = array.flags
+    if array.size and array.dtype == plain and flags.c_contiguous and flags.aligned and not _is_writeable(array):
+        return array
+    kept = np.empty(array.shape, plain)
     kept[...] = array
     return kept
+
+
+def _is_writeable(array: Array) -> bool:
+    """Whether an array, or one that it is a view of, can be written to."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return True
+        base = base.base
+    return isinstance(base, bytearray) or (isinstance(base, memoryview) and not base.readonly)
 
 
 def _packed_int4(array: Array) -> Array:

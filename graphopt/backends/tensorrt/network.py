@@ -40,13 +40,14 @@ class BuiltNetwork:
     emitter: Emitter = field(repr=False)
 
 
-def build_network(model: Model, api: Api, registry: Registry) -> BuiltNetwork:
+def build_network(model: Model, api: Api, registry: Registry, *, refittable: bool = False) -> BuiltNetwork:
     """The network of a legalized model, strongly typed.
 
     Args:
         model: it; not changed. Types of inputs are known.
         api: the library.
         registry: converters.
+        refittable: whether weights are to be exchanged in the engine.
 
     Raises:
         UnsupportedOpError: if a node can't be expressed, or an input has a type that TensorRT lacks.
@@ -56,7 +57,7 @@ def build_network(model: Model, api: Api, registry: Registry) -> BuiltNetwork:
     builder = api.builder(log)
     network = api.network(builder)
     network.name = model.graph.name
-    emitter = Emitter(api, log, network, registry)
+    emitter = Emitter(api, log, network, registry, refittable=refittable)
     dtypes: dict[str, DType] = {}
     for value in model.graph.inputs:
         if not value.is_constant:

@@ -25,6 +25,7 @@ class Tensor(Protocol):
     shape: Sequence[int]
     is_network_input: bool
     is_network_output: bool
+    is_shape_tensor: bool
 
     def get_dimension_name(self, index: int) -> str | None: ...
 

@@ -11,7 +11,7 @@ import pytest
 
 from graphopt.backends.tensorrt.converters import activations, convolution, pooling, shapes
 from graphopt.backends.tensorrt.emitter import Emitter
-from graphopt.backends.tensorrt.profiles import parse_profile
+from graphopt.backends.tensorrt.profiles import Profile, parse_profile
 from graphopt.backends.tensorrt.registry import Registry, builtin_converters, lower
 from graphopt.data import digits_model
 from graphopt.errors import ExecutionError, UnsupportedOpError
@@ -81,7 +81,7 @@ def test_layers_have_names_and_lineage_of_nodes():
 
 def test_the_model_that_ships_becomes_an_engine():
     name, shapes = parse_profile("image:1x1x8x8,8x1x8x8,16x1x8x8")
-    assert engine_size(network_of(str(digits_model())), profiles={name: shapes}) > 1000
+    assert engine_size(network_of(str(digits_model())), profiles=[Profile({name: shapes})]) > 1000
 
 
 def test_an_engine_is_built_for_some_compute_capabilities():
@@ -169,7 +169,7 @@ def test_control_flow(text, given):
 def test_sizes_that_nobody_states_are_asked_for():
     model = parsed('<ir_version: 8, opset_import: ["": 17]> g (float[n,4] x) => (float[n,4] y) { y = Relu(x) }')
     with pytest.raises(
-        ExecutionError, match=r"input 'x' has sizes that are not fixed \(n\); state its shapes: --profile x:"
+        ExecutionError, match=r"input 'x' \(n\) has sizes that are not fixed; state them: --dim n=MIN,USUAL,MAX"
     ):
         engine_size(network_of(model))
     assert engine_size(network_of(model), sizes={"n": (1, 4, 8)}) > 1000

@@ -1,0 +1,139 @@
+"""What lies beside an engine: from what, with what and how it was built, what it takes, and the layers that it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import graphopt
+from graphopt.backends.tensorrt.building import BuiltEngine, EngineOptions
+from graphopt.backends.tensorrt.network import BuiltNetwork
+from graphopt.backends.tensorrt.refitting import structure_of
+from graphopt.errors import ExecutionError
+from graphopt.passes.json_files import read_json_file
+
+__all__ = ["LayerRecord", "ManifestRecord", "manifest_of", "read_manifest", "source_digest"]
+
+
+class LayerRecord(msgspec.Struct):
+    """A layer of an engine, as its manifest has it; see :class:`graphopt.backends.tensorrt.engine_layers.EngineLayer`."""
+
+    name: str
+    kind: str = ""
+    precision: str = ""
+    reads: list[str] = []
+    holds: list[str] = []
+    gives: list[str] = []
+    nodes: list[str] = []
+
+
+class ManifestRecord(msgspec.Struct):
+    """A manifest as it is read; more may be in it."""
+
+    format: int
+    library: str
+    version: str
+    bytes: int
+    sha256: str
+    source: str = ""
+    source_sha256: str = ""
+    pipeline: str = ""
+    precision: str = "fp32"
+    graphopt: str = ""
+    capabilities: list[str] = []
+    profiles: list[dict[str, dict[str, list[list[int]]]]] = []
+    options: dict[str, Any] = {}
+    layers: dict[str, int] = {}
+    types: dict[str, str] = {}
+    sparse: list[str] = []
+    structure: str = ""
+    engine: list[LayerRecord] = []
+
+
+def manifest_of(
+    built: BuiltNetwork,
+    engine: BuiltEngine,
+    options: EngineOptions,
+    *,
+    source: str,
+    source_sha256: str,
+    pipeline: str,
+    precision: str,
+    sparse: Sequence[str],
+) -> dict[str, Any]:
+    """The manifest of an engine as plain values.
+
+    Args:
+        built: its network.
+        engine: it.
+        options: how it was built.
+        source: where the model came from.
+        source_sha256: digest of that file, ``""`` if it was none.
+        pipeline: what the model went through.
+        precision: that was asked for.
+        sparse: original names of nodes whose weights have zeros that may be skipped.
+    """
+    network = built.network
+    kinds = Counter(str(network.get_layer(place).type).rpartition(".")[2] for place in range(network.num_layers))
+    return {
+        "format": 1,
+        "graphopt": graphopt.__version__,
+        "library": built.api.name,
+        "version": built.api.version,
+        "source": source,
+        "source_sha256": source_sha256,
+        "pipeline": pipeline,
+        "precision": precision,
+        "capabilities": list(options.capabilities),
+        "profiles": [item.to_dict() for item in engine.ranges],
+        "options": {
+            "weight_streaming": options.weight_streaming,
+            "refittable": options.refittable,
+            "version_compatible": options.version_compatible,
+            "sparse": options.sparse,
+            "level": options.level,
+            "memory": dict(options.memory),
+        },
+        "layers": dict(kinds.most_common()),
+        "types": {name: str(dtype) for name, dtype in built.dtypes.items()},
+        "sparse": list(sparse),
+        "structure": structure_of(network) if options.refittable else "",
+        "engine": [item.to_dict() for item in engine.layers],
+        "bytes": len(engine.data),
+        "sha256": hashlib.sha256(engine.data).hexdigest(),
+    }
+
+
+def read_manifest(engine: Path) -> ManifestRecord | None:
+    """The manifest beside an engine, ``None`` where there is none.
+
+    Raises:
+        ExecutionError: if it can't be read, or is no manifest.
+    """
+    beside = engine.with_name(f"{engine.name}.json")
+    if not os.path.lexists(beside):
+        return None
+    return read_json_file(
+        beside,
+        ManifestRecord,
+        f"the manifest {str(beside)!r}",
+        ExecutionError,
+        "remove it, or build the engine again: graphopt build",
+    )
+
+
+def source_digest(source: object) -> str:
+    """SHA-256 of the file that a model is read from, ``""`` for anything else."""
+    if not isinstance(source, str | os.PathLike):
+        return ""
+    try:
+        with open(source, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""  # whoever reads the model says what is wrong with the file
