@@ -87,7 +87,7 @@ class HybridRuntime:
     runtimes: Mapping[str, Runtime | Lazy]
 
     suffix: ClassVar[str] = MANIFEST
-    numerics: ClassVar[Numerics] = Reassociates(5e-3)
+    numerics: ClassVar[Numerics] = Reassociates(1e-3)
 
     @property
     def travels(self) -> bool:

@@ -23,7 +23,7 @@ __all__ = ["TensorRtRuntime"]
 class TensorRtRuntime:
     """Engines on a GPU.
 
-    Numerics: other kernels, which sum in another order; products of float32 may be rounded to TF32 where the engine was built so.
+    Numerics: other kernels, which sum in another order and in another precision inside. Engines that were built with TF32 differ by more.
 
     Args:
         find_library: gives the library.
@@ -31,7 +31,7 @@ class TensorRtRuntime:
     """
 
     suffix: ClassVar[str] = ".engine"
-    numerics: ClassVar[Numerics] = Reassociates(5e-3)
+    numerics: ClassVar[Numerics] = Reassociates(1e-3)
 
     def __init__(self, find_library: Callable[[], Api] = load, find_device: Callable[[], Cuda] = connect) -> None:
         self._find_library = find_library

@@ -54,6 +54,15 @@ def test_equal_runs_are_launched_as_a_graph(tmp_path):
     assert 3 == bench.cuda.launches, "not asked for"
 
 
+def test_time_on_the_device(tmp_path):
+    bench = Bench.new()
+    with bench.opened(SCORES, tmp_path, sizes=SIZES) as runner:
+        with pytest.raises(ExecutionError, match="nothing ran before; run the engine first"):
+            runner.run_again()
+        runner.run({"x": rows(2), "w": W})
+        assert 0.0 == runner.run_again()
+
+
 def test_arrays_that_the_caller_changes_later_are_no_danger(tmp_path):
     with Bench.new().opened(SCORES, tmp_path, sizes=SIZES) as runner:
         first = runner.run({"x": rows(2), "w": W})
