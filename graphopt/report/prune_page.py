@@ -76,7 +76,8 @@ def _sensitivity(report: PruneReport) -> list[str]:
     """A line for each layer or group, each metric in a plot of its own."""
     if not report.sensitivity:
         return []
-    parts = ["<h2>Sensitivity: one layer or group pruned at a time</h2>"]
+    recovered = " and recovered" if report.sweep_recovers else ""
+    parts = [f"<h2>Sensitivity: one layer or group pruned{recovered} at a time</h2>"]
     for name in _metrics([point.values for curve in report.sensitivity for point in curve.points]):
         whole = report.metric_before.get(name, float("nan"))
         lines = [
@@ -98,7 +99,7 @@ def _sensitivity(report: PruneReport) -> list[str]:
             for curve in report.sensitivity
         ]
         parts.append(_plot(f"{name} by the part that goes", name, lines))
-    heads, rows = curve_table(report.sensitivity)
+    heads, rows = curve_table(report)
     return [*parts, sorted_table(heads, (_row(row, range(1, len(row))) for row in rows))]
 
 

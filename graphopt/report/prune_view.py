@@ -17,7 +17,6 @@ from graphopt.report.units import bytes_text, count_text, counted, seconds_text
 
 if TYPE_CHECKING:
     from graphopt.compiler.pruning.result import PrunedLayer, PruneReport
-    from graphopt.compiler.pruning.sensitivity import Curve
     from graphopt.compiler.pruning.trade import Attempt
 
 __all__ = ["ATTEMPT_HEADS", "LAYER_HEADS", "attempt_cells", "curve_table", "layer_cells", "prune_facts", "prune_view"]
@@ -33,7 +32,7 @@ def prune_view(report: PruneReport, files: Sequence[Path] = ()) -> RenderableTyp
     if report.layers:
         parts += [columns(LAYER_HEADS, [layer_cells(layer) for layer in report.layers]), ""]
     if report.sensitivity:
-        heads, rows = curve_table(report.sensitivity)
+        heads, rows = curve_table(report)
         parts += [columns(heads, rows), ""]
     if report.attempts:
         parts += [columns(ATTEMPT_HEADS, [attempt_cells(item) for item in report.attempts]), ""]
@@ -61,8 +60,9 @@ def _shape(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def curve_table(curves: Sequence[Curve]) -> tuple[list[str], list[list[str]]]:
+def curve_table(report: PruneReport) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: a row for each layer or group, a column for each part of it that went, with the first metric."""
+    curves = report.sensitivity
     parts = sorted({point.part for curve in curves for point in curve.points})
     names = [name for curve in curves for point in curve.points for name in point.values]
     metric = names[0] if names else ""
@@ -79,7 +79,8 @@ def curve_table(curves: Sequence[Curve]) -> tuple[list[str], list[list[str]]]:
             else:
                 row.append(f"{metric_text(metric, point.values[metric])} ({point.left:.0%} left)")
         rows.append(row)
-    return [f"{metric} of a model without", *(f"{part:.0%} of it>" for part in parts)], rows
+    recovered = ", recovered" if report.sweep_recovers else ""
+    return [f"{metric} of a model{recovered}, without", *(f"{part:.0%} of it>" for part in parts)], rows
 
 
 def attempt_cells(item: Attempt) -> list[str]:
@@ -102,8 +103,9 @@ def prune_facts(report: PruneReport) -> dict[str, str]:
         rows["operations"] = f"{count_text(before.flops)} -> {count_text(after.flops)} ({report.flops_left:.0%})"
         zeros = f", {after.sparsity:.0%} of them zero" if after.zeros > before.zeros else ""
         rows["weights"] = f"{count_text(before.weights)} -> {count_text(after.weights)}{zeros}"
-    if report.latency_before is not None and report.latency_after is not None and report.speedup is not None:
-        times = f"{seconds_text(report.latency_before)} -> {seconds_text(report.latency_after)}"
+    if report.speedup is not None:
+        pairs = zip(report.latency_before, report.latency_after, strict=True)
+        times = ", ".join(f"{seconds_text(a)} -> {seconds_text(b)}" for a, b in pairs)
         rows["latency"] = f"{times}; {report.speedup:.2f} times as fast"
     rows["size"] = (
         f"{bytes_text(report.file_before)} -> {bytes_text(report.file_after)}; "

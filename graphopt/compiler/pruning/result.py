@@ -72,13 +72,14 @@ class PruneReport(OptimizeReport):
         file_after: bytes of that of the result.
         packed_before: the same compressed as ``gzip`` does.
         packed_after: of the result.
-        latency_before: seconds of a run of the prepared model, ``None`` when not measured.
-        latency_after: seconds of a run of the result.
+        latency_before: seconds of a run of the prepared model, of one example and of a few at once; empty when not measured.
+        latency_after: the same of the result.
         speedup: times as fast as the prepared model, measured in turns.
         gains: what this kind of sparsity buys here, in lines for people.
         layers: what became of each.
         frozen: groups of channels of which nothing may go.
         sensitivity: curve of each layer or group, where asked for.
+        sweep_recovers: whether models were recovered, with a few examples, before they were judged for that.
         attempts: what was tried to keep within a budget.
         examples: how many were held out to judge on.
     """
@@ -96,13 +97,14 @@ class PruneReport(OptimizeReport):
     file_after: int = 0
     packed_before: int = 0
     packed_after: int = 0
-    latency_before: float | None = None
-    latency_after: float | None = None
+    latency_before: Sequence[float] = ()
+    latency_after: Sequence[float] = ()
     speedup: float | None = None
     gains: list[str] = field(default_factory=list)
     layers: Sequence[PrunedLayer] = ()
     frozen: Sequence[Frozen] = ()
     sensitivity: Sequence[Curve] = ()
+    sweep_recovers: bool = False
     attempts: Sequence[Attempt] = ()
     examples: int = 0
 
@@ -134,7 +136,7 @@ class PruneReport(OptimizeReport):
             "flops_left": self.flops_left,
             "bytes": {"before": self.file_before, "after": self.file_after},
             "gzip": {"before": self.packed_before, "after": self.packed_after},
-            "latency": {"before": self.latency_before, "after": self.latency_after},
+            "latency": {"before": list(self.latency_before), "after": list(self.latency_after)},
             "speedup": self.speedup,
             "gains": list(self.gains),
             "layers": [
@@ -167,6 +169,7 @@ class PruneReport(OptimizeReport):
                 }
                 for curve in self.sensitivity
             ],
+            "sweep_recovers": self.sweep_recovers,
             "attempts": [
                 {
                     "way": item.way,

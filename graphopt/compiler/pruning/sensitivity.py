@@ -1,6 +1,7 @@
 """How much each layer, or group of channels, loses when a part of it goes and nothing else does: a curve for each.
 
-Where there are many and time is short, neighbours are tried together. Nothing is recovered: the order of layers is what counts.
+Where there are many and time is short, neighbours are tried together. What is left makes up for what went, with a few examples, where
+that is asked for and quick enough: what a layer loses for good is what counts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = ["Curve", "SweepPoint", "left_of", "sweep"]
 
 _SQNR: Final = "sqnr"
 _FEWEST: Final = 8
+#: A sweep with recovery may take so many times as long.
+_PATIENCE: Final = 4.0
 #: The one level of a pattern.
 _WHOLE: Final = (1.0,)
 
@@ -90,52 +93,65 @@ def sweep(
     *,
     seconds: float,
     few: CalibrationSource | None,
-) -> tuple[Curve, ...]:
-    """The curve of each unit, in the order of the graph.
+    recover: bool,
+) -> tuple[tuple[Curve, ...], bool]:
+    """The curve of each unit, in the order of the graph, and whether models were recovered for it.
 
     Args:
         trials: makes and judges.
         units: what is pruned, one at a time.
         steps: make pipelines.
         ratios: parts that go.
-        seconds: about how long it may take.
-        few: data for criteria that look at activations; a few examples tell the order.
-
-    Raises:
-        GraphoptError: if the first one can't be pruned at all.
+        seconds: about how long it may take; a few times as long with recovery.
+        few: data for passes that look at activations; a few examples tell the order.
+        recover: whether models are recovered, where that does not take too long.
     """
     parts = _WHOLE if steps.amount.kind == "n-m" else tuple(sorted(set(ratios)))
+    one = _Sweep(trials, steps, parts, few, recover=recover and few is not None)
     start = time.perf_counter()
-    first = _curve(trials, units[:1], steps, parts, few)
+    first = one.curve(units[:1])
     each = max(time.perf_counter() - start, 1e-3)
+    if one.recover and each * min(len(units), _FEWEST) > seconds * _PATIENCE:
+        one.recover = False
+        start = time.perf_counter()
+        first = one.curve(units[:1])
+        each = max(time.perf_counter() - start, 1e-3)
     groups = _grouped(units[1:], max(_FEWEST, int(seconds / each)))
     found = [first]
     for number, group in enumerate(groups, start=2):
         trials.tell(f"sensitivity {number} of {len(groups) + 1}")
-        found.append(_curve(trials, group, steps, parts, few))
-    return tuple(found)
+        found.append(one.curve(group))
+    return tuple(found), one.recover
 
 
-def _curve(
-    trials: Trials, units: Sequence[Unit], steps: Steps, parts: Sequence[float], few: CalibrationSource | None
-) -> Curve:
-    points = []
-    for part in parts:
+class _Sweep:
+    """Prunes units alone."""
+
+    def __init__(
+        self, trials: Trials, steps: Steps, parts: Sequence[float], few: CalibrationSource | None, *, recover: bool
+    ) -> None:
+        self._trials, self._steps, self._parts, self._few = trials, steps, parts, few
+        self.recover = recover
+
+    def curve(self, units: Sequence[Unit]) -> Curve:
+        """The curve of units that are pruned together."""
+        return Curve(tuple(unit.name for unit in units), tuple(self._point(units, part) for part in self._parts))
+
+    def _point(self, units: Sequence[Unit], part: float) -> SweepPoint:
+        trials, steps = self._trials, self._steps
         pipeline = steps.leveled(units, {unit.name: part for unit in units})
-        trial = trials.prune(f"{units[0].name} without {part:.0%}", pipeline, calibration=few)
-        points.append(_point(trials, trial, part, steps.amount.kind))
-        trials.drop(trial)
-    return Curve(tuple(unit.name for unit in units), tuple(points))
-
-
-def _point(trials: Trials, trial: Trial, part: float, kind: str) -> SweepPoint:
-    if trial.model is None:
-        return SweepPoint(part, 1.0, {}, trial.reason)
-    try:
-        values = trials.judge(trial)
-    except GraphoptError as err:
-        return SweepPoint(part, 1.0, {}, str(err))
-    return SweepPoint(part, left_of(trials, trial, kind), values)
+        trial = trials.prune(f"{units[0].name} without {part:.0%}", pipeline, calibration=self._few)
+        left = 1.0 if trial.model is None else left_of(trials, trial, steps.amount.kind)
+        if self.recover and trial.model is not None and trial.reference is not None:
+            trial = trials.recover(trial, steps.recovering(trial.model), calibration=self._few)
+        if trial.model is None:
+            return SweepPoint(part, 1.0, {}, trial.reason)
+        try:
+            return SweepPoint(part, left, trials.judge(trial))
+        except GraphoptError as err:
+            return SweepPoint(part, 1.0, {}, str(err))
+        finally:
+            trials.drop(trial)
 
 
 def _grouped(units: Sequence[Unit], most: int) -> list[Sequence[Unit]]:

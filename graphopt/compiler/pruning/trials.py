@@ -116,12 +116,18 @@ class Trials:
         self._run(trial, self.model, pipeline, None, calibration or self.calibration)
         return trial
 
-    def recover(self, trial: Trial, pipeline: Pipeline) -> Trial:
-        """A pruned model after a pipeline that recovers."""
+    def recover(self, trial: Trial, pipeline: Pipeline, *, calibration: CalibrationSource | None = None) -> Trial:
+        """A pruned model after a pipeline that recovers; one that fails says why.
+
+        Args:
+            trial: it.
+            pipeline: that recovers.
+            calibration: other data than that of all trials.
+        """
         assert trial.model is not None, "what failed can't recover"
         self.tell(f"recovering {trial.name}")
         found = Trial(trial.name, trial.pipeline + pipeline)
-        self._run(found, trial.model, pipeline, trial.reference, self.calibration)
+        self._run(found, trial.model, pipeline, trial.reference, calibration or self.calibration)
         found.passes, found.log = (*trial.passes, *found.passes), trial.log
         return found
 

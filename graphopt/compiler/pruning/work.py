@@ -46,6 +46,8 @@ __all__ = ["Work"]
 
 #: Part of the time to measure that a pair of models gets.
 _PAIR: Final = 0.1
+#: Examples that are measured together, beside one alone.
+_TOGETHER: Final = 8
 #: Pipeline that a model goes through before, when nobody states one.
 DEFAULT_PREPARE: Final = "O2"
 #: Criteria that are taken when nobody states one.
@@ -113,8 +115,14 @@ class Work:
         report = self._report(start, evidence, units, steps)
         if request.sensitivity or request.has_budget:
             with self.timed("sensitivity"):
-                report.sensitivity = sweep(
-                    trials, units.units, steps, self._ratios(), seconds=request.seconds, few=evidence.few
+                report.sensitivity, report.sweep_recovers = sweep(
+                    trials,
+                    units.units,
+                    steps,
+                    self._ratios(),
+                    seconds=request.seconds,
+                    few=evidence.few,
+                    recover=request.recover,
                 )
         pruned, result = self._chosen(trials, steps, units, evidence, plan, report)
         with self.timed("report"):
@@ -181,7 +189,11 @@ class Work:
         trials = Trials(start.prepared, start.workshop, evidence.judge, sizes, evidence.calibration, self.tell)
         self._whole = trials.prune("the prepared model", Pipeline(()))
         path = trials.make(self._whole).path
-        feeds = [_one_of(evidence.first) if evidence.batched else dict(evidence.first)]
+        feeds = (
+            [_first_of(evidence.first, 1), _first_of(evidence.first, _TOGETHER)]
+            if evidence.batched
+            else [dict(evidence.first)]
+        )
         request = self.request
         trials.stopwatch = Stopwatch(path, feeds, seconds=request.seconds * _PAIR, threads=request.threads)
         return trials
@@ -290,9 +302,8 @@ class Work:
         if report.is_pruned:
             trials.measure(result)
             report.speedup = None if result.latency is None else 1 / result.latency
-            if result.times:
-                report.latency_before = statistics.median(result.times[0].first)
-                report.latency_after = statistics.median(result.times[0].second)
+            report.latency_before = [statistics.median(item.first) for item in result.times or ()]
+            report.latency_after = [statistics.median(item.second) for item in result.times or ()]
             report.layers = layers_of(trials, pruned, result, evidence.first, batched=evidence.batched)
             report.gains = gains_of(report, amount, made.model)
 
@@ -307,6 +318,6 @@ class Work:
             raise VerificationError(f"the pruned model fails its check: {report.verdict.reason}; nothing was written")
 
 
-def _one_of(feeds: Feeds) -> dict[str, Datum]:
-    """The first example of a batch."""
-    return {name: array[:1] if isinstance(array, np.ndarray) else array for name, array in feeds.items()}
+def _first_of(feeds: Feeds, count: int) -> dict[str, Datum]:
+    """The first examples of a batch."""
+    return {name: array[:count] if isinstance(array, np.ndarray) else array for name, array in feeds.items()}
