@@ -23,6 +23,7 @@ REQUIRED = (
     "graphopt/data/digits_cnn.onnx",
     "graphopt/data/digits_test.npz",
     "graphopt/data/pipelines/deploy-int8.toml",
+    "graphopt/data/pipelines/deploy-pruned-int8.toml",
     "graphopt/plugin_manager/template/README.md.in",
     "graphopt/plugin_manager/template/fusion.py.in",
     "graphopt/plugin_manager/template/gitignore.in",
