@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from graphopt.compiler.engine_manifest import ManifestRecord, read_manifest
+from graphopt.backends.tensorrt.manifest import ManifestRecord, read_manifest
 from graphopt.errors import ExecutionError
 from graphopt.runtime.tensorrt.engine_file import read_engine
 

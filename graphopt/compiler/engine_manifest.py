@@ -1,4 +1,7 @@
-"""What lies beside an engine: from what, with what and how it was built, what it takes, and the layers that it is made of."""
+"""What lies beside an engine: from what, with what and how it was built, what it takes, and the layers that it is made of.
+
+:mod:`graphopt.backends.tensorrt.manifest` reads it.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +9,14 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import msgspec
 
 import graphopt
 from graphopt.backends.tensorrt.building import BuiltEngine, EngineOptions
 from graphopt.backends.tensorrt.network import BuiltNetwork
 from graphopt.backends.tensorrt.refitting import structure_of
-from graphopt.errors import ExecutionError
-from graphopt.passes.json_files import read_json_file
 
-__all__ = ["LayerRecord", "ManifestRecord", "manifest_of", "read_manifest", "source_digest"]
-
-
-class LayerRecord(msgspec.Struct):
-    """A layer of an engine, as its manifest has it; see :class:`graphopt.backends.tensorrt.engine_layers.EngineLayer`."""
-
-    name: str
-    kind: str = ""
-    precision: str = ""
-    reads: list[str] = []
-    holds: list[str] = []
-    gives: list[str] = []
-    nodes: list[str] = []
-
-
-class ManifestRecord(msgspec.Struct):
-    """A manifest as it is read; more may be in it."""
-
-    format: int
-    library: str
-    version: str
-    bytes: int
-    sha256: str
-    source: str = ""
-    source_sha256: str = ""
-    pipeline: str = ""
-    precision: str = "fp32"
-    graphopt: str = ""
-    capabilities: list[str] = []
-    profiles: list[dict[str, dict[str, list[list[int]]]]] = []
-    options: dict[str, Any] = {}
-    layers: dict[str, int] = {}
-    types: dict[str, str] = {}
-    sparse: list[str] = []
-    structure: str = ""
-    engine: list[LayerRecord] = []
+__all__ = ["manifest_of", "source_digest"]
 
 
 def manifest_of(
@@ -108,24 +71,6 @@ def manifest_of(
         "bytes": len(engine.data),
         "sha256": hashlib.sha256(engine.data).hexdigest(),
     }
-
-
-def read_manifest(engine: Path) -> ManifestRecord | None:
-    """The manifest beside an engine, ``None`` where there is none.
-
-    Raises:
-        ExecutionError: if it can't be read, or is no manifest.
-    """
-    beside = engine.with_name(f"{engine.name}.json")
-    if not os.path.lexists(beside):
-        return None
-    return read_json_file(
-        beside,
-        ManifestRecord,
-        f"the manifest {str(beside)!r}",
-        ExecutionError,
-        "remove it, or build the engine again: graphopt build",
-    )
 
 
 def source_digest(source: object) -> str:

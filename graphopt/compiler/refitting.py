@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from graphopt.backends.tensorrt.manifest import ManifestRecord, read_manifest
 from graphopt.compiler.building import Engine, library_for
 from graphopt.compiler.engine_lowering import lower
-from graphopt.compiler.engine_manifest import ManifestRecord, read_manifest, source_digest
+from graphopt.compiler.engine_manifest import source_digest
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.optimizing import optimize
 from graphopt.errors import ExecutionError

@@ -12,15 +12,16 @@ import msgspec
 
 from graphopt.analysis.partitioning import Region
 from graphopt.backends.tensorrt.api import Api
-from graphopt.backends.tensorrt.backend import TensorRtBackend
-from graphopt.backends.tensorrt.building import EngineOptions, build_engine
+from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, save_for
+from graphopt.compiler.engine_lowering import lower
+from graphopt.compiler.engine_manifest import manifest_of
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.size_ranges import SizeRanges
+from graphopt.compiler.sparse_weights import sparse_layers
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedOpError
 from graphopt.ir import Model
 from graphopt.runtime.hybrid.manifest import HybridPart
-from graphopt.runtime.tensorrt.engine_file import EngineManifest
 
 __all__ = ["PartMaker", "RefusedRegionError"]
 
@@ -51,6 +52,11 @@ class PartMaker:
         api: the library that builds engines, ``None`` when the target builds none.
         options: how engines are built, sizes apart.
         ranges: sizes that they are built for, by profile.
+        sparse: whether zeros of 2:4 weights may be skipped; where there are such weights if ``None``.
+        source: where the model came from.
+        source_sha256: digest of that file, ``""`` if it was none.
+        pipeline: what the model went through.
+        precision: of its floats.
         tell: told what is going on.
     """
 
@@ -59,6 +65,11 @@ class PartMaker:
     api: Api | None
     options: EngineOptions
     ranges: Sequence[SizeRanges]
+    sparse: bool | None
+    source: str
+    source_sha256: str
+    pipeline: str
+    precision: str
     tell: Callable[[str], None]
 
     def make(self, part: Model, region: Region, stem: Path) -> HybridPart:
@@ -88,36 +99,36 @@ class PartMaker:
         return _part(backend.name, path, files, region, {})
 
     def _engine(self, api: Api, part: Model, region: Region, path: Path) -> HybridPart:
-        found = self.environment.plugins.backends.find("tensorrt")
-        assert isinstance(found, TensorRtBackend), "the built-in backend of that name"
-        backend = found.with_converters(self.environment.plugins.converters("tensorrt"))
-        profiles = [ranges.profile(region.inputs) for ranges in self.ranges]
-        options = replace(self.options, profiles=profiles, sizes={})
+        zeros = [] if self.sparse is False else sparse_layers(part.graph)
+        options = replace(
+            self.options,
+            profiles=[ranges.profile(region.inputs) for ranges in self.ranges],
+            sizes={},
+            sparse=bool(zeros) if self.sparse is None else self.sparse,
+        )
         self.tell(f"building {path.name}")
         try:
-            built = backend.network(part, api)
-            data = build_engine(built, options, progress=self.tell)
+            built = lower(self.environment, part, api, refittable=options.refittable)
+            engine = build_with_layers(built, options, progress=self.tell)
         except (UnsupportedOpError, ExecutionError) as err:
             if "not enough memory" in str(err):  # to leave more of the model to ONNX Runtime would hide that
                 raise
             raise RefusedRegionError(region, err) from err
-        manifest = EngineManifest(
-            api.name,
-            api.version,
-            tuple(self.options.capabilities),
-            {name: str(dtype) for name, dtype in built.dtypes.items()},
-            len(data),
-            hashlib.sha256(data).hexdigest(),
+        manifest = manifest_of(
+            built,
+            engine,
+            options,
+            source=self.source,
+            source_sha256=self.source_sha256,
+            pipeline=self.pipeline,
+            precision=self.precision,
+            sparse=[original for node in zeros for original in node.lineage.names()[:1]] if options.sparse else (),
         )
-        path.write_bytes(data)
+        with path.open("wb") as file:
+            file.write(engine.data)
         beside = path.with_name(f"{path.name}.json")
         beside.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        told = {
-            "library": f"{api.name} {api.version}",
-            "capabilities": list(self.options.capabilities),
-            "profiles": [{name: str(item) for name, item in profile.shapes.items()} for profile in profiles],
-            "layers": built.network.num_layers,
-        }
+        told = {name: manifest[name] for name in ("library", "version", "capabilities", "profiles", "layers", "bytes")}
         return _part("tensorrt", path, [path, beside], region, told)
 
 

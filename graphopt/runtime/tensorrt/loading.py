@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from graphopt.backends.tensorrt.api import INSTALL, Api, Log
+from graphopt.backends.tensorrt.manifest import ManifestRecord
 from graphopt.errors import ExecutionError
 from graphopt.runtime.tensorrt.cuda import Cuda
-from graphopt.runtime.tensorrt.engine_file import EngineManifest
 
 __all__ = ["check_built_with", "load_engine"]
 
@@ -25,18 +25,18 @@ _DIAGNOSTICS: Final = {
 }
 
 
-def check_built_with(path: Path, manifest: EngineManifest, api: Api) -> None:
-    """See that an engine is of the library that is there, as far as its manifest says.
+def check_built_with(path: Path, manifest: ManifestRecord, api: Api) -> None:
+    """See that an engine is of the library that is there.
 
     Raises:
         ExecutionError: if it is of another one, or of a version whose engines this one does not take.
     """
-    if manifest.library and _family(manifest.library) != _family(api.name):
+    if _family(manifest.library) != _family(api.name):
         raise ExecutionError(
             f"{str(path)!r} was built with {manifest.library} {manifest.version}, here is {api.name} {api.version}; "
             "choose that one with GRAPHOPT_TENSORRT, or build the engine again"
         )
-    if manifest.version and manifest.version.split(".")[:2] != api.version.split(".")[:2]:
+    if manifest.version.split(".")[:2] != api.version.split(".")[:2]:
         raise ExecutionError(
             f"{str(path)!r} was built with {manifest.library} {manifest.version}, whose engines {api.version} does not load; "
             f"{_BUILD}, or install that version: {INSTALL}"
@@ -47,13 +47,20 @@ def _family(library: str) -> str:
     return library.removesuffix("_bindings")
 
 
-def load_engine(path: Path, data: bytes, manifest: EngineManifest, api: Api, cuda: Cuda, log: Log) -> Any:  # noqa: ANN401
+def load_engine(
+    path: Path,
+    data: bytes,
+    manifest: ManifestRecord | None,
+    api: Api,
+    cuda: Cuda,
+    log: Log,
+) -> Any:  # noqa: ANN401  ICudaEngine
     """The engine in some bytes, ``ICudaEngine``.
 
     Args:
         path: where they come from.
         data: a serialized engine.
-        manifest: what it was built with.
+        manifest: what it was built with, ``None`` if nobody says.
         api: the library.
         cuda: the device.
         log: what the library says goes there.
@@ -61,8 +68,7 @@ def load_engine(path: Path, data: bytes, manifest: EngineManifest, api: Api, cud
     Raises:
         ExecutionError: if it is of another library, version or GPU, is no engine, or there is no room for it.
     """
-    check_built_with(path, manifest, api)
-    if api.is_rtx and manifest.capabilities and cuda.capability not in manifest.capabilities:
+    if api.is_rtx and manifest is not None and manifest.capabilities and cuda.capability not in manifest.capabilities:
         compiled = ", ".join(manifest.capabilities)
         raise ExecutionError(
             f"{str(path)!r} is compiled for compute capability {compiled}, {cuda.name} has {cuda.capability}; "

@@ -58,8 +58,11 @@ class TensorRtRuntime:
         """
         api = self._find_library()
         data, manifest = read_engine(path)
-        check_built_with(path, manifest, api)
+        if manifest is not None:
+            check_built_with(path, manifest, api)
         cuda = self._find_device()
         log = api.log()
         engine = load_engine(path, data, manifest, api, cuda, log)
-        return EngineRunner(engine, api, cuda, log, declared=manifest.types, graphs=options.optimize)
+        return EngineRunner(
+            engine, api, cuda, log, declared={} if manifest is None else manifest.types, graphs=options.optimize
+        )
