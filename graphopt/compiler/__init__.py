@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
     from graphopt.compiler.layers import compare_layers
     from graphopt.compiler.profiling import profile
+    from graphopt.compiler.pruning.plans import PlanRecorder, record_plan
     from graphopt.compiler.pruning.pruner import prune
     from graphopt.compiler.pruning.result import Pruned, PruneReport
     from graphopt.compiler.quantizing.evaluating import Evaluation, evaluate
@@ -41,6 +42,7 @@ __all__ = [
     "FleetReport",
     "OptimizeReport",
     "Optimized",
+    "PlanRecorder",
     "PruneReport",
     "Pruned",
     "QuantizeReport",
@@ -63,6 +65,7 @@ __all__ = [
     "profile",
     "prune",
     "quantize",
+    "record_plan",
     "reduce",
     "replay",
     "to_graphsurgeon",
@@ -76,6 +79,7 @@ _HOMES = {
     "Evaluation": "quantizing.evaluating",
     "FleetModel": "fleet",
     "FleetReport": "fleet",
+    "PlanRecorder": "pruning.plans",
     "PruneReport": "pruning.result",
     "Pruned": "pruning.result",
     "QuantizeReport": "quantizing.result",
@@ -95,6 +99,7 @@ _HOMES = {
     "profile": "profiling",
     "prune": "pruning.pruner",
     "quantize": "quantizing.quantizer",
+    "record_plan": "pruning.plans",
     "reduce": "reducing",
     "replay": "replaying",
     "tune": "tuning",

@@ -1,0 +1,73 @@
+"""What a pruning plan means for parameters: which indices are kept, and which elements stay in a module of the full size."""
+
+import numpy as np
+
+from graphopt.errors import PruningError
+
+__all__ = ["kept_of_parameters", "masks_of_parameters"]
+
+
+def kept_of_parameters(plan, names):
+    """Which indices are left of the parameters.
+
+    Args:
+        plan: a :class:`graphopt.passes.PruningPlan`.
+        names: from :func:`graphopt_torch.match_weights`, made with this plan.
+
+    Returns:
+        By parameter and axis, bool [size before]. A folded BatchNormalization goes with the outputs of its layer.
+
+    Raises:
+        PruningError: if a weight of the plan is no parameter, or one parameter would lose different indices in two places.
+    """
+    found = {}
+    for item in plan.axes:
+        for name, axis in item.places():
+            if name not in names.sources:
+                if name in names.unmatched:
+                    continue  # a constant of the model's own
+                raise PruningError(
+                    f"the plan cuts {name!r}, which is no weight of floats of the model that names are of"
+                )
+            source = names.sources[name]
+            place = source.arrangement.axes[axis]
+            parameters = [(source.parameter, place)] if source.parameter and place >= 0 else []
+            if source.norm is not None and axis == 0:
+                parameters += [(part, 0) for part in source.norm.names]
+            for parameter, place in parameters:
+                present = found.setdefault(parameter, {}).setdefault(place, item.kept)
+                if not np.array_equal(present, item.kept):
+                    raise PruningError(f"the plan keeps different indices of parameter {parameter!r} in two weights")
+    return found
+
+
+def masks_of_parameters(plan, names, shapes, *, shrunk=False):
+    """Which elements stay, of parameters that lose some.
+
+    Args:
+        plan: a :class:`graphopt.passes.PruningPlan`.
+        names: from :func:`graphopt_torch.match_weights`, made with this plan.
+        shapes: of the parameters before, by name.
+        shrunk: whether the module was cut to size already: then only what is zero in what is left counts.
+
+    Returns:
+        By parameter, bool [its shape, before or after it was cut].
+    """
+    kept = kept_of_parameters(plan, names)
+    zeros = {
+        source.parameter: source.arrangement.parameter(plan.masks[name].array())
+        for name, source in names.sources.items()
+        if name in plan.masks and not source.is_bias
+    }
+    if shrunk:
+        return zeros
+    found = {}
+    for parameter in {**kept, **zeros}:
+        shape = tuple(shapes[parameter])
+        left = [
+            np.flatnonzero(kept.get(parameter, {}).get(axis, np.ones(size, bool))) for axis, size in enumerate(shape)
+        ]
+        mask = np.zeros(shape, bool)
+        mask[np.ix_(*left)] = zeros.get(parameter, True)
+        found[parameter] = mask
+    return found
