@@ -23,6 +23,7 @@ from tests.testing import (
     handmade_heads,
     handmade_indices,
     handmade_integers,
+    handmade_made,
     handmade_middle,
     handmade_products,
     handmade_recurrent,
@@ -104,6 +105,8 @@ def _enlarged(choices: Choices) -> ModelProto:
 HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "average-instead-of-conv": handmade_filters.averaging,
     "add-bias-to-nbits": handmade_weights.biased_nbits,
+    "fold-uniform-affine": handmade_made.scaled_norm,
+    "fold-uniform-batch-norm": handmade_made.made_convolution,
     "store-table": handmade_weights.looked_up_table,
     "quantize-attention": handmade_weights.projected_attention,
     "convolve-before-concat": _enlarged,

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from graphopt.ir import Node
 from graphopt.passes import RewritePass
 from graphopt.rewriting import (
     Match,
@@ -29,55 +27,11 @@ from graphopt.rewriting import (
     op,
     rewrite,
 )
-from graphopt.transforms.fusion.linear import Float64, add_to_bias, as_float64, read_linear, scale_channels
+from graphopt.transforms.fusion.batch_norm_affine import batch_norm_as_affine, has_no_root, training_reason
+from graphopt.transforms.fusion.linear import add_to_bias, as_float64, read_linear, scale_channels
+from graphopt.transforms.fusion.uniform_weights import FoldUniformAffine, FoldUniformBatchNorm
 
-__all__ = ["FuseConvBatchNorm", "batch_norm_as_affine", "training_reason"]
-
-
-def batch_norm_as_affine(
-    scale: Float64, bias: Float64, mean: Float64, var: Float64, epsilon: float
-) -> tuple[Float64, Float64] | NoMatch:
-    """Factor and term per channel of an inference BatchNormalization: ``y = x * factor + term``.
-
-    Args:
-        scale: [channels].
-        bias: [channels].
-        mean: [channels].
-        var: [channels].
-        epsilon: added to ``var``.
-
-    Returns:
-        Both, finite; where ``var + epsilon`` has no root, they mean nothing (see :func:`fold_batch_norm`).
-    """
-    spread = var + epsilon
-    never = _has_no_root(spread)
-    spread = np.where(never, 1.0, spread)
-    if not (np.isfinite(spread) & (spread > 0)).all():
-        return NoMatch("var + epsilon is not positive everywhere")
-    factor = scale / np.sqrt(spread)
-    term = bias - mean * factor
-    factor, term = np.where(never, 1.0, factor), np.where(never, 0.0, term)
-    if not (np.isfinite(factor) & np.isfinite(term)).all():
-        return NoMatch("statistics are not finite")
-    return factor, term
-
-
-def _has_no_root(spread: Float64) -> npt.NDArray[np.bool_]:
-    """Where a sum of variance and epsilon has no root, so that what is divided by it is no number."""
-    return np.isnan(spread) | (spread < 0)
-
-
-def training_reason(norm: Node) -> NoMatch | None:
-    """Why a BatchNormalization may use statistics of the batch, ``None`` when it surely does not."""
-    opset = norm.opset or 0
-    if opset >= 14:
-        return None if norm.attr("training_mode", 0) == 0 else NoMatch("training_mode is 1")
-    if any(value.name for value in norm.outputs[1:]):
-        return NoMatch("further outputs mean training before opset 14")
-    if opset < 9 and norm.attr("spatial", 1) != 1:
-        return NoMatch("statistics are not per channel")
-    return NoMatch("is_test is 0") if opset < 7 and norm.attr("is_test", 0) != 1 else None
-
+__all__ = ["FuseConvBatchNorm"]
 
 _LINEAR = one_of(
     op["Conv", "ConvTranspose", "Gemm"](any_("x"), const("w"), const("b", optional=True), name="linear"),
@@ -113,7 +67,7 @@ def fold_batch_norm(m: Match, rw: Rewriter) -> Replacement:
     folded = add_to_bias(scaled, affine[1])
     if isinstance(folded, NoMatch):
         return folded
-    never = _has_no_root(var + epsilon)
+    never = has_no_root(var + epsilon)
     if never.any() and folded.new_bias is not None:
         folded = replace(folded, new_bias=np.where(never, np.nan, folded.new_bias).astype(folded.new_bias.dtype))
     return folded.rebuild(rw)
@@ -121,7 +75,10 @@ def fold_batch_norm(m: Match, rw: Rewriter) -> Replacement:
 
 @dataclass(frozen=True)
 class FuseConvBatchNorm(RewritePass):
-    """Fold inference BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul before it. Re-associates; idempotent."""
+    """Fold inference BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul before it. Re-associates; idempotent.
+
+    Weights that ConstantOfShape makes stay made, and need types.
+    """
 
     name: ClassVar[str] = "fuse-conv-batch-norm"
-    rules: ClassVar[tuple[Rule, ...]] = (fold_batch_norm,)
+    rules: ClassVar[tuple[Rule, ...]] = (fold_batch_norm, FoldUniformBatchNorm(), FoldUniformAffine())

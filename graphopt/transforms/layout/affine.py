@@ -226,9 +226,39 @@ def fold_affine_into_batch_norm(m: Match, rw: Rewriter) -> Replacement:
     return as_batch_norm(x, affine[0], affine[1] + affine[0] * numbers, norm, rw)
 
 
+@rewrite(
+    one_of(
+        op.Mul(_NORM, const("c"), commute=True),
+        op.Add(_NORM, const("c"), commute=True),
+        op.Sub(_NORM, const("c")),
+    ),
+    numerics=Reassociates(),
+    min_opset=7,
+)
+def fold_affine_behind_batch_norm(m: Match, rw: Rewriter) -> Replacement:
+    """Mul(BatchNormalization(x), c) -> BatchNormalization(x), and Add, Sub, inference only."""
+    x, norm = m["x"], m.node("norm")
+    channels = channel_count(x)
+    if x.dtype not in FLOATS or channels is None or any(m[name].dtype != x.dtype for name in ("scale", "bias")):
+        return NoMatch("%s is no float tensor of a known number of channels", x.type)
+    affine = norm_as_affine(norm, [m[name] for name in ("scale", "bias", "mean", "var")], channels)
+    if isinstance(affine, NoMatch):
+        return affine
+    numbers = channel_numbers(m["c"], x, channels)
+    if isinstance(numbers, NoMatch):
+        return numbers
+    factor, term = affine
+    if m.root.op == "Mul":
+        return as_batch_norm(x, factor * numbers, term * numbers, m.root, rw)
+    return as_batch_norm(x, factor, term - numbers if m.root.op == "Sub" else term + numbers, m.root, rw)
+
+
 @dataclass(frozen=True)
 class FuseAffineConv(RewritePass):
-    """Fold what is added and scaled before a Conv into it, or make one BatchNormalization of it. Re-associates; needs types."""
+    """Fold what is added and scaled before a Conv, or beside a BatchNormalization, into it, or make one BatchNormalization of it.
+
+    Re-associates; needs types.
+    """
 
     name: ClassVar[str] = "fuse-affine-conv"
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -236,4 +266,5 @@ class FuseAffineConv(RewritePass):
         fold_batch_norm_into_next_conv,
         FuseScaleAndShift(),
         fold_affine_into_batch_norm,
+        fold_affine_behind_batch_norm,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.ir import DType, Node, Value
 from graphopt.rewriting import NoMatch
-from graphopt.transforms.fusion.conv_batch_norm import batch_norm_as_affine, training_reason
+from graphopt.transforms.fusion.batch_norm_affine import batch_norm_as_affine, training_reason
 from graphopt.transforms.fusion.linear import Float64, Linear, as_float64
 
 __all__ = [

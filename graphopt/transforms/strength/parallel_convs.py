@@ -18,7 +18,7 @@ import numpy as np
 from graphopt.ir import DType, Node, Value
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, const, op
-from graphopt.transforms.fusion.conv_batch_norm import batch_norm_as_affine, training_reason
+from graphopt.transforms.fusion.batch_norm_affine import batch_norm_as_affine, training_reason
 from graphopt.transforms.fusion.linear import Float64, round_to
 from graphopt.transforms.movement.alignment import producer_of
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.transforms.fusion import FuseConvBatchNorm
-from graphopt.transforms.fusion.conv_batch_norm import batch_norm_as_affine
+from graphopt.transforms.fusion.batch_norm_affine import batch_norm_as_affine
 from tests.transforms.harness import PROPERTY, assert_near, assert_untouched, model, run, transform
 
 STEP = FuseConvBatchNorm()

@@ -66,6 +66,19 @@ def test_normalization_takes_in_what_is_before_it():
         assert_near(proto, STEP, ["BatchNormalization"], {"fold-affine-into-batch-norm": 1})
 
 
+@pytest.mark.parametrize("behind", ["Mul(t, c)", "Mul(c, t)", "Add(t, c)", "Add(c, t)", "Sub(t, c)"])
+def test_normalization_takes_in_what_is_behind_it(behind):
+    """As Caffe's Scale layers come where no convolution is before them."""
+    constants = {name: np.abs(normal(4, seed=seed)) for seed, name in enumerate(("s", "b", "m", "v"))}
+    constants["c"] = normal(4, 1, 1, seed=9)
+    body = f"t = BatchNormalization(x, s, b, m, v) y = {behind}"
+    proto = model(body, "float[N,4,5,6] x", initializers=constants)
+    assert_near(proto, STEP, ["BatchNormalization"], {"fold-affine-behind-batch-norm": 1})
+    for other, c in ((body, normal(6)), (body, normal(2, 4, 1, 1)), (f"{body} u = Neg(t)", normal(4, 1, 1))):
+        outputs = "float[*] y, float[*] u" if " u = " in other else "float[*] y"
+        assert_untouched(model(other, "float[2,4,5,6] x", outputs, initializers=constants | {"c": c}), STEP)
+
+
 @pytest.mark.parametrize(
     ("body", "constants"),
     [
