@@ -23,7 +23,7 @@ from graphopt.plugin_manager import PluginManager
 if TYPE_CHECKING:
     from graphopt.backends.tensorrt.api import Api
 
-__all__ = ["PRECISIONS", "Engine", "build", "library_for"]
+__all__ = ["PRECISIONS", "Engine", "build", "check_precision", "library_for", "quantized_for", "with_profile_data"]
 
 #: What floats may become, and the pass that makes it.
 PRECISIONS: Final[Mapping[str, str]] = {"fp32": "", "fp16": "convert-to-float16", "bf16": "convert-to-bfloat16"}
@@ -123,12 +123,7 @@ def build(
         ...
         graphopt.errors.PipelineError: precision is 'fp64', expected one of fp32, fp16, bf16, int8
     """
-    if precision not in (*PRECISIONS, _INTEGERS):
-        raise PipelineError(f"precision is {precision!r}, expected one of {', '.join((*PRECISIONS, _INTEGERS))}")
-    if precision == _INTEGERS and data is None:
-        raise CalibrationError("precision int8 needs examples to quantize with; bring some: --data images.npz")
-    if precision != _INTEGERS and data is not None:
-        raise PipelineError(f"data is for precision int8, and precision is {precision}; leave one of them out")
+    check_precision(precision, data)
     api = library_for(target)
     from graphopt.compiler.engine_lowering import lower
     from graphopt.compiler.engine_manifest import (
@@ -142,7 +137,7 @@ def build(
     environment = Environment(plugins)
     model, notes = source, list[str]()
     if precision == _INTEGERS:
-        model, note = _quantized(source, data, environment, target, seed, tell)
+        model, note = quantized_for(source, data, environment, target, seed, tell)
         notes.append(note)
     found = optimize(
         model,
@@ -155,7 +150,7 @@ def build(
         plugins=environment.plugins,
     )
     if profile_data is not None:
-        options = _with_data(options, Path(profile_data), found.model)
+        options = with_profile_data(options, Path(profile_data), found.model)
     zeros = [] if sparse is False else sparse_layers(found.model.graph)
     options = replace(options, sparse=bool(zeros) if sparse is None else sparse)
     start = time.perf_counter()
@@ -181,6 +176,21 @@ def build(
     return Engine(engine.data, manifest, found.report, seconds, engine.timing_cache, notes)
 
 
+def check_precision(precision: str, data: object) -> None:
+    """See that there is such a precision, and data where it needs some.
+
+    Raises:
+        PipelineError: if there is none, or data that nothing is made of.
+        CalibrationError: if there is no data to quantize with.
+    """
+    if precision not in (*PRECISIONS, _INTEGERS):
+        raise PipelineError(f"precision is {precision!r}, expected one of {', '.join((*PRECISIONS, _INTEGERS))}")
+    if precision == _INTEGERS and data is None:
+        raise CalibrationError("precision int8 needs examples to quantize with; bring some: --data images.npz")
+    if precision != _INTEGERS and data is not None:
+        raise PipelineError(f"data is for precision int8, and precision is {precision}; leave one of them out")
+
+
 def library_for(target: str) -> Api:
     """The library that builds for a target.
 
@@ -196,10 +206,14 @@ def library_for(target: str) -> Api:
     return load(_TARGETS[target])
 
 
-def _quantized(
+def quantized_for(
     source: object, data: object, environment: Environment, target: str, seed: int, tell: Callable[[str], None]
 ) -> tuple[Model, str]:
-    """The model in integers of the target's scheme, and how good it is."""
+    """The model in integers of the target's scheme, and how good it is.
+
+    Raises:
+        QuantizationError: if it can't be quantized.
+    """
     from graphopt.compiler.quantizing.quantizer import quantize  # lazily: imports ONNX Runtime
 
     made = quantize(
@@ -216,7 +230,7 @@ def _quantized(
     return made.model, f"quantized to int8: {told} on data that was held out"
 
 
-def _with_data(options: EngineOptions, path: Path, model: Model) -> EngineOptions:
+def with_profile_data(options: EngineOptions, path: Path, model: Model) -> EngineOptions:
     """Options with the sizes of data as the profile.
 
     Raises:
