@@ -9,15 +9,18 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
 from graphopt.backends.onnx.files import save
+from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, HYBRID, RunnableFile, builds_engines, find_runtime
-from graphopt.compiler.building import PRECISIONS
+from graphopt.compiler.building import PRECISIONS, check_precision, library_for, quantized_for, with_profile_data
 from graphopt.compiler.cutting import Cut, cut, part_of
+from graphopt.compiler.engine_manifest import source_digest
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.folder import check_folder_output, new_folder
 from graphopt.compiler.hybrid.parts import PartMaker, RefusedRegionError
@@ -33,7 +36,6 @@ from graphopt.verify import CheckOptions, RuntimeOpener, Verdict, check_equivale
 
 if TYPE_CHECKING:
     from graphopt.backends.tensorrt.api import Api
-    from graphopt.backends.tensorrt.building import EngineOptions
     from graphopt.passes import Lazy
     from graphopt.runtime import Runtime
 
@@ -41,7 +43,6 @@ __all__ = ["Hybrid", "build_hybrid"]
 
 #: How often a model is cut anew because a region that was thought to be taken can't be built.
 _MOST_CUTS: Final = 12
-_LIBRARIES: Final[Mapping[str, str | None]] = {"tensorrt-rtx": "tensorrt_rtx"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Hybrid:
         verdict: of the chain of parts against the original, ``None`` when it was not asked for.
         checked_in: what ran the parts for that: ``"onnxruntime"`` for all of them as ONNX, ``"hybrid"`` for the folder as it is.
         seconds: time by phase.
+        notes: what people should know, beside those of the report.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Hybrid:
     verdict: Verdict | None = None
     checked_in: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def report(self) -> OptimizeReport:
@@ -78,7 +81,10 @@ def build_hybrid(
     target: str = "tensorrt",
     level: str = "O2",
     precision: str = "fp32",
+    data: object = None,
     options: EngineOptions | None = None,
+    profile_data: str | os.PathLike[str] | None = None,
+    sparse: bool | None = None,
     check: bool = True,
     inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
     seed: int = 0,
@@ -94,9 +100,12 @@ def build_hybrid(
         output: the folder; it appears whole or not at all.
         target: what takes as much as it can, ``"tensorrt"``, ``"tensorrt-rtx"`` or the backend of a plugin.
         level: what the model goes through before.
-        precision: ``"fp32"`` for the types of the model, ``"fp16"`` or ``"bf16"`` for floats of half the size with islands of float32.
+        precision: as for :func:`graphopt.compiler.building.build`.
+        data: examples to quantize with, for precision ``"int8"``.
         options: how engines are built: compute capabilities, sizes of dimensions and shapes of inputs by profile, and so on. A profile may
             name inner values that engines read too.
+        profile_data: inputs whose sizes are the profile, an ``.npz`` file or a folder of them.
+        sparse: whether zeros of 2:4 weights may be skipped; where there are such weights if ``None``.
         check: whether the optimized model, and then the chain of parts, is compared with the original: where the target runs, as it is,
             else each part as ONNX.
         inputs: for that check.
@@ -108,13 +117,14 @@ def build_hybrid(
 
     Raises:
         PipelineError: if target, level or precision are unknown.
+        CalibrationError: if there is no data to quantize with, or it can't be used.
+        QuantizationError: if the model can't be quantized.
         UnsupportedOpError: if the target takes nothing of the model that is worth a part.
         ExecutionError: if no library is installed, or a size is not stated.
         VerificationError: if the parts do not compute what the original computes.
         OutputError: if the folder exists, or can't be written.
     """
-    if precision not in PRECISIONS:
-        raise PipelineError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    check_precision(precision, data)
     real = check_folder_output(Path(output), force=force)
     environment = Environment(plugins)
     engines = builds_engines(environment, target)
@@ -123,48 +133,57 @@ def build_hybrid(
             f"precision is {precision!r}, which is for engines; convert the model for target {target!r} first"
         )
     tell = progress or (lambda text: None)
-    api = _library(target, library) if engines else None
-    seconds: dict[str, float] = {}
+    api = (library or library_for(target)) if engines else None
+    model, notes = source, list[str]()
+    if data is not None:
+        model, note = quantized_for(source, data, environment, target, seed, tell)
+        notes.append(note)
     found = cut(
-        source,
+        model,
         target=target,
-        level=",".join(part for part in (level, PRECISIONS[precision]) if part),
+        level=",".join(part for part in (level, PRECISIONS.get(precision, "")) if part),
         check=check,
         inputs=inputs,
         seed=seed,
         progress=progress,
         plugins=environment.plugins,
     )
-    from graphopt.backends.tensorrt.building import EngineOptions  # lazily: what only engines need
-
     options = options or EngineOptions()
+    if profile_data is not None:
+        options = with_profile_data(options, Path(profile_data), found.model)
     fed = [value for value in found.model.graph.inputs if not value.is_constant]
-    ranges = [SizeRanges(fed, profile) for profile in options.stated_profiles()]
-    maker = PartMaker(environment, target, api, options, ranges, tell)
+    maker = PartMaker(
+        environment,
+        target,
+        api,
+        options,
+        [SizeRanges(fed, profile) for profile in options.stated_profiles()],
+        sparse,
+        os.fspath(source) if isinstance(source, str | os.PathLike) else "",
+        source_digest(source),
+        "" if found.report is None else found.report.pipeline,
+        precision,
+        tell,
+    )
+    seconds: dict[str, float] = {}
     with new_folder(real) as draft:
         start = time.perf_counter()
         found, parts = _made(found, maker, draft)
-        manifest = _manifest(found, parts, source, precision, api)
+        manifest = _manifest(found, parts, maker)
         _write(draft, manifest)
         seconds["build"] = time.perf_counter() - start
         verdict, checked_in = None, ""
         if check:
             start = time.perf_counter()
             tell("comparing the chain of parts")
-            verdict, checked_in = _checked(found, manifest, draft, source, environment, inputs, seed)
+            verdict, checked_in = _checked(found, manifest, draft, model, environment, inputs, seed)
             seconds["check of parts"] = time.perf_counter() - start
             if verdict.status == "failed":
                 raise VerificationError(
                     f"the parts do not compute what the model computes: {verdict.reason}; nothing was written"
                 )
     done = {} if found.report is None else found.report.seconds
-    return Hybrid(Path(output), manifest, found, verdict, checked_in, {**done, **seconds})
-
-
-def _library(target: str, stated: Api | None) -> Api:
-    from graphopt.backends.tensorrt.api import load  # lazily: optional
-
-    return stated or load(_LIBRARIES.get(target))
+    return Hybrid(Path(output), manifest, found, verdict, checked_in, {**done, **seconds}, notes)
 
 
 def _made(found: Cut, maker: PartMaker, draft: Path) -> tuple[Cut, list[HybridPart]]:
@@ -194,17 +213,8 @@ def _made(found: Cut, maker: PartMaker, draft: Path) -> tuple[Cut, list[HybridPa
     )
 
 
-def _manifest(
-    found: Cut, parts: Sequence[HybridPart], source: object, precision: str, api: Api | None
-) -> HybridManifest:
-    from importlib.metadata import version  # lazily: reads files
-
+def _manifest(found: Cut, parts: Sequence[HybridPart], maker: PartMaker) -> HybridManifest:
     graph = found.model.graph
-    digest = ""
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    report = found.report
     return HybridManifest(
         KIND,
         FORMAT,
@@ -213,11 +223,11 @@ def _manifest(
         tuple(parts),
         target=found.target,
         share=round(found.partition.share, 6),
-        source="" if report is None else report.source,
-        source_sha256=digest,
-        pipeline="" if report is None else report.pipeline,
-        precision=precision,
-        versions={"graphopt": version("graphopt")} | ({} if api is None else {api.name: api.version}),
+        source=maker.source,
+        source_sha256=maker.source_sha256,
+        pipeline=maker.pipeline,
+        precision=maker.precision,
+        versions={"graphopt": version("graphopt")} | ({} if maker.api is None else {maker.api.name: maker.api.version}),
     )
 
 
