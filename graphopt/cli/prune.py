@@ -171,14 +171,14 @@ def prune(
         ),
     ] = False,
     ratios: Annotated[
-        str,
+        str | None,
         _option(
             _ACCURACY,
             "--ratios",
             metavar="0.25,0.5",
-            text="Parts that --sensitivity takes away. Default: 0.25,0.5,0.75.",
+            text="Parts that --sensitivity takes away. Default: 0.25,0.5,0.75 of channels, 0.5,0.75,0.9 of weights.",
         ),
-    ] = "0.25,0.5,0.75",
+    ] = None,
     recover: Annotated[
         bool,
         _option(
@@ -240,7 +240,7 @@ def prune(
             max_accuracy_drop=max_accuracy_drop,
             min_sqnr=min_sqnr,
             sensitivity=sensitivity,
-            ratios=_numbers(ratios),
+            ratios=None if ratios is None else _numbers(ratios),
             include=include or (),
             exclude=exclude or (),
             round_to=round_to,

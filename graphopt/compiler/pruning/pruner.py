@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from graphopt.compiler.pruning.request import DEFAULT_RATIOS, Importance, PruneRequest, Scope, amount_of
+from graphopt.compiler.pruning.request import Importance, PruneRequest, Scope, amount_of
 from graphopt.compiler.pruning.result import Pruned
 from graphopt.compiler.pruning.work import Work
 from graphopt.compiler.quantizing.labels import read_labels
@@ -32,7 +32,7 @@ def prune(
     max_accuracy_drop: str | float | None = None,
     min_sqnr: float | None = None,
     sensitivity: bool = False,
-    ratios: Sequence[float] = DEFAULT_RATIOS,
+    ratios: Sequence[float] | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     round_to: int = 8,
@@ -73,7 +73,7 @@ def prune(
         max_accuracy_drop: how much worse the metric may become, in points of one in percent: ``1.0`` or ``"1%"``.
         min_sqnr: dB that the outputs must reach, instead of a drop.
         sensitivity: whether each layer or group is pruned alone, to see what it loses; alone, nothing else is done.
-        ratios: parts that this takes away.
+        ratios: parts that this takes away; a quarter, a half and three quarters of channels, more of weights.
         include: weights or nodes to prune, all if empty: names, patterns, ``op:Conv``.
         exclude: those to leave alone.
         round_to: multiples in which channels are left.

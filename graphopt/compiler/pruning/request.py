@@ -14,7 +14,7 @@ from graphopt.compiler.quantizing.metrics import CustomMetric
 from graphopt.errors import PruningError, QuantizationError
 from graphopt.passes import suggestion
 
-__all__ = ["DEFAULT_RATIOS", "IMPORTANCES", "SCOPES", "Importance", "PruneRequest", "Scope", "amount_of"]
+__all__ = ["IMPORTANCES", "SCOPES", "Importance", "PruneRequest", "Scope", "amount_of"]
 
 Importance = Literal["auto", "l1", "l2", "bn-scale", "activation-energy", "reconstruction"]
 Scope = Literal["tensor", "layer-type", "global"]
@@ -22,8 +22,9 @@ IMPORTANCES: Final[tuple[str, ...]] = get_args(Importance)
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 #: Criteria that look at activations.
 _NEED_DATA: Final = ("activation-energy", "reconstruction")
-#: Parts of a layer that a sweep takes away.
-DEFAULT_RATIOS: Final = (0.25, 0.5, 0.75)
+#: Parts of a layer that a sweep takes away when nobody says which: weights can be spared more easily than whole channels.
+_RATIOS: Final = (0.25, 0.5, 0.75)
+_RATIOS_OF_WEIGHTS: Final = (0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class PruneRequest:
     max_accuracy_drop: str | float | None = None
     min_sqnr: float | None = None
     sensitivity: bool = False
-    ratios: Sequence[float] = DEFAULT_RATIOS
+    ratios: Sequence[float] | None = None
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     round_to: int = 8
@@ -61,6 +62,13 @@ class PruneRequest:
     def only_sweeps(self) -> bool:
         """Whether sensitivity is all that is asked for, and nothing is pruned."""
         return self.sensitivity and self.amount.measure == AUTO and not self.has_budget
+
+    @property
+    def sweep_ratios(self) -> Sequence[float]:
+        """Parts of a layer that a sweep takes away."""
+        if self.ratios is not None:
+            return self.ratios
+        return _RATIOS_OF_WEIGHTS if self.amount.kind == "magnitude" else _RATIOS
 
     def check_arguments(self, *, has_data: bool, has_labels: bool) -> None:
         """See that arguments make sense together.
@@ -89,8 +97,8 @@ class PruneRequest:
                 raise PruningError(f"{name} is {number}, expected 1 or more")
         if not self.seconds > 0:
             raise PruningError(f"the time to measure is {self.seconds:g} s, expected more than 0")
-        wrong = next((ratio for ratio in self.ratios if not 0 < ratio < 1), None)
-        if wrong is not None or not self.ratios:
+        wrong = next((ratio for ratio in self.sweep_ratios if not 0 < ratio < 1), None)
+        if wrong is not None or not self.sweep_ratios:
             told = "empty" if wrong is None else f"{wrong:g}"
             raise PruningError(f"a ratio of the sweep is {told}, expected numbers in (0, 1) such as 0.25,0.5,0.75")
         self._check_budget(has_data=has_data, has_labels=has_labels)
