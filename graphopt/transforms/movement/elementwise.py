@@ -14,13 +14,19 @@ from graphopt.ir import Array, Node, Value
 from graphopt.rewriting import NoMatch
 from graphopt.transforms.operands import ints_operand, normalize_axes
 
-__all__ = ["UNARY", "Form", "constant_behind", "data_inputs", "form_behind", "is_movable"]
+__all__ = ["SAME_BITS", "UNARY", "Form", "constant_behind", "data_inputs", "form_behind", "is_movable"]
 
 #: Operators that compute each element of their result from one element of their operand.
 UNARY = frozenset({
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp",
     "Floor", "Gelu", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round",
     "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
+})  # fmt: skip
+#: Those that give the same bits wherever an element stands. Kernels of the others approximate, a few elements at once, and the last few
+#: of a tensor or of a thread's share in another way; their bits differ in ONNX Runtime.
+SAME_BITS = frozenset({
+    "Abs", "BitwiseNot", "Cast", "Ceil", "Floor", "IsInf", "IsNaN", "LeakyRelu", "Neg", "Not", "Reciprocal", "Relu", "Round", "Sign",
+    "Sqrt", "ThresholdedRelu",
 })  # fmt: skip
 _BROADCASTING = frozenset({
     "Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",
@@ -34,14 +40,16 @@ _PLACING = frozenset({"Gather", "Pad", "Slice"})
 _MOVABLE = UNARY | _BROADCASTING | _ALONG | _REDUCING | _PLACING | {"Clip"}
 
 
-def is_movable(node: Node, *, sums: bool = False) -> bool:
+def is_movable(node: Node, *, exact: bool = True) -> bool:
     """Whether a transposition can go past a node; :func:`form_behind` may still refuse.
 
     Args:
         node: any.
-        sums: whether it may change the order in which numbers are added up.
+        exact: whether each bit must stay; else numbers may be added up in another order, and functions approximated at another place.
     """
-    if node.op not in _MOVABLE or (node.op in _SUMMING and not sums) or node.has_references or len(node.outputs) != 1:
+    if node.op not in _MOVABLE or node.has_references or len(node.outputs) != 1:
+        return False
+    if exact and (node.op in _SUMMING or (node.op in UNARY and node.op not in SAME_BITS)):
         return False
     opset = node.opset or 0
     if node.op in ("Softmax", "LogSoftmax"):

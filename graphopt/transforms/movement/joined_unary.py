@@ -13,15 +13,10 @@ from graphopt.ir import Node, Value
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.rewriting import NoMatch, Pattern, Replacement, RewritePattern, Rewriter, any_, op
 from graphopt.transforms.movement.alignment import producer_of
-from graphopt.transforms.movement.elementwise import UNARY
+from graphopt.transforms.movement.elementwise import SAME_BITS, UNARY
 
 __all__ = ["ALGEBRA_RULES", "RULES"]
 
-#: Give the same bits wherever an element stands; kernels of others compute the last few elements in another way.
-_SAME_BITS = frozenset({
-    "Abs", "BitwiseNot", "Cast", "Ceil", "Floor", "IsInf", "IsNaN", "LeakyRelu", "Neg", "Not", "Reciprocal", "Relu", "Round", "Sign",
-    "Sqrt",
-})  # fmt: skip
 #: Take what is computed of their result along.
 _FUSING = frozenset(
     {"Add", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul", "QLinearConv", "QLinearMatMul"}
@@ -38,7 +33,7 @@ class JoinBeforeUnary(RewritePattern):
     name: ClassVar[str] = "join-before-unary"
     roots: ClassVar[tuple[str, ...]] = ("Concat",)
     reach: ClassVar[int] = 2
-    ops: ClassVar[frozenset[str]] = _SAME_BITS
+    ops: ClassVar[frozenset[str]] = SAME_BITS
     contexts: ClassVar[tuple[Pattern, ...]] = (
         op.Concat(op["Relu", "Neg"](any_("a")), op["Relu", "Neg"](any_("b")), axis=0),
     )
@@ -73,7 +68,7 @@ class ComputeBeforeSplit(RewritePattern):
     name: ClassVar[str] = "compute-before-split"
     roots: ClassVar[tuple[str, ...]] = ("Split",)
     reach: ClassVar[int] = 2
-    ops: ClassVar[frozenset[str]] = _SAME_BITS
+    ops: ClassVar[frozenset[str]] = SAME_BITS
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Each part must be read by the same operator alone."""
@@ -104,7 +99,7 @@ class JoinBeforeFunction(JoinBeforeUnary):
 
     name: ClassVar[str] = "join-before-function"
     numerics: ClassVar[Numerics] = Reassociates(1e-6)
-    ops: ClassVar[frozenset[str]] = UNARY - _SAME_BITS
+    ops: ClassVar[frozenset[str]] = UNARY - SAME_BITS
     contexts: ClassVar[tuple[Pattern, ...]] = (
         op.Concat(op["Sigmoid", "Tanh"](any_("a")), op["Sigmoid", "Tanh"](any_("b")), axis=0),
     )
@@ -115,7 +110,7 @@ class ComputeFunctionBeforeSplit(ComputeBeforeSplit):
 
     name: ClassVar[str] = "compute-function-before-split"
     numerics: ClassVar[Numerics] = Reassociates(1e-6)
-    ops: ClassVar[frozenset[str]] = UNARY - _SAME_BITS
+    ops: ClassVar[frozenset[str]] = UNARY - SAME_BITS
 
 
 RULES = (JoinBeforeUnary(), ComputeBeforeSplit())

@@ -1,8 +1,9 @@
 """Moves transpositions past operators that compute element by element, where that leaves fewer of them.
 
 ``Transpose(f(Transpose(x), c)) -> f(x, c')`` for trees of such operators with several leaves: the outer Transpose goes to the leaves if
-more of them vanish there than arise. Constants are transposed at once. Exact: each number is computed from the same ones. Past sums and
-means, which may be added up in another order then, a rule of its own goes, which re-associates.
+more of them vanish there than arise. Constants are transposed at once. Exact: each number is computed from the same ones in the same way.
+Past sums and means, which may be added up in another order then, and past functions that kernels approximate, where the last bit may depend
+on the place of an element, a rule of its own goes, which re-associates.
 Source: https://onnx.ai/onnx/operators/onnx__Transpose.html
 """
 
@@ -30,12 +31,12 @@ class _Tree:
         order: of the Transpose.
         forms: nodes of the tree, each after what it reads, and how they will be stated.
         leaves: what they read from outside.
-        sums: whether sums may be added up in another order.
+        exact: whether each bit must stay.
         saved: Transpose nodes that vanish less those that arise.
     """
 
     order: tuple[int, ...]
-    sums: bool
+    exact: bool
     forms: dict[Node, Form] = field(default_factory=dict)
     leaves: dict[Value, tuple[int, ...]] = field(default_factory=dict)
     saved: int = 1
@@ -62,7 +63,7 @@ class _Tree:
                 else:
                     self.saved -= not alone
                 return None
-        if node is None or not alone or not is_movable(node, sums=self.sums) or len(self.forms) >= _MOST_NODES:
+        if node is None or not alone or not is_movable(node, exact=self.exact) or len(self.forms) >= _MOST_NODES:
             self.leaves[value] = self.order
             self.saved -= 1
             return None
@@ -117,10 +118,10 @@ class PushTransposeUp(RewritePattern):
     name: ClassVar[str] = "push-transpose-up"
     roots: ClassVar[tuple[str, ...]] = ("Transpose",)
     reach: ClassVar[int] = 3
-    sums: ClassVar[bool] = False
+    exact: ClassVar[bool] = True
     contexts: ClassVar[tuple[Pattern, ...]] = (
         op.Transpose(
-            op["Relu", "Sigmoid", "Neg"](
+            op["Relu", "Abs", "Neg"](
                 op.Transpose(any_("x"), perm=(1, 0)),
             ),
             perm=(1, 0),
@@ -136,12 +137,12 @@ class PushTransposeUp(RewritePattern):
         """Grow the tree, count, build."""
         given = node.inputs[0]
         inner = None if given is None else given.producer
-        if given is None or inner is None or not given.has_single_use or not is_movable(inner, sums=self.sums):
+        if given is None or inner is None or not given.has_single_use or not is_movable(inner, exact=self.exact):
             return NoMatch("nothing to go past")
         order = None if given.rank is None or inner.graph is not node.graph else order_of(node, given.rank)
         if order is None:
             return NoMatch("the rank is not known")
-        tree = _Tree(order, self.sums)
+        tree = _Tree(order, self.exact)
         reason = tree.grow(inner, node)
         if reason is not None:
             return reason
@@ -152,11 +153,11 @@ class PushTransposeUp(RewritePattern):
 
 
 class PushTransposePastSums(PushTransposeUp):
-    """Transpose(ReduceMean(Transpose(x))) -> ReduceMean(x), where Transpose nodes are saved."""
+    """Transpose(ReduceMean(Transpose(x))) -> ReduceMean(x), and past functions that are approximated, where Transpose nodes are saved."""
 
     name: ClassVar[str] = "push-transpose-past-sums"
     numerics: ClassVar[Numerics] = Reassociates()
-    sums: ClassVar[bool] = True
+    exact: ClassVar[bool] = False
     contexts: ClassVar[tuple[Pattern, ...]] = (
         op.Transpose(
             op["ReduceMean", "ReduceL2"](op.Transpose(any_("x"), perm=(0, 2, 1)), axes=(1,), keepdims=1), perm=(0, 2, 1)
@@ -164,6 +165,7 @@ class PushTransposePastSums(PushTransposeUp):
         op.Transpose(
             op.ReduceSum(op.Transpose(any_("x"), perm=(0, 2, 1)), const("axes", equal_to=1), keepdims=1), perm=(0, 2, 1)
         ),
+        op.Transpose(op["Sigmoid", "Tanh", "Exp"](op.Transpose(any_("x"), perm=(0, 2, 1))), perm=(0, 2, 1)),
     )
 
 
