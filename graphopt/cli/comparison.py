@@ -153,7 +153,7 @@ def compare(
             numerics=numerics,
             inputs=feeds,
             hints=hints,
-            options=options,
+            options=replace(options, sizes=second.sizes),
             opener=opener_for(second, replace(options, isolate=True)),
         )
         rows: list[LatencyRow] = []

@@ -1,9 +1,10 @@
-"""``graphopt build``: an engine for TensorRT, on any machine."""
+"""``graphopt build``: an engine for TensorRT, or a folder of parts, on any machine."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,10 @@ def build(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="OUT.engine", help="Where the engine goes; its manifest goes beside it."
+            "--output",
+            "-o",
+            metavar="OUT.engine",
+            help="Where the engine goes; its manifest goes beside it. With --hybrid, a new folder.",
         ),
     ],
     target: Annotated[
@@ -60,6 +64,10 @@ def build(
     builder_level: of.Effort = None,
     memory: of.Memory = None,
     timing_cache: of.TimingCache = None,
+    hybrid: Annotated[
+        bool,
+        typer.Option("--hybrid", help="Build a folder of engines, and of ONNX models for what TensorRT does not take."),
+    ] = False,
     layers: Annotated[
         bool, typer.Option("--layers", help="List the layers of the engine, with the nodes that went into each.")
     ] = False,
@@ -74,13 +82,54 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Build a TensorRT engine layer by layer, without its ONNX parser; TensorRT-RTX needs no GPU for it."""
+    options = EngineOptions(
+        of.parse_capabilities(sm),
+        profiles_of(
+            [parse_profile(text) for text in profile or ()],
+            [parse_profile(text) for text in values or ()],
+            [parse_sizes(text) for text in dim or ()],
+        ),
+        weight_streaming=weight_streaming,
+        refittable=refittable,
+        version_compatible=version_compatible,
+        level=builder_level,
+        memory=of.parse_memory(memory),
+    )
+    plugins = builtin_plugins(tuple(no_plugin or ()))
+    if hybrid:
+        from graphopt.cli.hybrid_building import build_folder  # lazily: one engine does without
+
+        build_folder(
+            model,
+            output,
+            options,
+            plugins,
+            of_one_engine={
+                "--refit": refit,
+                "--refittable": refittable,
+                "--timing-cache": timing_cache,
+                "--layers": layers,
+            },
+            as_json=as_json,
+            quiet=quiet,
+            target=target,
+            level=level,
+            precision=precision,
+            data=data,
+            profile_data=profile_data,
+            sparse=sparse,
+            check=check,
+            inputs=inputs,
+            seed=seed,
+            force=force,
+        )
+        return
     manifest = output.with_name(f"{output.name}.json")
     for path in (output, manifest):
         check_output(path, force=force)  # before the work, not after it
     _check_apart(
         {"MODEL": model, "--refit": refit, "-o": output, "the manifest": manifest, "--timing-cache": timing_cache}
     )
-    plugins = builtin_plugins(tuple(no_plugin or ()))
     with progress(f"building {model}", wanted=not (quiet or as_json)) as tell:
         if refit is not None:
             engine = refit_engine(
@@ -93,20 +142,7 @@ def build(
                 level=level,
                 precision=precision,
                 data=data,
-                options=EngineOptions(
-                    of.parse_capabilities(sm),
-                    profiles_of(
-                        [parse_profile(text) for text in profile or ()],
-                        [parse_profile(text) for text in values or ()],
-                        [parse_sizes(text) for text in dim or ()],
-                    ),
-                    weight_streaming=weight_streaming,
-                    refittable=refittable,
-                    version_compatible=version_compatible,
-                    level=builder_level,
-                    memory=of.parse_memory(memory),
-                    timing_cache=_content(timing_cache),
-                ),
+                options=replace(options, timing_cache=_content(timing_cache)),
                 profile_data=profile_data,
                 sparse=sparse,
                 check=check,

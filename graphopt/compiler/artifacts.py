@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.environment import Environment
     from graphopt.passes import Lazy
     from graphopt.runtime import Runner, RunOptions, Runtime
+    from graphopt.transforms.input_sizes import InputSizes
     from graphopt.verify.opening import CheckOptions, RuntimeOpener
 
 __all__ = [
@@ -166,6 +167,7 @@ class RunnableFile:
         path: the file.
         runtime: what runs it, as it was registered.
         suffix: what the names of files of the backend end in.
+        sizes: that its inputs were given, of a model whose form is for fixed sizes; ``None`` otherwise.
 
     Raises:
         ModelError: if the model is broken.
@@ -184,6 +186,7 @@ class RunnableFile:
     ) -> None:
         self.source = os.fspath(source) if isinstance(source, str | os.PathLike) else "the model"
         self.backend = backend
+        self.sizes: InputSizes | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if isinstance(source, str | os.PathLike) and os.path.isdir(source):
             self._open_folder(source, environment)
@@ -199,7 +202,7 @@ class RunnableFile:
         if suffix != _ONNX:
             self._refuse_unavailable()
             if builds_engines(environment, backend):
-                _fix_sizes(model, sizes or {}, inputs, environment)
+                self.sizes = _fix_sizes(model, sizes or {}, inputs, environment)
         model = environment.legalized(model, backend)
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
         self.path = os.path.join(self._folder.name, f"model{suffix}")
@@ -225,10 +228,12 @@ class RunnableFile:
             raise ExecutionError(
                 f"{os.fspath(folder)!r} is a folder without {MANIFEST!r}; pass a model, or a folder that graphopt build --hybrid made"
             )
-        known = environment.plugins.runtimes
+        names = [name for name in environment.plugins.runtimes if name in environment.plugins.backends]
         self.backend, self.suffix = HYBRID, MANIFEST
-        self.runtime = HybridRuntime({name: cast("Runtime | Lazy", known.stated(name)) for name in known})
+        runtime = HybridRuntime({name: find_runtime(environment, name) for name in names})
         self.path = os.path.join(folder, MANIFEST)
+        runtime.manifest(Path(self.path))  # says what is wrong before anything is loaded
+        self.runtime = runtime
 
     @property
     def is_model(self) -> bool:
@@ -265,10 +270,12 @@ class RunnableFile:
         self.close()
 
 
-def _fix_sizes(model: Model, sizes: Mapping[str, int], inputs: Path | None, environment: Environment) -> None:
-    """Give inputs the sizes that are stated for their dimensions, or that arrays for them have."""
+def _fix_sizes(
+    model: Model, sizes: Mapping[str, int], inputs: Path | None, environment: Environment
+) -> InputSizes | None:
+    """Give inputs the sizes that are stated for their dimensions, or that arrays for them have; returns what was given."""
     if not sizes and inputs is None:
-        return
+        return None
     from graphopt.transforms.input_shapes import SetInputShapes  # lazily: few models are made for fixed sizes
     from graphopt.verify.user_inputs import load_inputs
 
@@ -278,7 +285,9 @@ def _fix_sizes(model: Model, sizes: Mapping[str, int], inputs: Path | None, envi
         feeds = load_inputs(inputs, [ValueSpec(value.name, value.type) for value in fed])
         shapes = {name: array.shape for name, array in feeds.items() if isinstance(array, np.ndarray)}
     backend = environment.backend("onnx")
-    environment.run_pipeline(model, Pipeline((SetInputShapes(shapes, dict(sizes)),)), environment.context(backend))
+    stating = SetInputShapes(shapes, dict(sizes))
+    environment.run_pipeline(model, Pipeline((stating,)), environment.context(backend))
+    return stating.sizes
 
 
 def opener_for(file: RunnableFile, options: CheckOptions) -> RuntimeOpener | None:

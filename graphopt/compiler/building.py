@@ -16,7 +16,7 @@ from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import OptimizeReport
-from graphopt.errors import CalibrationError, PipelineError
+from graphopt.errors import CalibrationError, PipelineError, UnsupportedOpError
 from graphopt.ir import Model, StoredData
 from graphopt.plugin_manager import PluginManager
 
@@ -155,7 +155,12 @@ def build(
     options = replace(options, sparse=bool(zeros) if sparse is None else sparse)
     start = time.perf_counter()
     tell("lower")
-    built = lower(environment, found.model, api, refittable=options.refittable)
+    try:
+        built = lower(environment, found.model, api, refittable=options.refittable)
+    except UnsupportedOpError as err:
+        raise UnsupportedOpError(
+            f"{err}; ONNX Runtime takes that part with --hybrid, graphopt partition shows the cut"
+        ) from err
     lowered = time.perf_counter()
     engine = build_with_layers(built, options, progress=progress)
     _check_unchanged(found.model)

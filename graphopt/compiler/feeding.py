@@ -14,7 +14,7 @@ from graphopt.ir import TensorType, Type, symbols_of
 from graphopt.runtime import Runner, RunOptions
 from graphopt.runtime.base import Feeds
 from graphopt.verify.feeds import find_samples
-from graphopt.verify.hints import ModelHints, model_hints
+from graphopt.verify.hints import InputHint, ModelHints, model_hints
 from graphopt.verify.user_inputs import load_inputs
 
 __all__ = ["feeds_for", "feeds_of_model"]
@@ -44,7 +44,7 @@ def feeds_for(
     """
     if inputs is not None:
         return load_inputs(inputs, runner.inputs, runner.overridable)
-    search = find_samples(runner, _hints(file, environment, sizes), count=1, seed=seed)
+    search = find_samples(runner, _hints(file, runner, environment, sizes), count=1, seed=seed)
     if search.samples:
         return search.samples[0].feeds
     last = f"; the last one: {search.refusals[-1]}" if search.refusals else ""
@@ -61,17 +61,18 @@ def feeds_of_model(
         return feeds_for(file, runner, environment=environment, inputs=inputs, seed=seed, sizes=sizes)
 
 
-def _hints(file: RunnableFile, environment: Environment, sizes: Mapping[str, int]) -> ModelHints | None:
-    if not file.is_model:
-        if sizes:
-            raise ExecutionError(
-                f"sizes can't be chosen by name: {file.source!r} is a file of backend {file.backend!r}; give --inputs"
-            )
-        return None
-    hints = model_hints(environment.lift(file.source))
+def _hints(file: RunnableFile, runner: Runner, environment: Environment, sizes: Mapping[str, int]) -> ModelHints | None:
+    if file.is_model:
+        hints = model_hints(environment.lift(file.source))
+    else:  # of which nothing is known but what its runtime declares
+        hints = ModelHints(tuple(InputHint(spec.name, spec.type) for spec in runner.inputs))
     if not sizes:
-        return hints
+        return hints if file.is_model else None
     known = {symbol for hint in hints.inputs for symbol in _symbols(hint.type)}
+    if not file.is_model and not known:
+        raise ExecutionError(
+            f"sizes can't be chosen by name: {file.source!r} is a file of backend {file.backend!r}; give --inputs"
+        )
     for name in sizes:
         if name not in known:
             raise ExecutionError(

@@ -94,6 +94,29 @@ class HybridRuntime:
         """Whether all of it can be opened in a child process."""
         return all(isinstance(item, Lazy) for item in self.runtimes.values())
 
+    def manifest(self, path: Path) -> HybridManifest:
+        """The manifest of a folder whose parts run here.
+
+        Args:
+            path: the manifest.
+
+        Raises:
+            ExecutionError: if it does not make sense, or a part does not run here.
+        """
+        folder = path.parent
+        found = read_manifest(folder)
+        for name in dict.fromkeys(part.backend for part in found.parts):
+            if name not in self.runtimes:
+                raise ExecutionError(
+                    f"{str(path)!r} has parts for backend {name[:40]!r}, which nothing here runs; install its plugin"
+                )
+            reason = why_unavailable(name, self.runtimes[name])
+            if reason is not None:
+                raise ExecutionError(
+                    f"{str(folder)!r} has parts for backend {name!r}, which does not run here: {reason}"
+                )
+        return found
+
     def open(self, path: Path, options: RunOptions) -> Runner:
         """A runner for a folder.
 
@@ -104,18 +127,7 @@ class HybridRuntime:
         Raises:
             ExecutionError: if the manifest does not make sense, files are not those that were written, or a part does not run here.
         """
-        folder = path.parent
-        manifest = read_manifest(folder)
-        for name in dict.fromkeys(part.backend for part in manifest.parts):
-            if name not in self.runtimes:
-                raise ExecutionError(
-                    f"{str(path)!r} has parts for backend {name[:40]!r}, which nothing here runs; install its plugin"
-                )
-            reason = why_unavailable(name, self.runtimes[name])
-            if reason is not None:
-                raise ExecutionError(
-                    f"{str(folder)!r} has parts for backend {name!r}, which does not run here: {reason}"
-                )
+        folder, manifest = path.parent, self.manifest(path)
         check_files(folder, manifest)
         return HybridRunner(
             manifest, lambda part: open_file(part.backend, self.runtimes[part.backend], folder / part.file, options)
