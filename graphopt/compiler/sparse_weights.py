@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphopt.analysis.n_m_sparsity import follows_n_m, summed_axis
 from graphopt.ir import Constant, Graph, Node
-from graphopt.transforms.pruning.patterns import follows_n_m, summed_axis
 
 __all__ = ["sparse_layers"]
 

@@ -6,6 +6,7 @@ TensorRT states what is wrong in its log only; a call that fails gives ``None`` 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Emitter"]
 
+#: References to an array that only a view has: that one, a variable here, and the argument of the count.
+_BY_ITS_VIEW: Final = 3
 #: Element types that TensorRT takes as a pointer only, and whose numbers can't be read back from a network.
 _BY_POINTER: Final = (DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.INT4)
 #: What numbers of a type are kept in inside of a network: TensorRT lacks the type, or takes it at the edges and between scales only.
@@ -404,18 +407,20 @@ def _lasting(array: Array) -> Array:
     """
     plain = np.dtype(array.dtype.type)
     flags = array.flags
-    if array.size and array.dtype == plain and flags.c_contiguous and flags.aligned and not _is_writeable(array):
+    if array.size and array.dtype == plain and flags.c_contiguous and flags.aligned and not _may_change(array):
         return array
     kept = np.empty(array.shape, plain)
     kept[...] = array
     return kept
 
 
-def _is_writeable(array: Array) -> bool:
-    """Whether an array, or one that it is a view of, can be written to."""
-    base: object = array
+def _may_change(array: Array) -> bool:
+    """Whether somebody may write to the memory of an array: to itself, or to an array that it is a view of and that others have too."""
+    if array.flags.writeable:
+        return True
+    base: object = array.base
     while isinstance(base, np.ndarray):
-        if base.flags.writeable:
+        if base.flags.writeable and sys.getrefcount(base) > _BY_ITS_VIEW:
             return True
         base = base.base
     return isinstance(base, bytearray) or (isinstance(base, memoryview) and not base.readonly)

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from graphopt.analysis.n_m_sparsity import follows_n_m, summed_axis
 from graphopt.errors import PipelineError
 from graphopt.ir import Array, Constant, Graph, Node, Value
 from graphopt.numerics import Lossy, Numerics
@@ -55,18 +56,6 @@ def n_m_mask(weights: Array, axis: int, n: int, m: int) -> npt.NDArray[np.bool_]
     return np.moveaxis(found, -1, axis)
 
 
-def follows_n_m(weights: Array, axis: int, n: int = 2, m: int = 4) -> bool:
-    """Whether of each ``m`` neighbours along an axis at most ``n`` are not zero.
-
-    Example:
-        >>> follows_n_m(np.array([[1.0, 0.0, 2.0, 0.0]]), 1), follows_n_m(np.array([[1.0, 1.0, 2.0, 0.0]]), 1)
-        (True, False)
-    """
-    moved = np.moveaxis(weights != 0, axis, -1)
-    padded = np.concatenate([moved, np.zeros((*moved.shape[:-1], -moved.shape[-1] % m), np.bool_)], axis=-1)
-    return bool((padded.reshape(*moved.shape[:-1], -1, m).sum(axis=-1) <= n).all())
-
-
 def n_m_layers(graph: Graph, n: int = 2, m: int = 4) -> Iterator[tuple[Node, bool]]:
     """The layers that sum over ``m`` or more input channels with constant weights, and whether these follow the pattern."""
     weights = dict(prunable_weights(graph))
@@ -75,25 +64,6 @@ def n_m_layers(graph: Graph, n: int = 2, m: int = 4) -> Iterator[tuple[Node, boo
         value = None if axis is None else node.input_at(1)
         if value in weights and axis is not None and weights[value].shape[axis] >= m:
             yield node, follows_n_m(weights[value].numpy(), axis, n, m)
-
-
-def summed_axis(node: Node, rank: int | None = None) -> int | None:
-    """The axis of a layer's weights (its second input) over which it sums, ``None`` for other nodes.
-
-    Args:
-        node: it.
-        rank: of the weights, where they are no constant but come from one.
-    """
-    weight = node.input_at(1)
-    if rank is None:
-        rank = None if weight is None or weight.const is None else weight.const.ndim
-    if node.op in ("Conv", "com.microsoft::FusedConv", "graphopt::ConvActivation"):
-        return 1 if rank is not None and rank > 2 else None
-    if node.op in ("Gemm", "com.microsoft::FusedGemm") and rank == 2:
-        return 1 if node.int_attr("transB", 0) else 0
-    if node.op in ("MatMul", "com.microsoft::FusedMatMul") and rank is not None and rank >= 2:
-        return rank - 1 if node.int_attr("transB", 0) else rank - 2
-    return None
 
 
 @dataclass(frozen=True)
