@@ -152,7 +152,7 @@ def compare(
             second.path,
             numerics=numerics,
             inputs=feeds,
-            hints=hints,
+            hints=hints if second.sizes is None else None,  # with sizes that are stated it works them out itself
             options=replace(options, sizes=second.sizes),
             opener=opener_for(second, replace(options, isolate=True)),
         )
