@@ -19,13 +19,16 @@ __all__ = ["improve"]
 _BEFORE: Final = ("equalize", "smooth")
 #: Other ways to run a pass: the pass, its options, and whether they cost time in each run of the model.
 _VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, object], bool]]] = {
-    "correct-biases, measured": ("correct-biases", {"method": "measured"}, False),
+    "correct-biases, measured": ("correct-biases", {"method": "measured", "runs": 8}, False),
     "smooth with Mul": ("smooth", {"multiply": True}, True),
 }
 #: What costs time in each run of the model is tried only where accuracy is not enough.
 _COSTLY: Final = frozenset({"split-outliers"} | {name for name, (_, _, costs) in _VARIANTS.items() if costs})
 #: What takes long to find is tried only where accuracy is little more than enough, or not plenty, in dB.
 _SLOW: Final[Mapping[str, float]] = {"correct-biases, measured": 6.0, "equalize": 15.0, "smooth": 15.0, "gptq": 15.0}
+#: With so many dB less than enough, what takes long and works layer by layer does not make up for it.
+_HOPELESS: Final = 12.0
+_BY_LAYER: Final = frozenset({"correct-biases, measured", "gptq"})
 #: Passes that change the model of floats come first: what comes after them works on the changed one.
 _ORDER: Final = (
     "equalize",
@@ -71,7 +74,7 @@ def improve(
         kind, options, _ = _VARIANTS.get(name, (name, {}, False))
         if ACCURACY_PASSES[kind] not in registry:
             continue
-        if wanted is None and (best >= enough + _worth(name) or _INSTEAD.get(name) in settings.accuracy):
+        if wanted is None and (_INSTEAD.get(name) in settings.accuracy or not _is_worth_a_try(name, best, enough)):
             continue
         try:
             tried, how = _with(kind, trials, plan, settings, registry, again, options)
@@ -88,9 +91,11 @@ def improve(
     return trials, settings, effects
 
 
-def _worth(name: str) -> float:
-    """How far above what is enough a pass is still tried, in dB."""
-    return 0.0 if name in _COSTLY else _SLOW.get(name, float("inf"))
+def _is_worth_a_try(name: str, best: float, enough: float) -> bool:
+    """Whether a pass may make a difference where the outputs have so many dB, and as many are enough."""
+    if name in _BY_LAYER and best < enough - _HOPELESS:
+        return False
+    return best < enough + (0.0 if name in _COSTLY else _SLOW.get(name, float("inf")))
 
 
 def _candidates(plan: Plan, wanted: frozenset[str] | None) -> Sequence[str]:

@@ -13,7 +13,7 @@ from graphopt.compiler.quantizing.found import Found
 from graphopt.compiler.quantizing.histograms import spreads
 from graphopt.compiler.quantizing.layer_parameters import layer_parameters
 from graphopt.compiler.quantizing.layers import Layer
-from graphopt.compiler.quantizing.plan import TABLE
+from graphopt.compiler.quantizing.plan import ON_FLOATS, TABLE
 from graphopt.compiler.quantizing.result import CandidateReport, LayerReport, QuantizeReport
 from graphopt.compiler.result import count_ops
 from graphopt.errors import GraphoptError
@@ -75,7 +75,7 @@ def fill_report(
         report.notes.append(
             f"weights are stored as integers, and the model computes on floats as before: {found.reason}"
         )
-    elif report.speedup is not None and report.speedup < 1 and set(best.plan.forms.values()) - {"float", "stored"}:
+    elif report.speedup is not None and report.speedup < 1 and set(best.plan.forms.values()) - ON_FLOATS:
         report.notes.append(
             f"the result is slower than floats here ({report.speedup:.2f} times as fast); --form auto keeps what pays"
         )
@@ -144,9 +144,10 @@ def _why(
     if form != "float":
         if layer.op == TABLE:
             return "rows of a table, each with a scale"
-        if form == "stored":
+        if form in ON_FLOATS:
             said = "needed for accuracy" if layer.name in found.left else "no faster on integers"
-            return f"integers in the file, floats when it is loaded: {said}"
+            bits = 16 if form == "halved" else 8
+            return f"{bits} bits in the file, floats when it is loaded: {said}"
         mine = seconds.get(form)
         return f"{floats / mine:.2f} times as fast" if floats and mine else ""
     if layer.name in left_out:

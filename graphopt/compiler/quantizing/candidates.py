@@ -14,7 +14,7 @@ from graphopt.compiler.quantizing.plan import Plan, Settings
 from graphopt.compiler.quantizing.workshop import Made, Workshop
 from graphopt.errors import GraphoptError
 from graphopt.ir import Model
-from graphopt.passes import CalibrationSource, PassRegistry
+from graphopt.passes import CalibrationSource, PassRecord, PassRegistry
 from graphopt.runtime.paired import PairedTimes
 
 __all__ = ["Candidate", "Outcome", "Stopwatch", "Trials"]
@@ -129,6 +129,7 @@ class Trials:
         self.tell = tell
         self._few = few
         self._made: dict[tuple[object, ...], Candidate] = {}
+        self._begun: tuple[tuple[str, CalibrationSource | None], Model, tuple[PassRecord, ...]] | None = None
         self.all: list[Candidate] = []
 
     def make(self, name: str, plan: Plan, settings: Settings, *, note: bool = True, quick: bool = False) -> Candidate:
@@ -148,13 +149,25 @@ class Trials:
             self.tell(f"making {name}")
             source = self._few if quick and self._few is not None else self.calibration
             try:
-                found.made = self.workshop.make(self.model, plan.pipeline(settings, self._registry), source)
+                found.made = self._make(plan, settings, source)
             except GraphoptError as err:
                 found.outcome, found.reason = "failed", str(err)
             self._made[key] = found
         if note:
             self.all.append(found)
         return found
+
+    def _make(self, plan: Plan, settings: Settings, source: CalibrationSource | None) -> Made:
+        """A model; weights that are stored come first, and the model after that is kept for the next plan that stores the same."""
+        begin, rest = plan.pipelines(settings, self._registry)
+        if not begin.items:
+            return self.workshop.make(self.model, rest, source)
+        text = begin.to_text()
+        if self._begun is None or self._begun[0] != (text, source):
+            self._begun = (text, source), *self.workshop.run(self.model, begin, source)
+        _, model, records = self._begun
+        made = self.workshop.make(model, rest, source)
+        return replace(made, passes=(*records, *made.passes), pipeline=f"{text},{made.pipeline}")
 
     def drop(self, candidate: Candidate) -> None:
         """Forget the model of a candidate, which takes memory and room on disk."""

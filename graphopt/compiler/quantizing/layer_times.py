@@ -6,22 +6,25 @@ pays as a whole is measured on the whole model afterwards.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from graphopt.analysis.model_survey import label_of, origins_of
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.profiling import profile
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.plan import TABLE, LayerForm, Plan, first_form
 from graphopt.errors import GraphoptError
 from graphopt.ir import Model, Node
 from graphopt.runtime.base import Feeds
-from graphopt.runtime.profiling import Kernel
+from graphopt.runtime.isolation import shared_worker
+from graphopt.runtime.profiling_nodes import match_kernels
+from graphopt.runtime.profiling_ort import median_run, profile_session
 
-__all__ = ["LayerTimes", "best_forms", "layer_segments", "layer_times"]
+__all__ = ["LayerTimes", "TimedKernel", "best_forms", "layer_segments", "layer_times", "timed_kernels"]
 
 #: What ONNX Runtime puts behind the name of a node that it replaces.
 _ENDING: Final = re.compile(r"(_token_\d+|_nchwc|_nhwc|_MatMulInteger|_quant|_fused|/MatMulAddFusion)$")
@@ -29,6 +32,23 @@ _ENDING: Final = re.compile(r"(_token_\d+|_nchwc|_nhwc|_MatMulInteger|_quant|_fu
 _LEAST_GAIN: Final = 1.05
 
 LayerTimes = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TimedKernel:
+    """A kernel of ONNX Runtime in one run.
+
+    Attributes:
+        name: of its node in the graph that ONNX Runtime made.
+        seconds: it took, without what it called.
+        nodes: of the model, that it stands for.
+        origins: nodes that these were made of.
+    """
+
+    name: str
+    seconds: float
+    nodes: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 def layer_times(
@@ -52,16 +72,32 @@ def layer_times(
     """
     try:
         model = environment.lift(Path(path))
-        found = profile(path, inputs=feeds, seconds=seconds, threads=threads, advise=False, plugins=environment.plugins)
+        kernels = timed_kernels(path, model, feeds, threads=threads, seconds=seconds)
     except GraphoptError:
         return {}
     segments = layer_segments(model, layers)
     own: dict[str, float] = {}
-    for kernel in found.kernels:
+    for kernel in kernels:
         mine = _owner(kernel, segments)
         if mine is not None:
             own[mine] = own.get(mine, 0.0) + kernel.seconds
     return own
+
+
+def timed_kernels(path: str, model: Model, feeds: Feeds, *, threads: int, seconds: float) -> list[TimedKernel]:
+    """The kernels of the run of a model that took the median, in the child process that all share.
+
+    Raises:
+        ExecutionError: if it does not run.
+    """
+    raw = shared_worker().call(profile_session, os.path.abspath(path), dict(feeds), threads, None, seconds)
+    standing, beside = match_kernels(raw.nodes, model)
+    found = []
+    for event in raw.runs[median_run(raw)] if raw.runs else ():
+        nodes = standing.get(event.name) or beside.get(event.name, ())
+        origins = [name for node in nodes for name in origins_of(node)]
+        found.append(TimedKernel(event.name, event.own, tuple(map(label_of, nodes)), tuple(origins)))
+    return found
 
 
 def layer_segments(model: Model, layers: Sequence[Layer]) -> dict[str, str]:
@@ -84,7 +120,7 @@ def layer_segments(model: Model, layers: Sequence[Layer]) -> dict[str, str]:
     return {label_of(node): name for node, name in nearest.items()}
 
 
-def _owner(kernel: Kernel, segments: Mapping[str, str]) -> str | None:
+def _owner(kernel: TimedKernel, segments: Mapping[str, str]) -> str | None:
     """The layer that a kernel belongs to: by its own name, else by the nodes in it."""
     name = kernel.name
     while name not in segments:
@@ -111,7 +147,7 @@ def best_forms(layers: Sequence[Layer], times: Mapping[LayerForm, LayerTimes], *
     chosen: dict[str, LayerForm] = {}
     for layer in layers:
         if layer.op == TABLE:  # it reads a few rows, whatever they are stored as
-            chosen[layer.name] = first_form(layer, ("weights",))
+            chosen[layer.name] = first_form(layer, ("stored",))
             continue
         known = {form: found[layer.name] for form, found in times.items() if layer.name in found}
         floats = known.get("float")

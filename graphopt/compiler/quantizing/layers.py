@@ -57,7 +57,7 @@ class Layer:
         flops: operations of one run, 0 where they are not known.
         share: of the operations of the model, in [0, 1].
         weight_bytes: of its constants.
-        forms: in which of ``static``, ``dynamic``, ``weights`` and ``stored`` it can be computed.
+        forms: in which of ``static``, ``dynamic``, ``weights``, ``stored`` and ``halved`` it can be computed.
         index: place in the model.
         reason: why it can't be static, ``""`` when it can.
     """
@@ -203,7 +203,7 @@ def _decodes(node: Node) -> bool:
 
 def _forms(node: Node, scheme: QuantizationScheme, *, static: bool) -> frozenset[str]:
     if node.op == "Gather":
-        return frozenset({"weights"}) if _reads_table(node) else frozenset()
+        return frozenset({"weights", "stored"}) if _reads_table(node) else frozenset()
     x, w = node.input_at(0), node.input_at(1)
     if x is None or w is None or x.dtype not in (DType.FLOAT, None) or w.dtype not in (DType.FLOAT, None):
         return frozenset()
@@ -215,7 +215,7 @@ def _forms(node: Node, scheme: QuantizationScheme, *, static: bool) -> frozenset
         if node.op in _MULTIPLYING:
             found.add("weights")
         if _is_worth_storing(node):
-            found.add("stored")
+            found |= {"stored", "halved"}
     return frozenset(found)
 
 

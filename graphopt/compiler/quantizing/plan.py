@@ -11,13 +11,26 @@ from graphopt.compiler.quantizing.layers import Layer
 from graphopt.errors import QuantizationError
 from graphopt.passes import Pass, PassRegistry, Pipeline, build_pass, suggestion
 
-__all__ = ["ACCURACY_PASSES", "FORMS", "TABLE", "Form", "LayerForm", "Plan", "Settings", "first_form", "uniform"]
+__all__ = [
+    "ACCURACY_PASSES",
+    "FORMS",
+    "ON_FLOATS",
+    "TABLE",
+    "Form",
+    "LayerForm",
+    "Plan",
+    "Settings",
+    "first_form",
+    "uniform",
+]
 
 #: What can be asked for.
 Form = Literal["auto", "static", "qoperator", "dynamic", "weights", "stored", "float16", "bfloat16", "float"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
 #: What a layer can be.
-LayerForm = Literal["float", "static", "dynamic", "weights", "stored"]
+LayerForm = Literal["float", "static", "dynamic", "weights", "stored", "halved"]
+#: Forms of layers that compute on floats.
+ON_FLOATS: Final[frozenset[LayerForm]] = frozenset({"float", "stored", "halved"})
 #: The operator that reads rows of a table.
 TABLE: Final = "Gather"
 #: Passes that make the result more accurate, by what options call them.
@@ -55,7 +68,8 @@ class Plan:
     """In which form each layer is computed.
 
     Attributes:
-        forms: by layer; those that are not in it stay floats.
+        forms: by layer; those that are not in it stay floats. ``stored`` and ``halved`` are floats whose weights have 8 and 16 bits in the
+            file.
         whole: ``"float16"`` or ``"bfloat16"`` for what all the rest of the model becomes.
     """
 
@@ -98,18 +112,23 @@ class Plan:
         left = f"float {counts['float']}" if counts["float"] else ""
         return ", ".join(part for part in (self.whole, said, left) if part) or "float"
 
-    def pipeline(self, settings: Settings, registry: PassRegistry) -> Pipeline:
-        """The passes that do it, on a prepared model; ``equalize`` and ``smooth`` are not among them, they change that model before.
+    def pipelines(self, settings: Settings, registry: PassRegistry) -> tuple[Pipeline, Pipeline]:
+        """The passes that do it, on a prepared model: those that store weights of layers of floats, and all others.
+
+        ``equalize`` and ``smooth`` are not among them, they change the prepared model.
 
         Raises:
             QuantizationError: if a pass that is needed is not there.
             PipelineError: if an option of ``settings`` is wrong.
         """
-        steps = _Steps(settings, registry)
+        begin, steps = _Steps(settings, registry), _Steps(settings, registry)
         static, dynamic, weights = (self.layers(form) for form in ("static", "dynamic", "weights"))
-        stored = self.layers("stored")
+        stored, halved = self.layers("stored"), self.layers("halved")
         if stored:
-            steps.add("quantize-weights", include=stored, spelling="multiply")
+            begin.optional("gptq", include=stored, dtype="int8", block=0)
+        for names, dtype in ((stored, "int8"), (halved, "int16")):
+            if names:
+                begin.add("quantize-weights", include=names, dtype=dtype, spelling="multiply")
         if static:
             others = tuple(name for name, form in self.forms.items() if form != "static")
             steps.add("assign-quantization", exclude=others)
@@ -131,7 +150,8 @@ class Plan:
             steps.if_there("pack-matmul-nbits")
         if self.whole:
             steps.add(f"convert-to-{self.whole}")
-        return Pipeline((*steps.made, *Pipeline.from_text("eliminate-dead-code,tidy", registry).items))
+        end = Pipeline.from_text("eliminate-dead-code,tidy", registry).items
+        return Pipeline(tuple(begin.made)), Pipeline((*steps.made, *end))
 
 
 class _Steps:
@@ -165,5 +185,5 @@ def uniform(layers: Sequence[Layer], *order: LayerForm) -> Plan:
 def first_form(layer: Layer, order: Sequence[LayerForm]) -> LayerForm:
     """The first of some forms that a layer can have, else floats."""
     if layer.op == TABLE:
-        order = ("weights",) if order else ()
+        order = ("weights",) if "weights" in order else ("stored",) if order else ()
     return next((form for form in order if form in layer.forms), "float")

@@ -1,13 +1,13 @@
 """Layers that are left in floats, once more: in forms that lose less, and with their weights stored as integers.
 
 A layer that loses too much in the fastest form may do in a slower one that is still faster than floats. What stays in floats is no reason
-for a large file: weights of 8 bits that are multiplied by their scales are folded by ONNX Runtime when it loads the model, which then
+for a large file: weights of 8 or 16 bits that are multiplied by their scales are folded by ONNX Runtime when it loads the model, which then
 computes by the same kernels as before. Both are tried on whole models, held to the budget and measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from graphopt.compiler.quantizing.candidates import Candidate
@@ -21,6 +21,8 @@ __all__ = ["refine"]
 _GENTLE: Final[tuple[LayerForm, ...]] = ("weights", "dynamic")
 #: So many layers are tried by themselves.
 _MOST_ALONE: Final = 6
+#: So many models are made to find how many weights can have 8 bits.
+_MOST_STORED: Final = 5
 #: Another form has to make the whole model faster by so much.
 _LEAST_GAIN: Final = 1.01
 #: What computes the same as before is as fast, as measurements go, when it is no slower than this.
@@ -71,36 +73,43 @@ def _one_by_one(
 
 
 def _stored(task: Task, found: Found, better: Improved) -> None:
-    """Store the weights of layers of floats as integers: all of them, or the largest, as the budget allows."""
+    """Store the weights of layers of floats: as many as the budget allows with 8 bits, the others with 16."""
     best = found.candidate
     plan = Plan({layer.name: "float" for layer in task.layers}) if best is None else best.plan
-    for names in _storable(task, plan):
-        name = "weights stored" if best is None else f"{best.name}, others stored"
-        tried = _tried(task, better, plan.changed(names, "stored"), name)
+    names = _by_gain(task, plan)
+    name = "weights stored" if best is None else f"{best.name}, others stored"
+    low, high, made = 0, len(names) + 1, None  # `low` of them are good enough, and `high` are not
+    for _ in range(_MOST_STORED):
+        tried_next = len(names) if high > len(names) else (low + high) // 2
+        if high - low <= 1:
+            break
+        stored = plan.changed(names[:tried_next], "stored").changed(names[tried_next:], "halved")
+        tried = _tried(task, better, stored, name)
         if tried is None:
-            continue
-        if best is None:
-            better.trials.measure(tried, drop=False)
-            is_kept = bool(tried.times) and min(item.ratio.speedup for item in tried.times or ()) >= _AS_FAST
+            high = tried_next
         else:
-            is_kept = _is_faster_by(better, tried, best, _AS_FAST)
-        found.candidates.append(tried)
-        if is_kept:
-            found.candidate = tried
-            if best is None:
-                task.adopt(better, found)
+            low, made = tried_next, tried
+    if made is None:
         return
+    found.candidates.append(made)
+    if best is None:
+        better.trials.measure(made, drop=False)
+        if made.times and min(item.ratio.speedup for item in made.times) >= _AS_FAST:
+            found.candidate = made
+            task.adopt(better, found)
+    elif _is_faster_by(better, made, best, _AS_FAST):
+        found.candidate = made
 
 
-def _storable(task: Task, plan: Plan) -> Iterator[list[str]]:
-    """Layers of floats whose weights can be stored: all, the larger half, and the half of that."""
+def _by_gain(task: Task, plan: Plan) -> list[str]:
+    """Layers of floats whose weights can be stored: those first that save most room for the noise that they made as integers."""
     layers = [item for item in task.layers if "stored" in item.forms and plan.forms.get(item.name) == "float"]
-    names = [item.name for item in sorted(layers, key=lambda item: -item.weight_bytes)]
-    while names:
-        yield names
-        names = names[: len(names) // 2]
-        if len(names) < 1 or len(layers) > 4 * len(names):
-            return
+    noise = {item.name: task.known.noise(item.name) for item in layers}
+    known = [value for value in noise.values() if value is not None]
+    least = min(known, default=1.0)
+    return [
+        item.name for item in sorted(layers, key=lambda item: -item.weight_bytes / (noise[item.name] or least or 1.0))
+    ]
 
 
 def _tried(task: Task, better: Improved, plan: Plan, name: str) -> Candidate | None:

@@ -120,6 +120,11 @@ class Known:
             results.append(self._tried(trials, plan, group, settings))
         return tuple(sorted(self._taken_apart(trials, plan, results, settings), key=lambda item: -item.noise))
 
+    def noise(self, name: str) -> float | None:
+        """The most that a layer alone makes in any form that was tried, ``None`` where nobody has asked."""
+        found = [item.noise for key, item in self._found.items() if len(key) == 1 and key[0][0] == name]
+        return max(found, default=None)
+
     def _taken_apart(
         self, trials: Trials, plan: Plan, results: Sequence[Sensitivity], settings: Settings
     ) -> list[Sensitivity]:

@@ -18,6 +18,7 @@ from graphopt.transforms.quantization.parameters import dequantized
 __all__ = ["SpelledWeight", "read_weight"]
 
 _BYTES: Final = frozenset({DType.INT8, DType.UINT8})
+_CAST: Final = _BYTES | {DType.INT16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _behind_product(value: Value, node: Node) -> SpelledWeight | None:
         cast = None if numbers is None else numbers.producer
         scale = constant_of(factor)
         integers = constant_of(cast.input_at(0)) if cast is not None and cast.op == "Cast" else None
-        if integers is None or scale is None or integers.dtype not in _BYTES or scale.ndim > integers.ndim:
+        if integers is None or scale is None or integers.dtype not in _CAST or scale.ndim > integers.ndim:
             continue
         spread = (1,) * (integers.ndim - scale.ndim) + scale.shape
         long = [axis for axis, size in enumerate(spread) if size != 1]

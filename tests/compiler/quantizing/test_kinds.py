@@ -25,11 +25,11 @@ def quick(monkeypatch):
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return np.asarray(np.random.default_rng(seed).normal(size=shape), np.float32)
 
 
 def weight(*shape: int, seed: int = 0) -> np.ndarray:
-    return (normal(*shape, seed=seed) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+    return np.asarray(normal(*shape, seed=seed) / np.sqrt(np.prod(shape[1:])), np.float32)
 
 
 def recurrent(op: str) -> Model:

@@ -47,6 +47,49 @@ def test_streamed_is_at_once(seed, count, classes, batch):
     assert measured("top5", found, labels) == pytest.approx(100 * (best == labels[:, None]).any(1).mean())
 
 
+def doubt(metric, outputs, labels=None, reference=None, before=None):
+    """The doubt of a meter that saw examples one by one, beside one of another model."""
+    meters = [find_metric(metric).meter() for _ in range(2)]
+    for meter, shown in zip(meters, (outputs, outputs if before is None else before), strict=True):
+        for at in range(len(shown)):
+            one = slice(at, at + 1)
+            meter.add({"y": shown[one]}, None if labels is None else labels[one], reference and {"y": reference[one]})
+    return meters[0].doubt(None if before is None else meters[1])
+
+
+def test_doubt_is_how_much_other_examples_differ():
+    """Of many draws of examples, the values spread about as much as each of them doubts."""
+    rng = np.random.default_rng(0)
+    values, doubts = [], []
+    for _ in range(60):
+        expected = rng.normal(size=(40, 5))
+        found = expected + rng.normal(size=expected.shape) * rng.lognormal(-2, 0.7, size=(40, 1))
+        meter = find_metric("sqnr").meter()
+        for at in range(len(found)):
+            meter.add({"y": found[at : at + 1]}, None, {"y": expected[at : at + 1]})
+        values.append(meter.value())
+        doubts.append(meter.doubt())
+    assert 0.6 < np.mean(doubts) / np.std(values) < 1.6
+
+
+def test_doubt_of_a_change_of_labels_is_that_of_the_examples_that_change():
+    rng = np.random.default_rng(1)
+    scores, labels = rng.normal(size=(200, 4)), rng.integers(0, 4, 200)
+    assert 0.0 == doubt("top1", scores, labels, before=scores), "most are wrong, and none changed"
+    changed = scores.copy()
+    changed[:2] = -changed[:2]
+    assert 0 < doubt("top1", changed, labels, before=scores) < 1.2 < doubt("top1", changed, labels)
+
+
+@pytest.mark.parametrize("metric", ["sqnr", "mse", "cosine", "top1"])
+def test_of_few_examples_nothing_is_doubted(metric):
+    scores = np.array([[1.0, 2.0], [3.0, 1.0]])
+    meter = find_metric(metric).meter()
+    assert 0.0 == meter.doubt()
+    meter.add({"y": scores}, None, {"y": scores[::-1]})
+    assert 0.0 == meter.doubt()
+
+
 def test_ends():
     ones = np.ones((2, 3), np.float32)
     assert (math.inf, 0.0, 1.0) == tuple(measured(name, ones, None, ones) for name in ("sqnr", "mse", "cosine"))

@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing import layer_times
 from graphopt.compiler.quantizing.budget import budget_of, parse_drop
 from graphopt.compiler.quantizing.candidates import Candidate
 from graphopt.compiler.quantizing.examples import first_examples, split_examples
-from graphopt.compiler.quantizing.layer_times import best_forms
+from graphopt.compiler.quantizing.layer_times import TimedKernel, best_forms
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.metrics import find_metric
 from graphopt.compiler.quantizing.plan import Plan, Settings, uniform
 from graphopt.compiler.quantizing.sensitivity import Known, repair
+from graphopt.data import digits_model, digits_test
 from graphopt.errors import QuantizationError
 from graphopt.ir import DType, GraphBuilder
 from graphopt.runtime.paired import PairedTimes
@@ -86,10 +88,11 @@ def test_drops_that_are_not_understood(text):
 
 
 def test_plans():
-    layers = [layer("a"), layer("b", "MatMul", ("dynamic",)), layer("t", "Gather", ("weights",))]
+    layers = [layer("a"), layer("b", "MatMul", ("dynamic",)), layer("t", "Gather", ("weights", "stored"))]
     plan = uniform(layers, "static", "dynamic")
-    assert {"a": "static", "b": "dynamic", "t": "weights"} == plan.forms
-    assert "static 1, dynamic 1, weights 1" == plan.text
+    assert {"a": "static", "b": "dynamic", "t": "stored"} == plan.forms
+    assert "weights" == uniform(layers, "weights").forms["t"]
+    assert "static 1, dynamic 1, stored 1" == plan.text
     assert ("b", "t") == plan.without(["a"]).quantized
     assert ("a",) == plan.only(["a"]).quantized
     assert "float" == Plan({}).text
@@ -109,20 +112,26 @@ def test_to_a_layer_belongs_what_is_behind_it(monkeypatch):
     segments = layer_times.layer_segments(model, layers)
     assert {"a": "a", "between": "a", "beside": "a", "b": "b", "sum": "b"} == segments
 
-    def kernel(name, seconds, nodes=(), origins=()):
-        return SimpleNamespace(name=name, op="MatMul", seconds=seconds, nodes=nodes, origins=origins)
-
     kernels = [
-        kernel("a_token_3", 1.0, ("b",)),
-        kernel("b_MatMulInteger_token_1", 3.0),
-        kernel("made up", 5.0, ("x", "between")),
-        kernel("before", 7.0),
-        kernel("of another", 0.5, origins=("sum",)),
+        TimedKernel("a_token_3", 1.0, ("b",)),
+        TimedKernel("b_MatMulInteger_token_1", 3.0),
+        TimedKernel("made up", 5.0, ("x", "between")),
+        TimedKernel("before", 7.0),
+        TimedKernel("of another", 0.5, origins=("sum",)),
     ]
-    monkeypatch.setattr(layer_times, "profile", lambda *_, **__: SimpleNamespace(kernels=kernels))
+    monkeypatch.setattr(layer_times, "timed_kernels", lambda *_, **__: kernels)
     made_up = cast("Any", SimpleNamespace(lift=lambda path: model, plugins=None))
     found = layer_times.layer_times("m", layers, {}, threads=1, seconds=1, environment=made_up)
     assert {"a": 6.0, "b": 3.5} == found
+
+
+def test_the_kernels_of_a_real_model_are_timed():
+    path = str(digits_model())
+    kernels = layer_times.timed_kernels(
+        path, Environment().lift(path), {"image": digits_test()[0][:4]}, threads=1, seconds=0.05
+    )
+    assert all(kernel.seconds >= 0 for kernel in kernels)
+    assert sum("/conv1/Conv" in kernel.nodes for kernel in kernels) >= 1
 
 
 def test_the_best_form_of_each_layer():

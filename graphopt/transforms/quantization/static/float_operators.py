@@ -18,13 +18,13 @@ from graphopt.rewriting import NoMatch, Replacement, RewritePattern, Rewriter
 from graphopt.transforms.quantization.parameters import dequantized
 from graphopt.transforms.quantization.static.stored import Stored, parameters_of_values
 
-__all__ = ["SpellOutIntegerOperator", "SpellOutIntegerProduct"]
+__all__ = ["INTEGER_FORMS", "IntegerForm", "SpellOutIntegerOperator", "SpellOutIntegerProduct"]
 
 _MICROSOFT: Final = "com.microsoft::"
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class IntegerForm:
     """How an operator takes its integers.
 
     Attributes:
@@ -44,17 +44,18 @@ class _Form:
     dropped: tuple[str, ...] = ()
 
 
-_FORMS: Final[dict[str, _Form]] = {
-    "QLinearConv": _Form("Conv", (0, 3), 6, 8, 0),
-    f"{_MICROSOFT}QLinearConv": _Form("Conv", (0, 3), 6, 8, 0, ("channels_last",)),
-    "QLinearMatMul": _Form("MatMul", (0, 3), 6, None, 1),
-    f"{_MICROSOFT}QGemm": _Form("Gemm", (0, 3), 7, 6, 1),
-    f"{_MICROSOFT}QLinearAdd": _Form("Add", (0, 3), 6),
-    f"{_MICROSOFT}QLinearMul": _Form("Mul", (0, 3), 6),
-    f"{_MICROSOFT}QLinearSigmoid": _Form("Sigmoid", (0,), 3),
-    f"{_MICROSOFT}QLinearLeakyRelu": _Form("LeakyRelu", (0,), 3),
-    f"{_MICROSOFT}QLinearAveragePool": _Form("AveragePool", (0,), 3, dropped=("channels_last",)),
-    f"{_MICROSOFT}QLinearGlobalAveragePool": _Form("GlobalAveragePool", (0,), 3, dropped=("channels_last",)),
+#: Operators on integers, and how they take them.
+INTEGER_FORMS: Final[dict[str, IntegerForm]] = {
+    "QLinearConv": IntegerForm("Conv", (0, 3), 6, 8, 0),
+    f"{_MICROSOFT}QLinearConv": IntegerForm("Conv", (0, 3), 6, 8, 0, ("channels_last",)),
+    "QLinearMatMul": IntegerForm("MatMul", (0, 3), 6, None, 1),
+    f"{_MICROSOFT}QGemm": IntegerForm("Gemm", (0, 3), 7, 6, 1),
+    f"{_MICROSOFT}QLinearAdd": IntegerForm("Add", (0, 3), 6),
+    f"{_MICROSOFT}QLinearMul": IntegerForm("Mul", (0, 3), 6),
+    f"{_MICROSOFT}QLinearSigmoid": IntegerForm("Sigmoid", (0,), 3),
+    f"{_MICROSOFT}QLinearLeakyRelu": IntegerForm("LeakyRelu", (0,), 3),
+    f"{_MICROSOFT}QLinearAveragePool": IntegerForm("AveragePool", (0,), 3, dropped=("channels_last",)),
+    f"{_MICROSOFT}QLinearGlobalAveragePool": IntegerForm("GlobalAveragePool", (0,), 3, dropped=("channels_last",)),
 }
 
 
@@ -62,13 +63,13 @@ class SpellOutIntegerOperator(RewritePattern):
     """QLinearConv, QLinearMatMul, QGemm, QLinearAdd ... -> the float operator between DequantizeLinear and QuantizeLinear."""
 
     name: ClassVar[str] = "spell-out-integer-operator"
-    roots: ClassVar[tuple[str, ...]] = tuple(_FORMS)
+    roots: ClassVar[tuple[str, ...]] = tuple(INTEGER_FORMS)
     numerics: ClassVar[Numerics] = Lossy()
     reach: ClassVar[int] = 1
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Spell one operator out."""
-        form = _FORMS[node.op]
+        form = INTEGER_FORMS[node.op]
         if node.int_attr("channels_last", 0):
             return NoMatch("channels are last")
         read = [_stored(node, at, form.channel if at else 0) for at in form.data]

@@ -23,6 +23,8 @@ Spelling = Literal["dequantize", "multiply"]
 #: Opsets from which DequantizeLinear is there, has axes, gives halves, and takes blocks and 4 bits.
 _OLDEST, _CHANNELS, _HALVES, _BLOCKS = 10, 13, 19, 21
 _BYTE: Final = 8
+#: Types whose integers are as good as floats are with one factor.
+_CAST: Final = frozenset({DType.INT8, DType.INT16, DType.UINT8})
 _FLOATS: Final = frozenset({DType.FLOAT, DType.FLOAT16})
 #: Numbers that share a scale where nobody says how many.
 _BLOCK: Final = 32
@@ -50,7 +52,7 @@ class StoredWeights:
     @property
     def size_of_block(self) -> int:
         """How many numbers share a scale, 0 for all of a channel."""
-        return (0 if self.dtype.bits == _BYTE else _BLOCK) if self.block is None else self.block
+        return (0 if self.dtype.bits >= _BYTE else _BLOCK) if self.block is None else self.block
 
     def known(self, weight: SpelledWeight) -> Quantization | None:
         """Parameters that a weight keeps: those that somebody gave it, and of stored integers those that have no more bits than wanted."""
@@ -68,7 +70,7 @@ class StoredWeights:
             return NoMatch("the weight is computed from stored integers already")
         constant = weight.constant
         opset = node.opset or 0
-        multiplied = self.spelling == "multiply" and self.dtype is DType.INT8 and not self.size_of_block
+        multiplied = self.spelling == "multiply" and self.dtype in _CAST and self.symmetric and not self.size_of_block
         if constant.dtype not in _FLOATS or (constant.dtype is DType.FLOAT16 and opset < _HALVES and not multiplied):
             return NoMatch("the weight is %s, which DequantizeLinear of opset %s does not give", constant.dtype, opset)
         if not np.isfinite(constant.numpy().astype(np.float32)).all():
@@ -154,8 +156,8 @@ def _spelled(value: Value, made: tuple[Array, Quantization], rw: Rewriter) -> Va
 
 
 def _is_plain(how: Quantization) -> bool:
-    """Whether integers need no more than a factor: 8 bits, no blocks, no zero points."""
-    return how.dtype.bits == _BYTE and not how.block and not how.zero_point.numpy().astype(np.int64).any()
+    """Whether integers need no more than a factor: 8 bits or 16, no blocks, no zero points."""
+    return how.dtype in _CAST and not how.block and not how.zero_point.numpy().astype(np.int64).any()
 
 
 def _multiplied(value: Value, array: Array, how: Quantization, rw: Rewriter) -> Value:

@@ -109,8 +109,10 @@ class StoreRecurrentWeights(RewritePattern):
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """Both matrices, [directions, gates, inputs], with a scale for each gate of all directions."""
         form = replace(self.form, spelling="multiply")
-        if form.dtype is not DType.INT8 or form.size_of_block or not form.symmetric:
-            return NoMatch("recurrent weights are stored as int8 that are multiplied by scales, and as nothing else")
+        if form.dtype not in (DType.INT8, DType.INT16) or form.size_of_block or not form.symmetric:
+            return NoMatch(
+                "recurrent weights are stored as int8 or int16 that are multiplied by scales, and as nothing else"
+            )
         spelled = [read_weight(node.input_at(at)) for at in (1, 2)]
         for item in spelled:
             refused = form.refusal(node, item)

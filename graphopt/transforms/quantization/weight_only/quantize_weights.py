@@ -1,4 +1,4 @@
-"""The pass that stores weights as integers of 8 or 4 bits, by rounding to nearest. Needs no data."""
+"""The pass that stores weights as integers of 4 to 16 bits, by rounding to nearest. Needs no data."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class QuantizeWeights(RewritePass):
     weights; needs types, no data; idempotent. Numerics: lossy.
 
     Attributes:
-        dtype: stored type; those of 4 bits need opset 21.
+        dtype: stored type; those of 4 bits need opset 21, and so does int16 with ``dequantize``.
         block: weights that share a scale, 0 for all of an output channel (or row of a table); ``null`` for 32 of 4 bits and a channel of 8.
             Blocks need opset 21.
         symmetric: whether the zero point is 0, or the middle of an unsigned type; else each scale has one of its own.
         spelling: ``dequantize`` for DequantizeLinear, which runtimes may multiply by without making floats; ``multiply`` for
-            ``Mul(Cast(w8), s)`` of weights of 8 bits that have neither blocks nor zero points, which LSTM and GRU always get.
+            ``Mul(Cast(w8), s)`` of weights of 8 or 16 bits that have neither blocks nor zero points, which LSTM and GRU always get.
         include: layers to work on, by name, pattern or ``op:MatMul``; all if empty.
         exclude: layers to leave as they are.
     """
@@ -56,7 +56,7 @@ class QuantizeWeights(RewritePass):
         StoreRecurrentWeights(),
         StoreTable(),
     )
-    dtype: Literal["int8", "uint8", "int4", "uint4"] = "int8"
+    dtype: Literal["int8", "uint8", "int4", "uint4", "int16"] = "int8"
     block: Annotated[int, msgspec.Meta(ge=0)] | None = None
     symmetric: bool = True
     spelling: Spelling = "dequantize"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 
 from graphopt.backends.onnxruntime.targets import CPU
@@ -17,6 +22,16 @@ from tests.transforms.quantization.numeric import constants_of, normal, results,
 
 STEP = QuantizeWeights()
 FOUR = QuantizeWeights(dtype="int4")
+
+
+def optimized_ops(proto):
+    """Operators of the graph that ONNX Runtime makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = os.path.join(folder, "made.onnx")
+        options.log_severity_level = 4
+        ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return {node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node}
 
 
 def by_hand(weights, dtype, axis, block=0, **options):
@@ -264,3 +279,70 @@ def test_integers_of_eight_bits_become_ones_of_four_where_that_is_asked_for():
     assert (64, 4) == weight.shape
     feeds = {"x": normal(3, 64, seed=1)}
     assert sqnr(results(proto, feeds)[0], results(outcome.after, feeds)[0]) > 15
+
+
+# -- spelled as products ------------------------------------------------------------------------------------------------------------
+
+PRODUCT = QuantizeWeights(spelling="multiply")
+WIDE = QuantizeWeights(spelling="multiply", dtype="int16")
+
+
+@pytest.mark.parametrize("step", [PRODUCT, WIDE])
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize(
+    ("body", "inputs", "shape"),
+    [
+        ("y = MatMul(x, w)", "float[3,40] x", (40, 12)),
+        ("y = Gemm<transB = 1>(x, w)", "float[3,40] x", (12, 40)),
+        ("y = Conv<pads = [1,1,1,1]>(x, w)", "float[2,3,8,8] x", (6, 3, 3, 3)),
+        ("y = ConvTranspose(x, w)", "float[2,3,8,8] x", (3, 6, 3, 3)),
+    ],
+)
+def test_a_product_in_the_place_of_dequantize(step, opset, body, inputs, shape):
+    proto = model(body, inputs, initializers={"w": normal(*shape)}, opset=opset)
+    outcome = transform(proto, step)
+    assert ["Cast", "Mul", body.split()[2].partition("(")[0].partition("<")[0]] == outcome.ops
+    feeds = {"x": normal(*((3, 40) if len(shape) == 2 else (2, 3, 8, 8)), seed=2)}
+    found = sqnr(results(proto, feeds)[0], results(outcome.after, feeds)[0])
+    assert found > (80 if step is WIDE else 35)
+    assert_untouched(outcome.after, step)
+
+
+def test_the_floats_are_those_of_dequantize():
+    proto = model("y = MatMul(x, w)", "float[3,40] x", initializers={"w": normal(40, 12)})
+    feeds = {"x": normal(3, 40, seed=2)}
+    (product,), (decoded,) = (results(transform(proto, step).after, feeds) for step in (PRODUCT, STEP))
+    np.testing.assert_array_equal(product, decoded)
+
+
+def test_blocks_and_zero_points_stay_with_dequantize():
+    for step in (
+        QuantizeWeights(spelling="multiply", block=8),
+        QuantizeWeights(spelling="multiply", dtype="uint8", symmetric=False),
+    ):
+        proto = model("y = MatMul(x, w)", "float[3,40] x", initializers={"w": normal(40, 12)}, opset=21)
+        assert ["DequantizeLinear", "MatMul"] == transform(proto, step).ops
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_recurrent_weights(op, direction):
+    gates, count = (4 if op == "LSTM" else 3) * 8, 2 if direction == "bidirectional" else 1
+    weights = {"w": normal(count, gates, 6), "r": normal(count, gates, 8, seed=1)}
+    body = f'y = {op}<hidden_size = 8, direction = "{direction}">(x, w, r)'
+    proto = model(body, "float[5,2,6] x", initializers=weights, opset=17)
+    outcome = transform(proto, STEP)
+    assert {"store-recurrent-weights": 1} == outcome.applied
+    assert ["Cast", "Mul", "Cast", "Mul", op] == outcome.ops
+    feeds = {"x": normal(5, 2, 6, seed=2)}
+    assert sqnr(results(proto, feeds)[0], results(outcome.after, feeds)[0]) > 30
+    assert_untouched(outcome.after, STEP)
+    assert_untouched(proto, QuantizeWeights(dtype="uint8"))
+
+
+def test_onnx_runtime_folds_the_product():
+    """What it runs then is the layer alone, and no weight is decoded again and again."""
+    proto = model("y = Conv(x, w)", "float[2,3,8,8] x", initializers={"w": normal(16, 3, 3, 3)})
+    after = transform(proto, PRODUCT).after
+    assert "Mul" not in optimized_ops(after)
+    assert "DequantizeLinear" in optimized_ops(transform(proto, STEP).after)
