@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,7 @@ def plugin_commands(*, taken: Collection[str]) -> list[Any]:
     app.callback()(lambda: None)  # one command alone would otherwise become the application itself
     _manager().extend_cli(app)
     modules: dict[str, str] = {}
-    for info in app.registered_commands:
-        module = getattr(info.callback, "__module__", "?")
-        name = info.name or getattr(info.callback, "__name__", "?").replace("_", "-")
+    for name, module in _registered(app):
         if name in taken:
             raise PluginError(f"command {name!r} of plugin module {module!r} is one of graphopt; rename it there")
         if name in modules:
@@ -47,3 +45,15 @@ def plugin_commands(*, taken: Collection[str]) -> list[Any]:
             raise PluginError(f"command {name!r} is registered by both plugin modules {one!r} and {two!r}; rename one")
         modules[name] = module
     return list(getattr(typer.main.get_command(app), "commands", {}).values())
+
+
+def _registered(app: typer.Typer) -> Iterator[tuple[str, str]]:
+    """Each command or group of commands with the module that it comes from, that of its first command for a group."""
+    for command in app.registered_commands:
+        module = getattr(command.callback, "__module__", "?")
+        yield command.name or getattr(command.callback, "__name__", "?").replace("_", "-"), module
+    for group in app.registered_groups:
+        inner = group.typer_instance
+        first = inner.registered_commands[0].callback if inner is not None and inner.registered_commands else None
+        name = group.name if isinstance(group.name, str) else getattr(inner, "info", group).name
+        yield str(name), getattr(first, "__module__", "?")

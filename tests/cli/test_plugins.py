@@ -128,3 +128,22 @@ def test_section_that_fails_names_its_plugin(monkeypatch: pytest.MonkeyPatch) ->
     shown = runner.invoke(app, ["optimize", MODEL, "--no-check"])
     assert (2, 1) == (shown.exit_code, shown.stderr.count("\n"))
     assert "plugin 'vendor' failed in its report section 'Fit for the chip': KeyError" in shown.stderr
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["named-when-added", "named-itself"])
+def test_a_group_of_commands_can_not_take_a_name_that_is_there(stated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group is told apart by the name it is added with, or its own."""
+
+    def extend(app: typer.Typer) -> None:
+        group = typer.Typer(name="other" if stated else "inspect")
+        group.command("hello")(lambda: None)
+        app.add_typer(group, **({"name": "inspect"} if stated else {}))
+
+    class Manager:
+        extend_cli = staticmethod(extend)
+
+    monkeypatch.setattr("graphopt.cli.plugin_commands._manager", Manager)
+    monkeypatch.setattr("graphopt.cli.plugin_commands.entry_points", lambda group: ["something"])
+    with pytest.raises(PluginError, match=f"command 'inspect' of plugin module {__name__!r} is one of graphopt"):
+        plugin_commands(taken=("inspect",))
+    assert [("inspect")] == [command.name for command in plugin_commands(taken=())]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from arrays import exported, images, state
 from graphopt_torch import (
     Source,
     WeightNames,
@@ -19,7 +18,6 @@ from graphopt.compiler import PlanRecorder
 from graphopt.errors import ModelError, PruningError
 from graphopt.passes import AxisPlan, PackedMask, PruningPlan
 
-STATE = state()
 EXPORTERS = ("dynamo", "script")
 
 
@@ -43,8 +41,8 @@ CHANNELS = "prune-channels{ratio=0.5,round_to=1}"
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-3])
-def test_every_weight_has_its_parameter(exporter, epsilon):
-    found = match_weights(exported(STATE, names=exporter, epsilon=epsilon), STATE)
+def test_every_weight_has_its_parameter(sample, exporter, epsilon):
+    found = match_weights(sample.exported(sample.STATE, names=exporter, epsilon=epsilon), sample.STATE)
     stem, head = ("stem.weight", "val_3") if exporter == "dynamo" else ("onnx::Conv_41", "onnx::MatMul_9")
     assert ("norm.", epsilon) == (found.sources[stem].norm.prefix, found.sources[stem].norm.epsilon)
     assert Source("head.weight", Arrangement((1, 0), 2)) == found.sources[head]
@@ -53,25 +51,25 @@ def test_every_weight_has_its_parameter(exporter, epsilon):
     assert found.summary().startswith("7 weights are parameters, 1 of them with a BatchNormalization folded in\n")
 
 
-def test_a_name_alone_is_not_believed():
+def test_a_name_alone_is_not_believed(sample):
     """A weight that has the name of a parameter and other numbers is not that parameter."""
-    other = {**STATE, "conv.weight": STATE["conv.weight"] + 1}
-    found = match_weights(exported(STATE), other)
+    other = {**sample.STATE, "conv.weight": sample.STATE["conv.weight"] + 1}
+    found = match_weights(sample.exported(sample.STATE), other)
     assert "no parameter holds its numbers" == found.unmatched["conv.weight"]
     assert "conv.weight" in found.unused
 
 
-def test_equal_numbers_are_no_guess():
+def test_equal_numbers_are_no_guess(sample):
     """Weights of two parameters that hold the same are left, unless a name tells them apart."""
-    twice = {**STATE, "second.weight": STATE["head.weight"], "third.bias": STATE["hidden.bias"]}
-    found = match_weights(exported(STATE), twice)
+    twice = {**sample.STATE, "second.weight": sample.STATE["head.weight"], "third.bias": sample.STATE["hidden.bias"]}
+    found = match_weights(sample.exported(sample.STATE), twice)
     assert "2 parameters hold its numbers (head.weight, second.weight)" == found.unmatched["val_3"]
     assert "hidden.bias" == found.sources["hidden.bias"].parameter
 
 
-def test_prefixes_of_wrapped_modules_are_seen_through():
-    wrapped = {f"model.{name}": array for name, array in STATE.items()}
-    found = match_weights(exported(STATE), wrapped)
+def test_prefixes_of_wrapped_modules_are_seen_through(sample):
+    wrapped = {f"model.{name}": array for name, array in sample.STATE.items()}
+    found = match_weights(sample.exported(sample.STATE), wrapped)
     assert "model.conv.bias" == found.sources["conv.bias"].parameter
     assert "model.norm." == found.sources["stem.weight"].norm.prefix
 
@@ -98,8 +96,8 @@ def test_arrangements_are_those_that_shapes_allow(weight, parameter, expected):
         np.testing.assert_array_equal(array, item.parameter(item.weight(array)))
 
 
-def test_names_are_the_same_after_they_were_saved(tmp_path):
-    found = match_weights(exported(STATE), STATE)
+def test_names_are_the_same_after_they_were_saved(sample, tmp_path):
+    found = match_weights(sample.exported(sample.STATE), sample.STATE)
     assert found == WeightNames.load(found.save(tmp_path / "names.json"))
 
 
@@ -127,39 +125,39 @@ def test_what_is_no_file_of_names_is_told(content, line, tmp_path):
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-def test_trained_parameters_are_what_the_exporter_would_write(exporter):
-    model, tuned = exported(STATE, names=exporter), state(7)
-    made = from_state_dict(model, tuned, match_weights(model, STATE))
-    expected = outputs(exported(tuned, names=exporter), images())
-    np.testing.assert_allclose(outputs(made, images()), expected, rtol=1e-5, atol=1e-5)
-    assert not np.allclose(expected, outputs(model, images()), atol=1e-2)
+def test_trained_parameters_are_what_the_exporter_would_write(sample, exporter):
+    model, tuned = sample.exported(sample.STATE, names=exporter), sample.state(7)
+    made = from_state_dict(model, tuned, match_weights(model, sample.STATE))
+    expected = outputs(sample.exported(tuned, names=exporter), sample.images())
+    np.testing.assert_allclose(outputs(made, sample.images()), expected, rtol=1e-5, atol=1e-5)
+    assert not np.allclose(expected, outputs(model, sample.images()), atol=1e-2)
 
 
-def test_weights_come_back_as_they_went():
+def test_weights_come_back_as_they_went(sample):
     """To parameters and in again; only folding rounds."""
-    model = exported(STATE)
-    names = match_weights(model, STATE)
-    found = to_state_dict(model, STATE, names)
-    assert STATE.keys() == found.keys()
-    for name, array in STATE.items():
+    model = sample.exported(sample.STATE)
+    names = match_weights(model, sample.STATE)
+    found = to_state_dict(model, sample.STATE, names)
+    assert sample.STATE.keys() == found.keys()
+    for name, array in sample.STATE.items():
         np.testing.assert_allclose(array, found[name], rtol=1e-5, atol=1e-5, err_msg=name)
-    np.testing.assert_array_equal(STATE["head.weight"], found["head.weight"])
+    np.testing.assert_array_equal(sample.STATE["head.weight"], found["head.weight"])
 
 
-def test_masked_parameters_are_taken_masked():
-    model = exported(STATE)
-    mask = np.ones_like(STATE["head.weight"])
+def test_masked_parameters_are_taken_masked(sample):
+    model = sample.exported(sample.STATE)
+    mask = np.ones_like(sample.STATE["head.weight"])
     mask[0] = 0
-    masked = {**STATE, "head.weight_orig": STATE["head.weight"], "head.weight_mask": mask}
+    masked = {**sample.STATE, "head.weight_orig": sample.STATE["head.weight"], "head.weight_mask": mask}
     del masked["head.weight"]
-    made = from_state_dict(model, masked, match_weights(model, STATE))
-    assert not outputs(made, images())[:, 0].any()
+    made = from_state_dict(model, masked, match_weights(model, sample.STATE))
+    assert not outputs(made, sample.images())[:, 0].any()
 
 
-def test_a_scale_of_zero_keeps_what_the_parameter_was():
+def test_a_scale_of_zero_keeps_what_the_parameter_was(sample):
     """Of a channel whose BatchNormalization has no weight, nothing can be told from the folded one."""
-    dead = {**STATE, "norm.weight": STATE["norm.weight"] * (np.arange(16) != 3)}
-    model = exported(dead)
+    dead = {**sample.STATE, "norm.weight": sample.STATE["norm.weight"] * (np.arange(16) != 3)}
+    model = sample.exported(dead)
     found = to_state_dict(model, dead, match_weights(model, dead))
     np.testing.assert_array_equal(dead["stem.weight"][3], found["stem.weight"][3])
     assert all(np.isfinite(array).all() for array in found.values())
@@ -183,11 +181,11 @@ def test_a_scale_of_zero_keeps_what_the_parameter_was():
         ),
     ],
 )
-def test_parameters_that_do_not_fit_are_told(change, line):
-    model, changed = exported(STATE), dict(STATE)
+def test_parameters_that_do_not_fit_are_told(sample, change, line):
+    model, changed = sample.exported(sample.STATE), dict(sample.STATE)
     change(changed)
     with pytest.raises(ModelError, match=line) as told:
-        from_state_dict(model, changed, match_weights(model, STATE))
+        from_state_dict(model, changed, match_weights(model, sample.STATE))
     assert "\n" not in str(told.value)
 
 
@@ -195,60 +193,65 @@ def test_parameters_that_do_not_fit_are_told(change, line):
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-def test_a_pruned_model_gives_pruned_parameters_that_make_it_again(exporter):
-    model = exported(STATE, names=exporter)
+def test_a_pruned_model_gives_pruned_parameters_that_make_it_again(sample, exporter):
+    model = sample.exported(sample.STATE, names=exporter)
     left, plan = pruned(model, CHANNELS)
-    names = match_weights(model, STATE, plan)
-    found = to_state_dict(left, STATE, names, plan)
+    names = match_weights(model, sample.STATE, plan)
+    found = to_state_dict(left, sample.STATE, names, plan)
     assert [(8, 3, 3, 3), (8,), (4, 8, 3, 3), (6, 4), (5, 6)] == [
         found[name].shape for name in ("stem.weight", "norm.bias", "conv.weight", "hidden.weight", "head.weight")
     ]
     again = from_state_dict(left, found, names)
-    np.testing.assert_allclose(outputs(left, images()), outputs(again, images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(outputs(left, sample.images()), outputs(again, sample.images()), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
-        outputs(exported(found, names=exporter), images()), outputs(left, images()), rtol=1e-4, atol=1e-5
+        outputs(sample.exported(found, names=exporter), sample.images()),
+        outputs(left, sample.images()),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
-def test_without_the_plan_pruned_weights_are_told():
-    model = exported(STATE)
+def test_without_the_plan_pruned_weights_are_told(sample):
+    model = sample.exported(sample.STATE)
     left, plan = pruned(model, CHANNELS)
-    names = match_weights(model, STATE, plan)
+    names = match_weights(model, sample.STATE, plan)
     with pytest.raises(ModelError, match="give the plan"):
-        to_state_dict(left, STATE, names)
+        to_state_dict(left, sample.STATE, names)
     with pytest.raises(ModelError, match=r"is one of them pruned and the other not\?"):
-        from_state_dict(left, STATE, names)
+        from_state_dict(left, sample.STATE, names)
 
 
-def test_masks_of_the_full_size_leave_what_the_plan_leaves(tmp_path):
+def test_masks_of_the_full_size_leave_what_the_plan_leaves(sample, tmp_path):
     """Trained at full size behind these masks, the model that the plan cuts computes the same."""
-    model = exported(STATE)
+    model = sample.exported(sample.STATE)
     _left, plan = pruned(model, f"{CHANNELS},prune-magnitude{{sparsity=0.3}}")
-    names = match_weights(model, STATE, plan)
-    masks = masks_of_parameters(plan, names, {name: array.shape for name, array in STATE.items()})
+    names = match_weights(model, sample.STATE, plan)
+    masks = masks_of_parameters(plan, names, {name: array.shape for name, array in sample.STATE.items()})
     assert {"stem.weight", "norm.weight", "norm.running_var", "conv.bias", "head.weight"} <= masks.keys()
-    trained = {name: array * masks.get(name, 1) for name, array in state(3).items()}
-    trained["norm.running_var"] = state(3)["norm.running_var"]
-    trained = {name: array.astype(STATE[name].dtype) for name, array in trained.items()}
-    whole = from_state_dict(model, trained, match_weights(model, STATE))
+    trained = {name: array * masks.get(name, 1) for name, array in sample.state(3).items()}
+    trained["norm.running_var"] = sample.state(3)["norm.running_var"]
+    trained = {name: array.astype(sample.STATE[name].dtype) for name, array in trained.items()}
+    whole = from_state_dict(model, trained, match_weights(model, sample.STATE))
     path = plan.save(tmp_path / "plan.json")
     cut = graphopt.optimize(whole, pipeline=f'O2,apply-pruning-plan{{plan="{path}"}}', check=False).model
-    np.testing.assert_allclose(outputs(whole, images()), outputs(cut, images()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(outputs(whole, sample.images()), outputs(cut, sample.images()), rtol=1e-5, atol=1e-6)
     assert plan.masks
 
 
-def test_single_weights_are_masked_in_the_order_of_the_parameter():
-    model = exported(STATE)
+def test_single_weights_are_masked_in_the_order_of_the_parameter(sample):
+    model = sample.exported(sample.STATE)
     left, plan = pruned(model, "prune-magnitude{sparsity=0.6}")
-    names = match_weights(model, STATE, plan)
-    shapes = {name: array.shape for name, array in STATE.items()}
+    names = match_weights(model, sample.STATE, plan)
+    shapes = {name: array.shape for name, array in sample.STATE.items()}
     for shrunk in (False, True):
         masks = masks_of_parameters(plan, names, shapes, shrunk=shrunk)
-        np.testing.assert_array_equal(masks["head.weight"], to_state_dict(left, STATE, names)["head.weight"] != 0)
+        np.testing.assert_array_equal(
+            masks["head.weight"], to_state_dict(left, sample.STATE, names)["head.weight"] != 0
+        )
 
 
-def test_a_plan_of_another_model_is_told():
-    names = match_weights(exported(STATE), STATE)
+def test_a_plan_of_another_model_is_told(sample):
+    names = match_weights(sample.exported(sample.STATE), sample.STATE)
     strange = AxisPlan(("w",), np.array([True, False]), {"w": (0,)})
     with pytest.raises(PruningError, match="the plan cuts 'w', which is no weight of floats"):
         kept_of_parameters(PruningPlan("0f", (strange,)), names)
@@ -260,8 +263,8 @@ def test_a_plan_of_another_model_is_told():
         kept_of_parameters(PruningPlan("0f", torn), tied)
 
 
-def test_masks_of_what_is_left_alone_are_none():
-    names = match_weights(exported(STATE), STATE)
+def test_masks_of_what_is_left_alone_are_none(sample):
+    names = match_weights(sample.exported(sample.STATE), sample.STATE)
     assert {} == masks_of_parameters(PruningPlan("0f"), names, {})
     strange = PruningPlan("0f", (), {"none.such": PackedMask.of(np.array([True]))})
     assert {} == masks_of_parameters(strange, names, {})

@@ -66,7 +66,7 @@ def to_state_dict(model, module, names, plan=None):
         own = found[source.parameter] if source.parameter else 0.0
         mean = source.norm.mean_for(state, own, bias)
         found[prefix + "running_mean"] = mean.astype(state[prefix + "running_mean"].dtype)
-    return found
+    return {name: np.array(array) for name, array in found.items()}  # writable, and nobody else's
 
 
 def from_state_dict(model, state, names):

@@ -1,10 +1,11 @@
 """A convolutional network as a torch module and as an exporter writes it, made of arrays: nothing here needs torch."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 
 from graphopt.ir import DType, GraphBuilder
-
-__all__ = ["exported", "images", "state"]
 
 
 def state(seed=0):
@@ -64,3 +65,9 @@ def exported(weights, *, names="dynamo", epsilon=1e-5):
 def images(count=4, seed=1):
     """What the model takes."""
     return {"x": np.random.default_rng(seed).normal(size=(count, 3, 6, 6)).astype(np.float32)}
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """What makes parameters, the model of some, and what it takes; and parameters."""
+    return SimpleNamespace(state=state, exported=exported, images=images, STATE=state())

@@ -1,0 +1,273 @@
+"""Live modules: both exporters, pruned, fine-tuned in PyTorch at their new size or behind masks, and back in ONNX with the same outputs."""
+
+import copy
+import importlib.util
+import pickle
+
+import numpy as np
+import pytest
+from graphopt_torch import (
+    apply_masks,
+    from_state_dict,
+    masks_of_parameters,
+    match_weights,
+    remove_masks,
+    shrink,
+    state_of,
+    to_state_dict,
+)
+from graphopt_torch.files import read_state, write_state
+
+import graphopt
+from graphopt.compiler import PlanRecorder
+from graphopt.data import digits_test
+from graphopt.errors import ModelError, PruningError
+from graphopt.passes import AxisPlan, PruningPlan
+
+if importlib.util.find_spec("torch") is None:
+    pytest.skip("torch is not installed; pip install torch", allow_module_level=True)
+import torch
+from torch import nn
+
+torch.set_num_threads(1)
+EXPORTERS = [False] + [True] * (importlib.util.find_spec("onnxscript") is not None)
+
+
+class Residual(nn.Module):
+    """A stem, a residual block, a grouped convolution, a depthwise one, two linear layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 16, 3, padding=1)
+        self.stem_norm = nn.BatchNorm2d(16)
+        self.first = nn.Conv2d(16, 24, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(24, eps=1e-3)
+        self.second = nn.Conv2d(24, 16, 1)
+        self.grouped = nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=4)
+        self.depthwise = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+        self.slope = nn.PReLU(32)
+        self.hidden = nn.Linear(32, 24)
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.stem_norm(self.stem(x)))
+        x = x + self.second(torch.relu(self.first_norm(self.first(x))))
+        x = self.slope(self.depthwise(torch.relu(self.grouped(x))))
+        return self.head(torch.relu(self.hidden(x.mean((2, 3)))))
+
+
+def digits():
+    """Digits for training, and others for judging."""
+    images, labels = digits_test()
+    x, y = torch.as_tensor(images.reshape(-1, 1, *images.shape[-2:])), torch.as_tensor(labels.astype(np.int64))
+    half = len(x) // 2
+    return (x[:half], y[:half]), (x[half:], y[half:])
+
+
+def train(module, data, steps, rate=0.01):
+    """A few steps."""
+    x, y = data
+    optimizer = torch.optim.Adam(module.parameters(), rate)
+    order = torch.Generator().manual_seed(0)
+    module.train()
+    for _ in range(steps):
+        chosen = torch.randint(len(x), (64,), generator=order)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(x[chosen]), y[chosen]).backward()
+        optimizer.step()
+    return module.eval()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A trained network and its accuracy on other digits."""
+    torch.manual_seed(0)
+    training, judging = digits()
+    module = train(Residual(), training, 150)
+    return module, accuracy_of(module, judging)
+
+
+def accuracy_of(module, data):
+    with torch.no_grad():
+        return float((module(data[0]).argmax(1) == data[1]).float().mean())
+
+
+@pytest.fixture(scope="module", params=EXPORTERS, ids=lambda dynamo: "dynamo" if dynamo else "script")
+def model(request, trained, tmp_path_factory):
+    """The file that an exporter of torch writes."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    x = digits()[1][0][:2]
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if request.param:
+            batch = torch.export.Dim("n")
+            torch.onnx.export(trained[0], (x,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+        else:
+            names = {"input_names": ["x"], "dynamic_axes": {"x": {0: "n"}}}
+            torch.onnx.export(trained[0], (x,), path, dynamo=False, **names)
+    return path
+
+
+def pruned(source, passes):
+    recorder = PlanRecorder()
+    result = graphopt.optimize(source, pipeline=f"O2,{passes}", check=False, instrumentations=[recorder])
+    return result.model, recorder.plan
+
+
+def assert_same(onnx, module):
+    """An ONNX model and a module give the same."""
+    x = digits()[1][0][:64]
+    with graphopt.Session(onnx, optimize=False, threads=1) as session, torch.no_grad():
+        (found,) = session.run({name: x.numpy() for name in [session.inputs[0].name]}).values()
+        np.testing.assert_allclose(module(x).numpy(), found, rtol=1e-3, atol=1e-3)
+
+
+CHANNELS = "prune-channels{flops=0.5,round_to=2}"
+
+
+def test_a_pruned_network_is_fine_tuned_at_its_new_size(model, trained):
+    """Export, prune by half, to torch, a few steps, back: the model in ONNX is as good as the module, and better than before."""
+    module, accuracy = trained
+    training, judging = digits()
+    left, plan = pruned(model, CHANNELS)
+    names = match_weights(model, state_of(module), plan)
+    assert {name for name in names.unused if not name.endswith("num_batches_tracked")} == set()
+    small = shrink(copy.deepcopy(module), plan, names)
+    found = to_state_dict(left, module, names, plan)
+    small.load_state_dict({name: torch.as_tensor(array) for name, array in found.items()})
+    assert_same(left, small.eval())
+    assert sum(item.numel() for item in small.parameters()) < 0.7 * sum(item.numel() for item in module.parameters())
+    before = accuracy_of(small, judging)
+    train(small, training, 100)
+    tuned = from_state_dict(left, small.state_dict(), names)
+    assert_same(tuned, small)
+    after = accuracy_of(small, judging)
+    assert after > accuracy - 0.06
+    assert after >= before
+
+
+def test_zeros_stay_zero_while_it_is_fine_tuned(model, trained):
+    """Of channels that are left, by masks of 2:4 for single weights."""
+    module, accuracy = trained
+    training, judging = digits()
+    left, plan = pruned(model, f"{CHANNELS},prune-n-m")
+    names = match_weights(model, state_of(module), plan)
+    small = shrink(copy.deepcopy(module), plan, names)
+    found = to_state_dict(left, module, names, plan)
+    small.load_state_dict({name: torch.as_tensor(array) for name, array in found.items()})
+    masks = masks_of_parameters(plan, names, {}, shrunk=True)
+    assert sorted(masks) == sorted(apply_masks(small, masks))
+    train(small, training, 100)
+    with_masks = from_state_dict(left, small.state_dict(), names)
+    remove_masks(small)
+    assert not any("mask" in name for name in small.state_dict())
+    tuned = from_state_dict(left, small.state_dict(), names)
+    assert_same(with_masks, small)
+    assert_same(tuned, small)
+    for name, mask in masks.items():
+        assert not small.state_dict()[name].numpy()[~mask].any()
+    assert accuracy_of(small, judging) > accuracy - 0.06
+
+
+def test_a_network_of_the_full_size_is_cut_after_it_was_trained_behind_masks(model, trained, tmp_path):
+    module, _accuracy = trained
+    _left, plan = pruned(model, CHANNELS)
+    arrays = state_of(module)
+    masks = masks_of_parameters(
+        plan, match_weights(model, arrays, plan), {name: array.shape for name, array in arrays.items()}
+    )
+    full = copy.deepcopy(module)
+    apply_masks(full, masks)
+    train(full, digits()[0], 20)
+    remove_masks(full)
+    tuned = from_state_dict(model, full.state_dict(), match_weights(model, arrays))
+    path = plan.save(tmp_path / "plan.json")
+    cut = graphopt.optimize(tuned, pipeline=f'O2,apply-pruning-plan{{plan="{path}"}}', check=False)
+    assert cut.report.bytes_after < 0.7 * cut.report.bytes_before
+    assert_same(cut.model, full)
+
+
+def test_layers_know_their_sizes_after_they_are_cut(model, trained):
+    module, _accuracy = trained
+    _left, plan = pruned(model, "prune-channels{ratio=0.5,round_to=2}")
+    small = shrink(copy.deepcopy(module), plan, match_weights(model, state_of(module), plan))
+    for layer in small.modules():
+        if isinstance(layer, nn.Conv2d):
+            assert (layer.out_channels, layer.in_channels // layer.groups) == tuple(layer.weight.shape[:2])
+        if isinstance(layer, nn.Linear):
+            assert (layer.out_features, layer.in_features) == tuple(layer.weight.shape)
+        if isinstance(layer, nn.BatchNorm2d):
+            assert layer.num_features == len(layer.running_mean)
+    assert small.depthwise.groups == small.depthwise.out_channels < 32
+    assert all(isinstance(item, nn.Parameter) and item.requires_grad for item in small.parameters())
+
+
+def test_what_can_not_be_cut_is_told_and_nothing_is_changed(trained):
+    module = nn.Sequential(nn.Linear(4, 6), nn.LSTM(6, 5))
+    names = match_weights_of(module)
+    before = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    kept = np.arange(20) < 10
+    plan = PruningPlan(
+        "0f", (AxisPlan((), kept, {"1.weight_ih_l0": (0,)}), AxisPlan((), kept[8:14], {"0.weight": (0,)}))
+    )
+    with pytest.raises(PruningError, match="LSTM can't be cut to size"):
+        shrink(module, plan, names)
+    assert before == {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    with pytest.raises(PruningError, match=r"parameter '0\.weight' has shape"):
+        shrink(module, PruningPlan("0f", (AxisPlan((), kept, {"0.weight": (0,)}),)), names)
+    with pytest.raises(PruningError, match=r"the module has no parameter '0\.weight'"):
+        shrink(nn.Sequential(), PruningPlan("0f", (AxisPlan((), kept, {"0.weight": (0,)}),)), names)
+
+
+def match_weights_of(module):
+    """Names of a module whose parameters are the weights themselves."""
+    from graphopt.ir import GraphBuilder
+
+    b = GraphBuilder(opset=18)
+    for name, array in state_of(module).items():
+        b.output(b.Neg(b.constant(array, name)))
+    return match_weights(b.build(), state_of(module))
+
+
+def test_tied_parameters_are_there_once():
+    module = nn.Sequential(nn.Embedding(7, 3), nn.Linear(3, 7, bias=False))
+    module[1].weight = module[0].weight
+    assert ["0.weight"] == list(state_of(module))
+
+
+def test_bfloat16_keeps_its_bits():
+    module = nn.Linear(3, 2).to(torch.bfloat16)
+    found = state_of(module)["weight"]
+    assert "bfloat16" == found.dtype.name
+    np.testing.assert_array_equal(module.weight.detach().float().numpy(), found.astype(np.float32))
+
+
+def test_files_of_torch_are_read_and_nothing_in_them_is_run(sample, tmp_path):
+    arrays = sample.state()
+    path = write_state(tmp_path / "state.pt", arrays)
+    found = read_state(path)
+    assert arrays.keys() == found.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, found[name])
+    torch.save({"epoch": 3, "state_dict": {"w": torch.ones(2)}}, tmp_path / "checkpoint.pt")
+    assert ["w"] == list(read_state(tmp_path / "checkpoint.pt"))
+    torch.save({"epoch": 3}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match="is no state dict"):
+        read_state(tmp_path / "other.pt")
+    (tmp_path / "code.pt").write_bytes(pickle.dumps({"w": Harmful()}, protocol=2))
+    with pytest.raises(ModelError, match="is not understood") as told:
+        read_state(tmp_path / "code.pt")
+    assert "\n" not in str(told.value)
+    assert not DONE
+
+
+DONE = []
+
+
+class Harmful:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return DONE.append, (1,)
