@@ -144,6 +144,7 @@ def build(
         target=target,
         pipeline=",".join(part for part in (level, PRECISIONS.get(precision, "")) if part),
         check=check,
+        check_as_onnx=True,
         inputs=inputs,
         seed=seed,
         progress=progress,

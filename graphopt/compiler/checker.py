@@ -52,7 +52,7 @@ class Checker:
         self._original_needs_kernels: bool | None = None
         self._problem_of_original: str | None = None
         self._sizes = stated_sizes(work.pipeline)
-        self._form = TargetForm(work.environment, work.target, self._folder.name)
+        self._form = TargetForm(work.environment, work.target, self._folder.name, as_onnx=request.as_onnx)
         self.original = self._original()
 
     def _original(self) -> str:

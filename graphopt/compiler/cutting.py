@@ -100,6 +100,7 @@ def cut(
         pipeline=level,
         input_shapes=shapes,
         check=check,
+        check_as_onnx=True,
         inputs=inputs,
         seed=seed,
         progress=progress,

@@ -48,6 +48,7 @@ def optimize(
     input_shapes: Mapping[str, Sequence[int | str]] | None = None,
     opset: int | None = None,
     check: bool = True,
+    check_as_onnx: bool = False,
     guard: bool = True,
     inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
     seed: int = 0,
@@ -75,6 +76,7 @@ def optimize(
         input_shapes: by input, a size for each axis: a number, the name of a dimension, or a range. The check feeds inputs of these shapes.
         opset: what the model is raised to, before anything is fused; never lowered.
         check: whether original and result are run and compared. If they differ, the rewrite at fault is found and left out.
+        check_as_onnx: whether that check runs the result as ONNX though the target has a runtime, for models that get their own form later.
         guard: whether, with the check for ONNX Runtime, its own fused kernels are counted. A rule that leaves fewer is left out.
         inputs: inputs for the check, an ``.npz`` file or arrays by name; drawn by ``seed`` when ``None``.
         seed: of all random numbers.
@@ -149,7 +151,9 @@ def optimize(
     with ExitStack() as stack:
         work.instrumentations = (
             *instrumentations,
-            *_checks_of_each_pass(work, stack, CheckRequest(inputs, seed), wanted=verify_each, run=check),
+            *_checks_of_each_pass(
+                work, stack, CheckRequest(inputs, seed, as_onnx=check_as_onnx), wanted=verify_each, run=check
+            ),
             *_reproducer_of_passes(instrumentations, again),
         )
         model = work.lift()
@@ -173,7 +177,7 @@ def optimize(
     if check:
         from graphopt.compiler.checking import check_result  # lazily: what only checks need takes time to import
 
-        request = CheckRequest(inputs, seed, again, disabled=tuple(disabled))
+        request = CheckRequest(inputs, seed, again, disabled=tuple(disabled), as_onnx=check_as_onnx)
         if guard and bisect_limit is None:
             from graphopt.compiler.fusibility import guard_fusibility  # lazily, as above
 

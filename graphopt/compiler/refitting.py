@@ -66,6 +66,7 @@ def refit(
         target=target,
         pipeline=record.pipeline,
         check=check,
+        check_as_onnx=True,
         inputs=inputs,
         seed=seed,
         progress=progress,

@@ -27,6 +27,7 @@ class CheckRequest:
         reproducer: folder for what shows a failure again, ``None`` for none.
         samples: how many sets are drawn.
         disabled: passes and rules that are left out, for the reproducer.
+        as_onnx: whether the model is run as ONNX though its target has a runtime.
     """
 
     inputs: InputSet | Sequence[InputSet] | None = None
@@ -34,3 +35,4 @@ class CheckRequest:
     reproducer: Path | None = None
     samples: int = 4
     disabled: tuple[str, ...] = ()
+    as_onnx: bool = False

@@ -31,6 +31,7 @@ class TargetForm:
         environment: has the target's backend and runtime.
         target: name of the backend.
         folder: for what the backend saves.
+        as_onnx: whether the legalized graph is run as ONNX though there is a runtime: its own form is made, and checked, later.
 
     Attributes:
         opener: opens what the backend saves; ``None`` when models run as ONNX.
@@ -38,12 +39,14 @@ class TargetForm:
         travels: whether the opener can be used in a child process.
     """
 
-    def __init__(self, environment: Environment, target: str, folder: str) -> None:
+    def __init__(self, environment: Environment, target: str, folder: str, *, as_onnx: bool = False) -> None:
         self.opener: RuntimeOpener | None = None
         self.note = ""
         self.travels = True
         self._backend = environment.backend(target)
         self._numerics: Numerics = Exact()
+        if as_onnx:
+            return
         try:
             stated = find_runtime(environment, target)
         except ExecutionError:
