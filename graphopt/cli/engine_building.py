@@ -130,6 +130,24 @@ def build(
     _check_apart(
         {"MODEL": model, "--refit": refit, "-o": output, "the manifest": manifest, "--timing-cache": timing_cache}
     )
+    if refit is not None:
+        _refuse_with_refit(
+            {
+                "--precision": precision != "fp32",
+                "--data": data,
+                "--profile": profile,
+                "--values": values,
+                "--dim": dim,
+                "--profile-data": profile_data,
+                "--sm": sm,
+                "--sparse": sparse is not None,
+                "--weight-streaming": weight_streaming,
+                "--version-compatible": version_compatible,
+                "--builder-level": builder_level is not None,
+                "--memory": memory,
+                "--timing-cache": timing_cache,
+            }
+        )
     with progress(f"building {model}", wanted=not (quiet or as_json)) as tell:
         if refit is not None:
             engine = refit_engine(
@@ -173,6 +191,15 @@ def _check_apart(paths: Mapping[str, Path | None]) -> None:
         other = seen.setdefault(os.path.realpath(path), name)
         if other != name:
             raise UsageError(f"{name} and {other} are the same file, {str(path)!r}; name another one")
+
+
+def _refuse_with_refit(stated: Mapping[str, object]) -> None:
+    """See that nothing is stated that an engine is built with: one that is there keeps what it has."""
+    names = [name for name, value in stated.items() if value]
+    if names:
+        raise UsageError(
+            f"--refit keeps how the engine was built, and {names[0]} says otherwise; leave one of them out"
+        )
 
 
 def _content(path: Path | None) -> bytes | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ __all__ = ["EngineLayer", "layers_from_json", "layers_from_text"]
 
 _DTYPE: Final = re.compile(r"\bDatatype: (\w+)")
 _BEGIN: Final = "Name: "
+_KIND: Final = ", LayerType: "
+_METADATA: Final = ", Metadata: "
 _SECTIONS: Final = ("Inputs", "Constants", "Outputs")
 #: TensorRT's names of element types, as the models say them.
 _NAMES: Final = {
@@ -107,25 +109,29 @@ def layers_from_text(text: str) -> tuple[EngineLayer, ...]:
             lines.append(line)
         elif lines:
             lines[-1] += line  # a name with a line break in it
-    return tuple(_from_line(line) for line in lines if ", LayerType: " in line)
+    return tuple(_from_line(line) for line in lines if _KIND in line)
 
 
 def _from_line(line: str) -> EngineLayer:
-    head, _, rest = line.partition(", LayerType: ")
-    body, _, metadata = rest.rpartition(", Metadata: ")
+    head, _, rest = line.partition(_KIND)
+    body, nodes = _without_metadata(rest)
     kind, _, body = body.partition(", ")
     places = sorted((body.find(f"{name}: ["), name) for name in _SECTIONS)
     found: dict[str, tuple[str, ...]] = {}
     for (begin, name), (end, _) in zip(places, [*places[1:], (len(body), "")], strict=True):
         found[name] = _known(_DTYPE.findall(body[begin:end])) if begin >= 0 else ()
-    return EngineLayer(
-        head.removeprefix(_BEGIN),
-        kind,
-        found["Inputs"],
-        found["Constants"],
-        found["Outputs"],
-        _nodes_of(metadata),
-    )
+    return EngineLayer(head.removeprefix(_BEGIN), kind, found["Inputs"], found["Constants"], found["Outputs"], nodes)
+
+
+def _without_metadata(text: str) -> tuple[str, tuple[str, ...]]:
+    """A line up to its metadata, and the nodes of that. Names may hold the same words, but no lists follow these."""
+    place = text.find(_METADATA)
+    while place >= 0:
+        nodes = _nodes_of(text[place + len(_METADATA) :])
+        if nodes is not None:
+            return text[:place], nodes
+        place = text.find(_METADATA, place + 1)
+    return text, ()
 
 
 def layers_from_json(text: str) -> tuple[EngineLayer, ...]:
@@ -153,7 +159,7 @@ def _from_mapping(item: Mapping[str, Any]) -> EngineLayer:
         dtypes[0],
         dtypes[1],
         dtypes[2],
-        _nodes_of(str(item.get("Metadata", ""))),
+        _nodes_of(str(item.get("Metadata", ""))) or (),
     )
 
 
@@ -161,19 +167,18 @@ def _known(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_NAMES.get(name, name.lower()) for name in names if name))
 
 
-def _nodes_of(metadata: str) -> tuple[str, ...]:
-    """Names of nodes, from JSON lists that the library put behind one another, whatever it put between."""
-    return tuple(dict.fromkeys(name for part in _lists(metadata) for name in part))
-
-
-def _lists(text: str) -> Iterator[list[str]]:
+def _nodes_of(metadata: str) -> tuple[str, ...] | None:
+    """Names of nodes, from JSON lists one after the other, whatever stands between them; ``None`` if something else is listed."""
     decoder = json.JSONDecoder()
-    place = text.find("[")
+    names: dict[str, None] = {}
+    place = metadata.find("[")
     while place >= 0:
         try:
-            found, end = decoder.raw_decode(text, place)
+            found, end = decoder.raw_decode(metadata, place)
         except ValueError:
-            end = place + 1
-        else:
-            yield [str(item) for item in found]
-        place = text.find("[", end)
+            return None
+        if not all(isinstance(item, str) for item in found):
+            return None
+        names |= dict.fromkeys(found)
+        place = metadata.find("[", end)
+    return tuple(names)
