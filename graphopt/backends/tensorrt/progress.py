@@ -44,8 +44,8 @@ class Cancelable(Generic[_Result]):
                 errors.append(err)
 
         thread = threading.Thread(target=work, name="tensorrt-build", daemon=True)
-        thread.start()
         try:
+            thread.start()
             _wait(thread)
         except BaseException:
             self._canceled.set()
