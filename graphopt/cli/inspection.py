@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler import Environment
 from graphopt.errors import GraphoptError
 from graphopt.ir import Model, SymbolicDim, TensorType, Type, clone_model
+from graphopt.passes import PruningPlan
 from graphopt.report.model_summary import summarize
 from graphopt.report.model_view import summary_view
 
@@ -43,9 +45,7 @@ def inspect(
 ) -> None:
     """Show what a model is: interface, operators, weights, cost."""
     if model.suffix == ".json":
-        from graphopt.cli.calibration import show_table  # lazily: most inspect models
-
-        show_table(model, as_json=as_json)
+        _show_document(model, as_json=as_json)
         return
     if model.suffix in (".engine", ".plan"):
         from graphopt.compiler.engine_inspection import inspect_engine  # lazily: most inspect models
@@ -145,3 +145,19 @@ def _more_certain(one: Type | None, other: Type | None) -> Type | None:
     """The first of two types, unless a size of it is unknown and the second is a tensor type with sizes."""
     vague = not isinstance(one, TensorType) or one.shape is None or None in one.shape
     return other if vague and isinstance(other, TensorType) and other.shape is not None else one
+
+
+def _show_document(path: Path, *, as_json: bool) -> None:
+    """Write what a JSON file of graphopt's holds: a pruning plan, or a calibration table."""
+    if PruningPlan.is_in(path):
+        from graphopt.report.plan_view import plan_dict, plan_view  # lazily: most inspect models
+
+        plan = PruningPlan.load(path)
+        if as_json:
+            write_json(plan_dict(plan))
+        else:
+            show(plan_view(plan))
+        return
+    from graphopt.cli.calibration import show_table  # lazily, as above
+
+    show_table(path, as_json=as_json)

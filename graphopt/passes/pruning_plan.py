@@ -59,6 +59,13 @@ class _MaskedWeight(msgspec.Struct, forbid_unknown_fields=True):
     kept: str
 
 
+class _Sign(msgspec.Struct):
+    """What only plans have."""
+
+    axes: msgspec.Raw
+    masks: msgspec.Raw
+
+
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     """The file."""
 
@@ -163,6 +170,17 @@ class PruningPlan:
             _FORMAT, self.version, self.model, self.source, self.prepare, list(self.steps), axes, masks
         )
         return write_json_file(path, document, force=force)
+
+    @staticmethod
+    def is_in(path: str | os.PathLike[str]) -> bool:
+        """Whether a file looks like a plan: :meth:`load` says what is wrong with one."""
+        try:
+            if not os.path.isfile(path):
+                return False
+            msgspec.json.decode(Path(path).read_bytes(), type=_Sign)
+        except (OSError, ValueError, RecursionError):
+            return False
+        return True
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PruningPlan:

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from graphopt.cli import app
+from graphopt.compiler import PlanRecorder, optimize
 from graphopt.data import digits_model
 
 runner = CliRunner(env={"COLUMNS": "160"})
@@ -142,3 +143,23 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     assert 2 == shown.exit_code
     assert 1 == shown.stderr.count("\n")
     assert "none.onnx" in shown.stderr
+
+
+def test_a_pruning_plan_is_shown(tmp_path: Path) -> None:
+    """Which groups and masks it has and where it comes from; one that contradicts itself is one line."""
+    recorder = PlanRecorder()
+    passes = "O2,prune-channels{ratio=0.5},prune-magnitude"
+    optimize(digits_model(), pipeline=passes, check=False, instrumentations=[recorder])
+    assert recorder.plan is not None
+    path = recorder.plan.save(tmp_path / "plan.json")
+    found = inspected(str(path))
+    assert ["prune-channels{ratio=0.5}", "prune-magnitude"] == found["steps"]
+    assert [[16, 8], [32, 16], [512, 256]] == [[item["size"], item["kept"]] for item in found["axes"]]  # type: ignore[attr-defined]
+    assert 4 == len(found["masks"])  # type: ignore[arg-type]
+    shown = runner.invoke(app, ["inspect", str(path)])
+    assert 0 == shown.exit_code
+    assert {"group", "left", "zero", "steps", "model", "source"} <= set(shown.stdout.split())
+    path.write_text(path.read_text().replace('"size": 16', '"size": 4'))
+    shown = runner.invoke(app, ["inspect", str(path)])
+    assert (2, 1) == (shown.exit_code, len(shown.stderr.strip().splitlines()))
+    assert "pruning plan" in shown.stderr

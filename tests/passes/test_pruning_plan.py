@@ -77,6 +77,14 @@ def test_groups_and_masks_are_left_out_by_name(patterns, axes, masks):
     assert left.is_empty == (axes == masks == 0)
 
 
+def test_a_plan_is_told_from_other_files(tmp_path):
+    assert PruningPlan.is_in(PLAN.save(tmp_path / "plan.json"))
+    (tmp_path / "other.json").write_text('{"axes": []}')
+    assert not PruningPlan.is_in(tmp_path / "other.json")
+    assert not PruningPlan.is_in(tmp_path)
+    assert not PruningPlan.is_in(tmp_path / "none.json")
+
+
 def stated(change):
     def write(path):
         document = json.loads(PLAN.save(path, force=True).read_text())
