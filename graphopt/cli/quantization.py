@@ -112,8 +112,8 @@ FormName: TypeAlias = Annotated[
         _FORM,
         "--form",
         metavar="NAME",
-        text="auto (default) measures and keeps what is faster than floats; static, qoperator, dynamic, weights, float16 and "
-        "bfloat16 are made as stated.",
+        text="auto (default) measures and keeps what is faster than floats; static, qoperator, dynamic, weights, stored, float16 "
+        "and bfloat16 are made as stated.",
     ),
 ]
 

@@ -52,9 +52,10 @@ def quantize(
 ) -> Quantized:
     """Store the numbers of a model as integers, where that is accurate enough and faster on this machine.
 
-    A quarter of the data is held out to judge on; ranges come from the rest. With ``form="auto"`` the model of floats (prepared, its
-    BatchNormalization folded) is returned where nothing pays, and the report says so. Any other form is made as stated: nothing is
-    decided by measuring, so the result is the same on every machine.
+    A quarter of the data is held out to judge on; ranges come from the rest, and once forms are chosen from all of it. With
+    ``form="auto"`` layers that gain nothing compute on floats, whose weights are stored as integers; the model of floats (prepared, its
+    BatchNormalization folded) is returned where not even that pays, and the report says so. Any other form is made as stated: nothing
+    is decided by measuring, so the result is the same on every machine.
 
     Args:
         source: path, bytes, ``onnx.ModelProto``, IR (which is copied), or what a plugin's frontend accepts.
@@ -62,7 +63,8 @@ def quantize(
             the path of an ``.npz`` or ``.npy`` file or of a folder of them; ``"module:function"`` or a function that gives batches.
             ``None`` for forms that need none.
         target: name of a target, whose scheme says how it wants integers.
-        form: ``"auto"``; ``"static"`` (Q/DQ), ``"qoperator"``, ``"dynamic"``, ``"weights"``, ``"float16"``, ``"bfloat16"``.
+        form: ``"auto"``; ``"static"`` (Q/DQ), ``"qoperator"``, ``"dynamic"``, ``"weights"``, ``"stored"``, ``"float16"``,
+            ``"bfloat16"``.
         calibrator: what finds ranges, as ``graphopt list calibrators`` shows it.
         calibrator_options: its options.
         table: ranges that are known, a table or the path of one; of the original or of the prepared model.

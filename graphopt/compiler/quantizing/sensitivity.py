@@ -28,7 +28,7 @@ _FEWEST_GROUPS: Final = 8
 _MOST_APART: Final = 24
 _MOST_NOISE: Final = 0.8
 #: Part of the time of a trial that a point of the curve is measured for.
-_SHORTLY: Final = 0.3
+_SHORTLY: Final = 0.2
 #: Passes that look at the data again for each model, and change little of the order of layers.
 _COSTLY: Final = frozenset({"correct-biases", "gptq"})
 

@@ -22,7 +22,7 @@ from graphopt.compiler.quantizing.plan import Plan, Settings
 from graphopt.compiler.quantizing.request import QuantizeRequest, chosen_layers
 from graphopt.compiler.quantizing.result import Quantized, QuantizeReport
 from graphopt.compiler.quantizing.search import best_form
-from graphopt.compiler.quantizing.stated import stated_form
+from graphopt.compiler.quantizing.stated import TOLD, stated_form
 from graphopt.compiler.quantizing.task import Task
 from graphopt.compiler.result import count_ops
 from graphopt.errors import QuantizationError, VerificationError
@@ -159,7 +159,7 @@ class Work:
         request = self.request
         feeds = timed_feeds(material.split.held_out[0][0], batched=is_batched(input_specs(start.original)))
         watch = Stopwatch(start.file.path, feeds, seconds=request.seconds * _PAIR, threads=request.threads)
-        floats.times = watch.measure(floats.made.path)
+        floats.times = watch.measure(floats.made.path, factor=1.0 if request.form == "auto" else TOLD)
         if any(item.dropped for item in floats.times) or (floats.speedup or 0.0) < _AS_FAST:
             made = start.workshop.make(start.original, Pipeline(()))
             floats = Candidate("the original", Plan({}), Settings(), made)
