@@ -110,7 +110,9 @@ class Emitter:
         node = self._node
         where = "the network" if node is None else f"node {node.name or node.outputs[0].name!r} ({node.op})"
         original = "" if node is None else f", from {', '.join(node.lineage.names()[:3])}"
-        return UnsupportedOpError(f"{where}{original}: {reason}")
+        error = UnsupportedOpError(f"{where}{original}: {reason}")
+        error.node = "" if node is None or not node.outputs else node.outputs[0].name
+        return error
 
     def check(self, layer: Layer | None, *, settled: bool = True) -> Layer:
         """A layer, if TensorRT took it.

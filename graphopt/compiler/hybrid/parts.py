@@ -20,7 +20,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.size_ranges import SizeRanges
 from graphopt.compiler.sparse_weights import sparse_layers
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedOpError
-from graphopt.ir import Model
+from graphopt.ir import Model, Node
 from graphopt.runtime.hybrid.manifest import HybridPart
 
 __all__ = ["PartMaker", "RefusedRegionError"]
@@ -38,8 +38,14 @@ class RefusedRegionError(GraphoptError):
     def __init__(self, region: Region, error: GraphoptError) -> None:
         super().__init__(str(error))
         reason = " ".join(str(error).split())[:_REASON_CHARS]
-        names = [value.name for node in region.nodes for value in node.outputs if value.name]
-        self.refused = {name: reason for name in names if error.node in ("", name)} or dict.fromkeys(names, reason)
+        at_fault = [node for node in region.nodes if error.node and error.node in _names(node)] or region.nodes
+        self.refused = {value.name: reason for node in at_fault for value in node.outputs if value.name}
+
+
+def _names(node: Node) -> set[str]:
+    """Names of values that a node gives, or that nodes inside of it give."""
+    inside = (inner for graph in node.subgraphs for inner in graph.walk())
+    return {value.name for each in (node, *inside) for value in each.outputs}
 
 
 @dataclass(frozen=True)

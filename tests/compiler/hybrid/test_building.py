@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphopt.backends.tensorrt.backend import TensorRtBackend
+from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.compiler.cutting import cut, part_of
 from graphopt.compiler.hybrid import building
 from graphopt.errors import ExecutionError, OutputError, PipelineError, UnsupportedOpError, VerificationError
@@ -57,7 +58,8 @@ def test_a_folder_runs_as_the_whole(tmp_path):
     assert built.verdict is not None
     assert ("ok", "onnxruntime") == (built.verdict.status, built.checked_in)
     assert ["onnxruntime", "tensorrt"] == [part.backend for part in built.manifest.parts]
-    assert ["1,2,8"] == [part.built["profiles"][0]["d"] for part in built.manifest.parts if part.built]
+    [profile] = [part.built["profiles"] for part in built.manifest.parts if part.built]
+    assert [[1], [2], [8]] == profile[0]["shapes"]["d"]
     assert 0 < built.manifest.share <= 1
     assert built.manifest.source_sha256
     for n in (1, 3, 8):
@@ -133,12 +135,12 @@ def test_a_region_that_cant_be_built_after_all(tmp_path, monkeypatch):
     machine = Machine.new()
     network = TensorRtBackend.network
 
-    def failing(self, part, api=None):
+    def failing(self, part, api=None, **more):
         if any(node.op == "Sigmoid" for node in part.graph.nodes):
             error = UnsupportedOpError("node 'b': TensorRT refused it: it has a bad day")
             error.node = "b"
             raise error
-        return network(self, part, api)
+        return network(self, part, api, **more)
 
     monkeypatch.setattr(TensorRtBackend, "network", failing)
     told: list[str] = []
@@ -147,6 +149,52 @@ def test_a_region_that_cant_be_built_after_all(tmp_path, monkeypatch):
     assert "it has a bad day" in {node.op: reason for node, reason in built.cut.partition.reasons.items()}["Sigmoid"]
     found = machine.run(tmp_path / "parts", feeds(2))
     assert close(found["y"], expected(model(), feeds(2))["y"])
+
+
+BODIES = """<ir_version: 8, opset_import: ["": 17]>
+g (float[2,2] x, bool c) => (float[2,2] y, float[2,2] z)
+{
+  a = MatMul (x, x)
+  b = If (c) <
+    then_branch = yes () => (float[2,2] p) { p = Tanh (a) },
+    else_branch = no () => (float[2,2] q) { r = Neg (a) q = Exp (r) }>
+  trips = Constant <value = int64 {3}> ()
+  going = Constant <value = bool {1}> ()
+  d = Loop (trips, going, b) <body = round (int64 i, bool go, float[2,2] s) => (bool on, float[2,2] t)
+    { on = Identity (go) u = MatMul (s, a) t = Tanh (u) }>
+  e = MatMul (d, a)
+  y = Tanh (e)
+  z = MatMul (d, d)
+}"""
+
+
+@pytest.mark.parametrize("refused", ["", "Exp", "Neg", "If", "Loop"])
+@pytest.mark.parametrize("condition", [True, False])
+def test_bodies_that_read_from_outside(tmp_path, monkeypatch, refused, condition):
+    refuse(monkeypatch, lambda node: node.op == refused)
+    machine = Machine.new()
+    built = machine.build(model(BODIES), tmp_path / "parts", check=False, level="O0")
+    kinds = [part.backend for part in built.manifest.parts]
+    assert (["tensorrt"] if not refused else ["tensorrt", "onnxruntime", "tensorrt"]) == kinds
+    given_feeds = {"x": np.array([[0.5, -1], [0.25, 1]], np.float32), "c": np.array(condition)}
+    found = machine.run(tmp_path / "parts", given_feeds)
+    for name, array in expected(model(BODIES), given_feeds).items():
+        assert close(found[name], array), name
+
+
+def test_a_node_inside_of_a_body_that_cant_be_lowered(tmp_path, monkeypatch):
+    """The node of the main graph that holds it is left out, and no other."""
+    convert = Emitter.unary
+
+    def failing(self, x, op):
+        if op == "NEG":
+            raise self.fail("it has a bad day")
+        return convert(self, x, op)
+
+    monkeypatch.setattr(Emitter, "unary", failing)
+    built = Machine.new().build(model(BODIES), tmp_path / "parts", check=False, level="O0")
+    assert ["If"] == [node.op for node in built.cut.partition.reasons]
+    assert "it has a bad day" in next(iter(built.cut.partition.reasons.values()))
 
 
 def test_parts_that_compute_something_else_are_not_written(tmp_path, monkeypatch):
