@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -24,8 +25,9 @@ from benchmarks.gpu_models import PRECISIONS, Gpu, ModelCheck, check_model
 from benchmarks.measure import run_process, save_record
 from graphopt.backends.tensorrt.api import load
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.feeding import feeds_of_model
 from graphopt.errors import GraphoptError
-from graphopt.runtime import RunOptions, ValueSpec
+from graphopt.runtime import RunOptions
 
 __all__ = ["find_gpu", "loads", "main"]
 
@@ -75,12 +77,11 @@ def loads(gpu: Gpu) -> dict[str, str]:
 
 
 def _worker(model: Path, inputs: Path, precision: str, result: Path, options: argparse.Namespace) -> None:
-    from graphopt.verify.user_inputs import load_inputs  # here: the parent does without
-
-    environment = Environment()
-    fed = [value for value in environment.lift(model).graph.inputs if not value.is_constant]
-    feeds = load_inputs(inputs, [ValueSpec(value.name, value.type) for value in fed])
-    found = check_model(model, feeds, precision, find_gpu(fake=options.fake), seconds=options.seconds)  # type: ignore[arg-type]
+    feeds = feeds_of_model(
+        model, environment=Environment(), inputs=inputs if inputs.exists() else None, seed=0, sizes={}
+    )
+    arrays = {name: value for name, value in feeds.items() if isinstance(value, np.ndarray)}
+    found = check_model(model, arrays, precision, find_gpu(fake=options.fake), seconds=options.seconds)
     result.write_text(json.dumps(asdict(found)), encoding="utf-8")
 
 

@@ -19,9 +19,10 @@ import numpy as np
 from graphopt.backends.tensorrt.api import Api
 from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.backends.tensorrt.profiles import InputRange, Profile
+from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid import Hybrid, build_hybrid
-from graphopt.errors import ExecutionError, GraphoptError, QuantizationError
-from graphopt.ir import Array
+from graphopt.errors import ExecutionError, GraphoptError, QuantizationError, UnsupportedOpError
+from graphopt.ir import Array, DType
 from graphopt.passes import Lazy
 from graphopt.runtime import LoadedModel, OrtRunner, Outputs, Runner, RunOptions, Runtime
 from graphopt.runtime.hybrid.manifest import MANIFEST
@@ -62,7 +63,8 @@ class ModelCheck:
     """What one model came to in one precision.
 
     Attributes:
-        status: ``ok``, ``different``, ``no int8`` where nothing can be quantized, or ``failed``; the last two with the reason.
+        status: ``ok``, ``different``, ``not taken`` where nothing is for TensorRT or can be quantized, or ``failed``; these two with the
+            reason.
         error: largest difference of an output, relative to its largest number; of the worst output.
         share: of the operations that engines do.
         parts: what runs each part, in order.
@@ -111,13 +113,13 @@ def check_model(model: Path, feeds: Mapping[str, Array], precision: str, gpu: Gp
             with OrtRunner(model) as reference:
                 wanted = reference.run(feeds)
             found.error = _error(runner.run(feeds), wanted)
-        except QuantizationError as err:
-            found.status, found.reason = "no int8", str(err)
+        except (QuantizationError, UnsupportedOpError) as err:
+            found.status, found.reason = "not taken", str(err)
             return found
         except (GraphoptError, AssertionError, MemoryError) as err:
             found.reason = " ".join(f"{type(err).__name__}: {err}".split())[:400]
             return found
-        found.status = "ok" if found.error <= PRECISIONS[precision] else "different"
+        found.status = "ok" if found.error <= _tolerance(model, precision) else "different"
         if found.status == "ok" and seconds:
             _time(found, {GRAPHOPT: runner}, model, feeds, gpu, stack, seconds)
     return found
@@ -142,6 +144,19 @@ def _quantized(model: Path, feeds: Mapping[str, Array], folder: Path) -> Path:
     made = quantize(model, [feeds], target="tensorrt", form="static", accuracy="none", check=False)
     made.save(folder / "int8.onnx")
     return folder / "int8.onnx"
+
+
+def _tolerance(model: Path, precision: str) -> float:
+    """What may differ: by the precision that was asked for, or the one that the model has."""
+    graph = Environment().lift(model)
+    nodes = [node for owner in graph.owners() for node in owner.graph.walk()]
+    kinds = {value.dtype for value in (*graph.graph.inputs, *graph.graph.outputs, *graph.graph.initializers())}
+    coarse = {precision}
+    if any("Quantize" in node.op or "Integer" in node.op for node in nodes):
+        coarse.add("int8")
+    if kinds & {DType.FLOAT16, DType.BFLOAT16}:
+        coarse.add("fp16")
+    return max(PRECISIONS[name] for name in coarse)
 
 
 def _error(found: Outputs, wanted: Outputs) -> float:
