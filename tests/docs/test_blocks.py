@@ -24,6 +24,7 @@ NOT_RUN = {
     ): 1,
     ("docs/how-to/write-a-backend.md", "the plugin is not installed here"): 1,
     ("docs/how-to/build-a-tensorrt-engine.md", "needs a TensorRT library"): 5,
+    ("docs/how-to/prune.md", "torch is no part of graphopt's environment"): 1,
 }
 #: Languages of blocks that are run; `text` is what shows no code.
 LANGUAGES = {"python", "console", "text"}
