@@ -38,6 +38,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "decompose-activations": "transforms.decompose:DecomposeActivations",
     "decompose-attention": "transforms.decompose:DecomposeAttention",
     "decompose-blocks": "transforms.decompose:DecomposeBlocks",
+    "decompose-integers": "transforms.decompose:DecomposeIntegers",
     "decompose-lrn": "transforms.layout:DecomposeLrn",
     "decompose-normalization": "transforms.decompose:DecomposeNormalization",
     "decompose-recurrent": "transforms.decompose:DecomposeRecurrent",
