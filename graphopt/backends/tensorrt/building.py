@@ -95,7 +95,7 @@ def build_with_layers(
     api, network = built.api, built.network
     ranges = ranges_of(network, options.stated_profiles())
     config = _config(built, options, ranges)
-    work = Cancelable[Any]()
+    work = Cancelable()
     monitor = monitor_of(api.module, progress, work.is_canceled)
     if monitor is not None:
         config.progress_monitor = monitor

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["Cancelable", "monitor_of"]
 
 _Result = TypeVar("_Result")
 _LOOK_S = 0.2  # a wait without end could not be interrupted on every platform
+_BEGIN_S = 1.0
 
 
-class Cancelable(Generic[_Result]):
+class Cancelable:
     """A call of the library that an interrupt of Python can end.
 
     The library lets Python run meanwhile, but no signal reaches the thread that waits inside of it, and an exception must not pass through
@@ -36,36 +37,41 @@ class Cancelable(Generic[_Result]):
             return call()  # signals go to the main thread
         results: list[_Result] = []
         errors: list[BaseException] = []
+        begun, done = threading.Event(), threading.Event()
 
         def work() -> None:
+            begun.set()
             try:
-                results.append(call())
+                if not self.is_canceled():
+                    results.append(call())
             except BaseException as err:  # noqa: BLE001  raised in the thread that waits
                 errors.append(err)
+            finally:
+                done.set()
 
-        thread = threading.Thread(target=work, name="tensorrt-build", daemon=True)
         try:
-            thread.start()
-            _wait(thread)
+            threading.Thread(target=work, name="tensorrt-build", daemon=True).start()
+            _wait(done)
         except BaseException:
             self._canceled.set()
-            _wait(thread)
+            if begun.wait(_BEGIN_S):  # else there is no thread: the interrupt was first
+                _wait(done)
             raise
         if errors:
             raise errors[0]
         return results[0]
 
 
-def _wait(thread: threading.Thread) -> None:
-    while thread.is_alive():
-        thread.join(_LOOK_S)
+def _wait(done: threading.Event) -> None:
+    while not done.wait(_LOOK_S):
+        pass
 
 
 def monitor_of(
     module: Any,  # noqa: ANN401  the library
     tell: Callable[[str], None] | None,
     is_canceled: Callable[[], bool],
-) -> object | None:
+) -> Any:  # noqa: ANN401  IProgressMonitor
     """The library's progress monitor, ``None`` where it has none.
 
     Args:

@@ -81,6 +81,10 @@ LAYERS = st.tuples(
 NAMES = {"Float": "float32", "Half": "float16", "Int8": "int8"}
 
 
+def known(names):
+    return tuple(NAMES[item] for item in names)
+
+
 @given(st.lists(LAYERS, max_size=3), st.sampled_from(["", "\x1e", ", "]))
 def test_text_and_json_tell_the_same(layers, separator):
     text = "\n".join(["Layers:", *(told(layer, separator) for layer in layers), "", "I/O Tensors:", " Name: x"])
@@ -96,9 +100,7 @@ def test_text_and_json_tell_the_same(layers, separator):
         for name, reads, holds, gives, nodes in layers
     ]
     wanted = tuple(
-        EngineLayer(
-            name, "gemm", *(tuple(NAMES[item] for item in part) for part in (reads, holds, gives)), tuple(nodes)
-        )
+        EngineLayer(name, "gemm", known(reads), known(holds), known(gives), tuple(nodes))
         for name, reads, holds, gives, nodes in layers
     )
     assert wanted == layers_from_text(text)

@@ -132,8 +132,7 @@ def test_data_gives_smallest_median_and_largest_of_each_axis(shapes):
 @needs_library
 def test_data_of_files_gives_sizes_and_values_and_stated_dimensions_go_before(tmp_path):
     for place, rows in enumerate((1, 3, 7)):
-        feeds = {"x": np.zeros((rows, 12), np.float32), "s": np.array([rows * 2, 6], np.int64)}
-        np.savez(tmp_path / f"{place}.npz", **feeds)
+        np.savez(tmp_path / f"{place}.npz", x=np.zeros((rows, 12), np.float32), s=np.array([rows * 2, 6], np.int64))
     specs = [
         ValueSpec("x", TensorType(DType.FLOAT, (None, 12))),
         ValueSpec("s", TensorType(DType.INT64, (2,))),
