@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from graphopt.analysis.shape_inference import ShapeFunction, from_roles
 from graphopt.backends.base import Backend
 from graphopt.builtin_plugin import BUILTIN, builtin_plugins
+from graphopt.compiler.result import Optimized
 from graphopt.compiler.targets import find_backend
 from graphopt.errors import ModelError, PipelineError
 from graphopt.frontends.base import Frontend
@@ -40,9 +41,14 @@ class Environment:
     def lift(self, source: object) -> Model:
         """The IR of a model, by the first frontend that accepts the source; those of plugins are asked before the built-in ones.
 
+        Args:
+            source: IR, which is copied, what ``optimize`` and its like gave, or what a frontend accepts.
+
         Raises:
             ModelError: if the model is broken, or no frontend reads such a thing.
         """
+        if isinstance(source, Optimized):
+            source = source.model
         if isinstance(source, Model):
             return clone_model(source)
         self.plugins.load()  # operators of plugins are known before a model is read
