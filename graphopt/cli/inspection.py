@@ -47,6 +47,9 @@ def inspect(
     if model.suffix == ".json":
         _show_document(model, as_json=as_json)
         return
+    if model.is_dir():
+        _show_folder(model, as_json=as_json)
+        return
     if model.suffix in (".engine", ".plan"):
         from graphopt.compiler.engine_inspection import inspect_engine  # lazily: most inspect models
         from graphopt.report.engine_view import engine_dict, engine_view
@@ -161,3 +164,17 @@ def _show_document(path: Path, *, as_json: bool) -> None:
     from graphopt.cli.calibration import show_table  # lazily, as above
 
     show_table(path, as_json=as_json)
+
+
+def _show_folder(folder: Path, *, as_json: bool) -> None:
+    """What a folder of parts says of itself."""
+    import msgspec  # lazily, as the next ones: most inspect models
+
+    from graphopt.report.hybrid_view import manifest_view
+    from graphopt.runtime.hybrid.manifest import read_manifest
+
+    found = read_manifest(folder)
+    if as_json:
+        write_json(msgspec.to_builtins(found))
+    else:
+        show(manifest_view(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,8 +14,9 @@ from graphopt.report.units import count_text, seconds_text
 
 if TYPE_CHECKING:
     from graphopt.compiler.hybrid import Hybrid
+    from graphopt.runtime.hybrid.manifest import HybridManifest
 
-__all__ = ["hybrid_dict", "hybrid_view"]
+__all__ = ["hybrid_dict", "hybrid_view", "manifest_view"]
 
 
 def hybrid_dict(built: Hybrid) -> dict[str, object]:
@@ -31,14 +33,35 @@ def hybrid_dict(built: Hybrid) -> dict[str, object]:
 
 def hybrid_view(built: Hybrid) -> RenderableType:
     """What was built, part by part, and why nodes are left to ONNX Runtime."""
-    manifest = built.manifest
-    engines = sum(bool(part.built) for part in manifest.parts)
-    told = {
-        "target": f"{manifest.target}, {', '.join(f'{name} {number}' for name, number in manifest.versions.items())}",
-        "precision": manifest.precision,
-        "parts": f"{len(manifest.parts):,}, {engines:,} of them engines that do {manifest.share:.1%} of the operations",
+    done = {
         "check": _check(built),
         "time": ", ".join(f"{name} {seconds_text(value)}" for name, value in built.seconds.items()),
+    }
+    parts: list[RenderableType] = [manifest_view(built.manifest, done)]
+    reasons = Counter((node.op, reason) for node, reason in built.cut.partition.reasons.items())
+    if reasons:
+        lines = [(op, f"{count:,}", reason) for (op, reason), count in reasons.most_common()]
+        parts += ["", columns(("left to ONNX Runtime", "nodes>", "why"), lines)]
+    notes = [*built.report.notes, *built.notes]
+    return Group(*parts, *(["", *notes] if notes else []))
+
+
+def manifest_view(manifest: HybridManifest, done: Mapping[str, str] | None = None) -> RenderableType:
+    """What a folder says of itself.
+
+    Args:
+        manifest: of the folder.
+        done: what more is known, by what it is.
+    """
+    mine = sum(part.backend != "onnxruntime" for part in manifest.parts)
+    told = {
+        "model": manifest.source or "in memory",
+        "made with": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
+        "precision": manifest.precision,
+        "parts": f"{len(manifest.parts):,}, {mine:,} of them for {manifest.target}, which do {manifest.share:.1%} of the operations",
+        "inputs": ", ".join(f"{name}: {kind}" for name, kind in manifest.inputs.items()),
+        "outputs": ", ".join(f"{name}: {kind}" for name, kind in manifest.outputs.items()),
+        **(done or {}),
     }
     rows = [
         (
@@ -51,17 +74,7 @@ def hybrid_view(built: Hybrid) -> RenderableType:
         )
         for part in manifest.parts
     ]
-    parts: list[RenderableType] = [
-        facts(told),
-        "",
-        columns(("part", "runs in", "nodes>", "FLOPs>", "inputs>", "outputs>"), rows),
-    ]
-    reasons = Counter((node.op, reason) for node, reason in built.cut.partition.reasons.items())
-    if reasons:
-        lines = [(op, f"{count:,}", reason) for (op, reason), count in reasons.most_common()]
-        parts += ["", columns(("left to ONNX Runtime", "nodes>", "why"), lines)]
-    notes = [*built.report.notes, *built.notes]
-    return Group(*parts, *(["", *notes] if notes else []))
+    return Group(facts(told), "", columns(("part", "runs in", "nodes>", "FLOPs>", "inputs>", "outputs>"), rows))
 
 
 def _check(built: Hybrid) -> str:

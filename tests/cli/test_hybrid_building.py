@@ -86,6 +86,11 @@ def test_a_folder_is_built_run_measured_and_compared(tmp_path, model, machine):
     ]
     assert [folder, model] == [row["model"] for row in rows]
     assert {} == machine.cuda.held, "everything was given back"
+    shown = said("inspect", folder)
+    assert "2, 1 of them for tensorrt" in shown
+    assert "000-rest.onnx" in shown
+    assert "x: float[n, 4, 4]" in shown
+    assert told["parts"] == json.loads(said("inspect", folder, "--json"))["parts"]
     with Session(folder) as session:
         assert ["x: float[n, 4, 4]"] == [str(spec) for spec in session.inputs]
     assert "exists already" in said("build", model, "-o", folder, "--hybrid", *DIM, "--no-check", code=2)
@@ -155,5 +160,6 @@ def test_without_a_gpu_each_command_says_so_in_one_line(tmp_path, model, monkeyp
 
 
 def test_a_folder_that_is_none(tmp_path):
+    assert "cannot be read" in said("inspect", str(tmp_path), code=2)
     for command in (["run", str(tmp_path)], ["bench", str(tmp_path)], ["compare", str(digits_model()), str(tmp_path)]):
         assert "is a folder without 'manifest.json'" in said(*command, code=2)
