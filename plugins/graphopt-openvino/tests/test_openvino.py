@@ -17,7 +17,7 @@ import graphopt
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.data import digits_model, digits_test
 from graphopt.errors import ExecutionError, OutputError, UnsupportedOpError
-from graphopt.ir import DType, GraphBuilder
+from graphopt.ir import Constant, DType, GraphBuilder, SparseData
 
 PLUGINS = builtin_plugins()
 needs_openvino = pytest.mark.skipif(
@@ -60,6 +60,16 @@ def test_the_digits_are_told_as_well_as_in_onnx_runtime():
     found = outputs(digits_model(), feeds, "openvino")["logits"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert (expected.argmax(1) == labels[:100]).mean() == (found.argmax(1) == labels[:100]).mean()
+
+
+@needs_openvino
+def test_sparse_initializers_become_dense():
+    """OpenVINO refuses a model that has some."""
+    b = GraphBuilder(opset=17)
+    weight = SparseData(Constant(np.array([2.0, -1.0], np.float32)), Constant(np.array([1, 5])), (3, 2))
+    b.output(b.MatMul(b.input("x", DType.FLOAT, ["n", 3]), b.constant(Constant(weight))), "y")
+    result = graphopt.optimize(b.build(), target="openvino", plugins=PLUGINS)
+    assert "ok" == result.report.verdict.status
 
 
 @needs_openvino

@@ -32,7 +32,7 @@ class OpenVinoBackend:
 
     def legalize(self, model: Model, ctx: PassContext) -> str:
         """Standard operators, then those that OpenVINO lacks in terms of those that it has."""
-        return "legalize-onnx,legalize-openvino"
+        return "store-weights{form=dense},legalize-onnx,legalize-openvino"  # it reads no sparse initializers
 
     def supports(self, node: Node) -> str | None:
         """Why OpenVINO can't run a node, or would compute something else."""
