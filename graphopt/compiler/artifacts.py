@@ -14,7 +14,7 @@ import numpy as np
 from graphopt.backends.base import ConvertingBackend, SavingBackend
 from graphopt.compiler.targets import find_backend
 from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
-from graphopt.ir import Model
+from graphopt.ir import Model, SymbolicDim, TensorType
 from graphopt.passes import Pipeline
 from graphopt.runtime.base import ValueSpec
 
@@ -203,6 +203,7 @@ class RunnableFile:
             self._refuse_unavailable()
             if builds_engines(environment, backend):
                 self.sizes = _fix_sizes(model, sizes or {}, inputs, environment)
+                _refuse_open_sizes(model, backend)
         model = environment.legalized(model, backend)
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
         self.path = os.path.join(self._folder.name, f"model{suffix}")
@@ -288,6 +289,20 @@ def _fix_sizes(
     stating = SetInputShapes(shapes, dict(sizes))
     environment.run_pipeline(model, Pipeline((stating,)), environment.context(backend))
     return stating.sizes
+
+
+def _refuse_open_sizes(model: Model, backend: str) -> None:
+    """Say which sizes nobody stated of a model that is made for fixed ones."""
+    for value in model.graph.inputs:
+        shape = value.type.shape if isinstance(value.type, TensorType) else None
+        lacking = [str(size) for size in shape or () if isinstance(size, SymbolicDim)]
+        if value.is_constant or (not lacking and None not in (shape or ())):
+            continue
+        options = " ".join(f"--dim {name}=SIZE" for name in lacking)
+        raise ExecutionError(
+            f"backend {backend!r} makes an engine for known sizes, and input {value.name!r} is {value.type}; "
+            f"state them: {f'{options}, or ' if options else ''}--inputs FILE.npz"
+        )
 
 
 def opener_for(file: RunnableFile, options: CheckOptions) -> RuntimeOpener | None:

@@ -112,7 +112,9 @@ def test_an_engine_is_run_measured_and_compared(tmp_path, machine):
 
 @needs_library
 def test_a_model_whose_sizes_nobody_states(machine):
-    assert "batch" in said("run", str(digits_model()), "--backend", "tensorrt", code=2)
+    reason = "input 'image' is float[batch, 1, 8, 8]; state them: --dim batch=SIZE, or --inputs FILE.npz"
+    for command in (["run"], ["bench"], ["compare"]):
+        assert reason in said(*command, str(digits_model()), "--backend", "tensorrt", code=2)
 
 
 @needs_library

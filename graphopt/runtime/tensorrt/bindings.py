@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from graphopt.ir import Array, DType, TensorType
 from graphopt.runtime.base import Datum, ValueSpec
 
 __all__ = ["Binding", "bindings_of", "shape_text"]
+
+#: Larger than any size.
+_MOST: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,19 @@ def bindings_of(engine: Any, api: Api, declared: Mapping[str, str]) -> list[Bind
                 f"the engine's manifest says that {name!r} is of {stated.lower()!r}, which is no element type"
             )
         shape = tuple(int(size) for size in engine.get_tensor_shape(name))
-        ranges = []
-        for profile in range(engine.num_optimization_profiles if is_input else 0):
-            least, _, most = engine.get_tensor_profile_shape(name, profile)
-            ranges.append((tuple(least), tuple(most)))
+        profiles = range(engine.num_optimization_profiles if is_input else 0)
+        ranges = tuple(_range(shape, *engine.get_tensor_profile_shape(name, profile)) for profile in profiles)
         on_host = engine.get_tensor_location(name) == module.TensorLocation.HOST
-        found.append(Binding(name, is_input, dtype, DType[stated], shape, on_host, tuple(ranges)))
+        found.append(Binding(name, is_input, dtype, DType[stated], shape, on_host, ranges))
     return found
+
+
+def _range(shape: tuple[int, ...], *stated: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The smallest and largest shape of a profile; one that says nothing of an input has its fixed sizes, and any others."""
+    least, most = tuple(stated[0]), tuple(stated[-1])
+    if len(least) == len(most) == len(shape):
+        return least, most
+    return tuple(max(size, 0) for size in shape), tuple(_MOST if size < 0 else size for size in shape)
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from graphopt.backends.tensorrt.manifest import ManifestRecord
 from graphopt.errors import ExecutionError
 from graphopt.runtime.tensorrt.cuda import Cuda
 
-__all__ = ["check_built_with", "load_engine"]
+__all__ = ["check_built_with", "load_engine", "why_nothing_loads"]
 
 _BUILD: Final = "build it again here: graphopt build"
 #: What TensorRT-RTX finds wrong with an engine, by the flag, for people.
@@ -23,6 +24,23 @@ _DIAGNOSTICS: Final = {
     "INSUFFICIENT_GPU_MEMORY": "the GPU has too little memory for it",
     "CUDA_ERROR": "CUDA failed",
 }
+
+
+@functools.cache
+def why_nothing_loads(module: Any) -> str | None:  # noqa: ANN401  the library
+    """Why no engine that a library builds loads on the device that is there, ``None`` if one does; found by building the smallest.
+
+    For libraries that compile for other devices than the one at hand, TensorRT-RTX: a GPU may be there that they do not support.
+    """
+    api = Api(module)
+    log = api.log()
+    builder = api.builder(log)
+    network = api.network(builder)
+    network.mark_output(network.add_identity(network.add_input("x", api.enum("DataType", "FLOAT"), (1,))).get_output(0))
+    made = builder.build_serialized_network(network, api.config(builder))
+    if made is not None and api.module.Runtime(log.logger).deserialize_cuda_engine(bytes(made)) is not None:
+        return None
+    return f"{api.name} {api.version} does not run on this GPU: {log.errors() or 'it does not say why'}"
 
 
 def check_built_with(path: Path, manifest: ManifestRecord, api: Api) -> None:

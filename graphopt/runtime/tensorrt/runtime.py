@@ -14,7 +14,7 @@ from graphopt.runtime.runtimes import RunOptions
 from graphopt.runtime.tensorrt.cuda import Cuda
 from graphopt.runtime.tensorrt.driver import connect
 from graphopt.runtime.tensorrt.engine_file import read_engine
-from graphopt.runtime.tensorrt.loading import check_built_with, load_engine
+from graphopt.runtime.tensorrt.loading import check_built_with, load_engine, why_nothing_loads
 from graphopt.runtime.tensorrt.runner import EngineRunner
 
 __all__ = ["TensorRtRuntime"]
@@ -38,13 +38,13 @@ class TensorRtRuntime:
         self._find_device = find_device
 
     def available(self) -> str | None:
-        """What lacks: a library, a driver or a GPU; ``None`` if nothing does."""
-        for find in (self._find_library, self._find_device):
-            try:
-                find()
-            except ExecutionError as err:
-                return str(err)
-        return None
+        """What lacks: a library, a driver, or a GPU that the library runs on; ``None`` if nothing does."""
+        try:
+            api = self._find_library()
+            self._find_device()
+            return why_nothing_loads(api.module) if api.is_rtx else None
+        except ExecutionError as err:
+            return str(err)
 
     def open(self, path: Path, options: RunOptions) -> Runner:
         """An engine, ready to run; with the manifest beside it, if there is one, it is seen to be whole and to fit.

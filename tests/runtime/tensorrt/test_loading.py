@@ -113,7 +113,19 @@ def test_what_lacks_is_told_before_anything_is_opened():
     assert "no TensorRT library is installed: pip install it" == bench.available()
     bench = TensorRtRuntime(lambda: None, no_device)  # type: ignore[arg-type,return-value]  # not looked at
     assert "there is no GPU: the NVIDIA driver finds no device" == why_unavailable("tensorrt", bench)
-    assert TensorRtRuntime(lambda: None, lambda: None).available() is None  # type: ignore[arg-type,return-value]
+
+
+@needs_library
+def test_a_gpu_that_the_library_does_not_run_on():
+    bench = Bench.new()
+    assert bench.runtime.available() is None
+    other = Bench.new()
+    runtime = type(other.api.module.Runtime(None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "deserialize_cuda_engine", lambda self, data: None)
+        assert str(other.runtime.available()).startswith(
+            f"{other.api.name} {other.api.version} does not run on this GPU"
+        )
 
 
 @pytest.mark.skipif(has_driver(), reason="there is a GPU")
