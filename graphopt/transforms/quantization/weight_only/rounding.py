@@ -21,6 +21,8 @@ __all__ = ["rounded_weights"]
 _Floats = NDArray[np.floating[Any]]
 #: Parts of the whole range that are tried; 0.875 of it makes -8 of a 4-bit number exact.
 _PARTS: Final = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85, 0.8, 0.75, 0.7, 0.65)
+#: Ranges of 16 bits are whole: their steps are fine enough.
+_WIDE: Final = 16
 #: Numbers that are looked at together, so that memory is bounded.
 _TOGETHER: Final = 1 << 20
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)
@@ -33,7 +35,7 @@ def rounded_weights(
 
     Args:
         weights: finite floats of any shape, none of its sizes 0.
-        dtype: int8, uint8, int4 or uint4.
+        dtype: int8, uint8, int4, uint4 or int16.
         axis: the channel axis; with ``block`` the one that is cut into blocks.
         block: numbers along ``axis`` that share a scale, 0 for all of a channel; the last block may be shorter.
         symmetric: zero point 0 of signed types, the middle of unsigned ones.
@@ -102,7 +104,7 @@ def _best(rows: _Floats, dtype: DType, *, symmetric: bool, like: DType) -> tuple
         zero = np.clip(np.rint(least - low / positive), least, most).astype(np.float32)
     best = np.full(len(rows), np.inf, np.float32)
     scale = np.ones(len(rows), np.float32)
-    for part in _PARTS:
+    for part in _PARTS if dtype.bits < _WIDE else _PARTS[:1]:
         tried = _exact(whole * np.float32(part), like)
         steps = rows / tried[:, None]
         numbers = np.clip(np.rint(steps) + zero[:, None], least, most) - zero[:, None]
