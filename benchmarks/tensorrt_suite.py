@@ -11,7 +11,7 @@ import argparse
 import copy
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import save_record
+from benchmarks.tensorrt_networks import lowered, parsed, refusal
 from benchmarks.workers import print_result, run_in_workers
 from graphopt.ir import DType
 from tests.onnx_suite import Case, load_cases
@@ -65,50 +66,6 @@ def frozen(case: Case) -> tuple[ModelProto, dict[str, Any]]:
     return model, given
 
 
-def _network(maker: str, model: ModelProto) -> tuple[Any, Any, Any, Mapping[str, Any]]:
-    """Builder, log, network and what can't be read back."""
-    from graphopt.backends.tensorrt.api import load
-
-    api = load()
-    if maker == "graphopt":
-        from graphopt.backends.tensorrt.backend import TensorRtBackend
-        from graphopt.compiler.environment import Environment
-
-        environment = Environment()
-        backend = environment.backend("tensorrt")
-        assert isinstance(backend, TensorRtBackend)
-        built = backend.network(environment.legalized(environment.lift(model), "tensorrt"), api)
-        return built.builder, built.log, built.network, built.stored
-    log = api.log()
-    builder = api.builder(log)
-    network = api.network(builder)
-    parser = api.module.OnnxParser(network, log.logger)
-    if not parser.parse(model.SerializeToString()):
-        raise ValueError(str(parser.get_error(0).desc()) if parser.num_errors else "it does not parse")
-    return builder, log, network, {}
-
-
-def _builds(builder: Any, log: Any, network: Any, feeds: Mapping[str, Any]) -> str:  # noqa: ANN401  the library
-    """Why no engine is built, ``""`` when one is."""
-    config = builder.create_builder_config()
-    profile = None
-    for place in range(network.num_inputs):
-        tensor = network.get_input(place)
-        array = np.asarray(feeds[tensor.name])
-        if -1 in tuple(tensor.shape):
-            profile = profile or builder.create_optimization_profile()
-            profile.set_shape(tensor.name, array.shape, array.shape, array.shape)
-        if tensor.is_shape_tensor:  # its numbers are sizes
-            profile = profile or builder.create_optimization_profile()
-            numbers = [int(item) for item in array.reshape(-1)]
-            profile.set_shape_input(tensor.name, numbers, numbers, numbers)
-    if profile is not None:
-        config.add_optimization_profile(profile)
-    log.errors()
-    made = builder.build_serialized_network(network, config)
-    return "" if made is not None else log.errors() or "no engine"
-
-
 def _judge(case: Case, maker: str, *, freeze: bool) -> tuple[str, str]:
     """Kind and reason: refused, or what of `built` and `equal` holds."""
     from graphopt.backends.tensorrt.api import load
@@ -117,13 +74,13 @@ def _judge(case: Case, maker: str, *, freeze: bool) -> tuple[str, str]:
     given: dict[str, Any] = dict(case.data_sets[0].inputs)
     model, feeds = frozen(case) if freeze else (case.model, given)
     try:
-        builder, log, network, stored = _network(maker, model)
+        made = lowered(model) if maker == "graphopt" else parsed(model)
     except Exception as err:  # noqa: BLE001  a refusal is a result
         return "refused", str(err)
-    reason = _builds(builder, log, network, feeds)
+    reason = refusal(made, feeds)
     kind = "not built" if reason else "built"
     try:
-        found = evaluate(load(), network, feeds, stored=stored)
+        found = evaluate(load(), made.network, feeds, stored=made.stored)
     except NotEvaluated as err:
         return f"{kind}, not evaluated", reason or str(err)
     except Exception as err:  # noqa: BLE001  as above
