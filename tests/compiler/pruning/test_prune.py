@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 import graphopt
-from graphopt.compiler.pruning import work
+from graphopt.compiler.pruning.choosing import Choice
 from graphopt.compiler.quantizing import candidates
 from graphopt.data import digits_model, digits_test
 from graphopt.errors import PruningError, VerificationError
@@ -123,8 +123,7 @@ def test_a_plan_is_saved_and_done_again(tmp_path):
     for plan in (path, str(path), PruningPlan.load(path)):
         again = graphopt.prune(digits_model(), DATA, plan=plan, seconds=0.5, batch=16)
         assert again.report.flops_left == first.report.flops_left
-        for one, other in zip(first.model.graph.initializers(), again.model.graph.initializers(), strict=True):
-            np.testing.assert_array_equal(one.const.numpy(), other.const.numpy())
+        assert again.proto.graph.initializer == first.proto.graph.initializer
     with pytest.raises(PruningError, match="the plan is of a model whose structure"):
         graphopt.prune(chain(), plan=path)
 
@@ -185,7 +184,7 @@ def test_an_amount_ends_the_search():
     assert "sqnr at least 1.00 dB" == report.budget
     assert 0.6 < report.flops_left <= 0.7
     report = graphopt.prune(CHAIN, VECTORS, channels="ratio=0.3", min_sqnr=1, **CHEAP).report
-    assert {(16, 36), (36, 36), (36, 10)} == {layer.after for layer in report.layers}
+    assert {(16, 32), (32, 32), (32, 10)} == {layer.after for layer in report.layers}
 
 
 def test_weights_and_patterns_within_a_budget():
@@ -230,7 +229,7 @@ def test_a_recovery_that_fills_zeros_is_found(monkeypatch):
         value.const = Constant(np.ones(value.const.shape, np.float32))
         return pruned
 
-    monkeypatch.setattr(work.Choice, "recovered", filled)
+    monkeypatch.setattr(Choice, "recovered", filled)
     with pytest.raises(VerificationError, match="has numbers where zeros were promised; nothing was written"):
         graphopt.prune(digits_model(), DATA, magnitude=0.5, **QUICK)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -109,10 +111,10 @@ def test_requests_that_make_no_sense(arguments, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["include", "exclude"])
-def test_names_are_a_list(name):
+@pytest.mark.parametrize("names", [{"include": "conv1"}, {"exclude": "conv1"}])
+def test_names_are_a_list(names: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="put it into brackets"):
-        graphopt.prune(digits_model(), magnitude=0.5, **{name: "conv1"})
+        graphopt.prune(digits_model(), magnitude=0.5, **names)
 
 
 def test_labels_and_metrics_that_do_not_fit():
