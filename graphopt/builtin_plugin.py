@@ -155,9 +155,9 @@ _CALIBRATORS: Final[Mapping[str, str]] = {
 _PIPELINES: Final[Mapping[str, str]] = {
     "O0": "",
     "O1": "prepare,exact,tidy",
-    "O2": "inline-functions,prepare,exact,recognize,fuse,layout,exact,fuse-attention,pack-parallel-products,exact,"
+    "O2": "inline-functions,prepare,exact,recognize,improve,fuse-attention,pack-parallel-products,exact,"
     "keep-blocked-layout,keep-layer-norm,tidy",
-    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,spell-out,fuse-microsoft-activations,fuse,layout,exact,"
+    "O3": "inline-functions,prepare,unroll-loops,exact,recognize,spell-out,fuse-microsoft-activations,improve,"
     "fuse-attention,exact,fuse-domain,pack-parallel-products,exact,keep-blocked-layout,keep-layer-norm,decompose-lrn,"
     "fuse-conv-activation,eliminate-dead-code,tidy",
     "prepare": "constants-to-initializers,eliminate-dead-code,deduplicate-constants,hoist-loop-invariants",
@@ -167,9 +167,10 @@ _PIPELINES: Final[Mapping[str, str]] = {
     "recognize": "fuse-activations,fuse-normalization,fuse-recurrent-cells",
     "spell-out": "decompose-activations{ops=[Swish],lacking=true},decompose-normalization{lacking=true}",
     "fuse": "fixpoint{max_rounds=4}(canonicalize-algebra,reduce-strength,fuse-conv-batch-norm,fuse-conv-affine,fuse-pad,fuse-matmul-add)",
+    "improve": "fixpoint{max_rounds=4}(fuse,layout,exact)",
     "fuse-domain": "fuse-microsoft-attention,exact,fuse-transformer-ops,exact",
     "layout": "fixpoint{max_rounds=4}(fuse-affine-conv,fuse-conv-affine,merge-linear,convolve-before-resize,simplify-channels)",
-    "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse-microsoft-activations,fuse,layout,exact,fuse-attention,"
+    "quantize-prepare": "inline-functions,prepare,exact,recognize,fuse-microsoft-activations,improve,fuse-attention,"
     "pack-parallel-products,exact,keep-layer-norm,tidy",
     "quantize-static": "raise-opset{to=13,strict=false},quantize-prepare,assign-quantization,round-weights,correct-biases,insert-qdq,"
     "eliminate-dead-code,tidy",
