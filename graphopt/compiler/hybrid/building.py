@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from graphopt.backends.onnx.files import save
 from graphopt.backends.tensorrt.building import EngineOptions
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, HYBRID, RunnableFile, builds_engines, find_runtime
+from graphopt.compiler.artifacts import builds_engines
 from graphopt.compiler.building import PRECISIONS, check_precision, library_for, quantized_for, with_profile_data
 from graphopt.compiler.cutting import Cut, cut, part_of
 from graphopt.compiler.engine_manifest import source_digest
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.hybrid.checking import check_parts
 from graphopt.compiler.hybrid.folder import check_folder_output, new_folder
 from graphopt.compiler.hybrid.parts import PartMaker, RefusedRegionError
 from graphopt.compiler.hybrid.size_ranges import SizeRanges
 from graphopt.compiler.result import OptimizeReport
 from graphopt.errors import PipelineError, UnsupportedOpError, VerificationError
-from graphopt.numerics import Numerics, weakest
 from graphopt.plugin_manager import PluginManager
-from graphopt.runtime.hybrid.manifest import FORMAT, KIND, MANIFEST, HybridManifest, HybridPart, type_text
-from graphopt.runtime.hybrid.runner import HybridRuntime
-from graphopt.runtime.runtimes import why_unavailable
-from graphopt.verify import CheckOptions, RuntimeOpener, Verdict, check_equivalence
+from graphopt.runtime.hybrid.manifest import FORMAT, KIND, HybridManifest, HybridPart, type_text, write_manifest
+from graphopt.verify import Verdict
 
 if TYPE_CHECKING:
     from graphopt.backends.tensorrt.api import Api
-    from graphopt.passes import Lazy
-    from graphopt.runtime import Runtime
 
 __all__ = ["Hybrid", "build_hybrid"]
 
@@ -170,13 +161,13 @@ def build_hybrid(
         start = time.perf_counter()
         found, parts = _made(found, maker, draft)
         manifest = _manifest(found, parts, maker)
-        _write(draft, manifest)
+        write_manifest(draft, manifest)
         seconds["build"] = time.perf_counter() - start
         verdict, checked_in = None, ""
         if check:
             start = time.perf_counter()
             tell("comparing the chain of parts")
-            verdict, checked_in = _checked(found, manifest, draft, model, environment, inputs, seed)
+            verdict, checked_in = check_parts(found, manifest, draft, model, environment, inputs=inputs, seed=seed)
             seconds["check of parts"] = time.perf_counter() - start
             if verdict.status == "failed":
                 raise VerificationError(
@@ -206,6 +197,11 @@ def _made(found: Cut, maker: PartMaker, draft: Path) -> tuple[Cut, list[HybridPa
             found = found.again(maker.environment, refused)
         else:
             return found, parts
+    else:
+        last = next(reversed(refused.values()))
+        raise UnsupportedOpError(
+            f"no cut of the model was found of which target {maker.target!r} builds all parts, in {_MOST_CUTS} tries; the last one: {last}"
+        )
     reasons = dict.fromkeys(found.partition.reasons.values())
     raise UnsupportedOpError(
         f"target {maker.target!r} takes nothing of the model that is worth a part ({'; '.join(list(reasons)[:3])}); "
@@ -229,56 +225,3 @@ def _manifest(found: Cut, parts: Sequence[HybridPart], maker: PartMaker) -> Hybr
         precision=maker.precision,
         versions={"graphopt": version("graphopt")} | ({} if maker.api is None else {maker.api.name: maker.api.version}),
     )
-
-
-def _write(folder: Path, manifest: HybridManifest) -> None:
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-
-
-def _checked(
-    found: Cut,
-    manifest: HybridManifest,
-    draft: Path,
-    source: object,
-    environment: Environment,
-    inputs: object,
-    seed: int,
-) -> tuple[Verdict, str]:
-    """The verdict on the chain of parts, and what ran them."""
-    runtimes = {part.backend: find_runtime(environment, part.backend) for part in manifest.parts}
-    as_it_is = all(why_unavailable(name, stated) is None for name, stated in runtimes.items())
-    numerics: list[Numerics] = [] if found.report is None else [found.report.numerics]
-    options = CheckOptions(seed=seed, isolate=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="graphopt-hybrid-", ignore_cleanup_errors=True) as folder,
-        RunnableFile(source, DEFAULT_BACKEND, environment) as original,
-    ):
-        place = draft
-        if as_it_is:
-            numerics.append(HybridRuntime.numerics)
-        else:
-            place = Path(folder)
-            runtimes = {DEFAULT_BACKEND: find_runtime(environment, DEFAULT_BACKEND)}
-            _write(place, _as_onnx(found, manifest, place))
-        verdict = check_equivalence(
-            original.path,
-            place / MANIFEST,
-            numerics=weakest(numerics),
-            inputs=cast("str | None", inputs),
-            options=options,
-            opener=RuntimeOpener(HYBRID, HybridRuntime(cast("Mapping[str, Runtime | Lazy]", runtimes)), options),
-        )
-    return verdict, HYBRID if as_it_is else DEFAULT_BACKEND
-
-
-def _as_onnx(found: Cut, manifest: HybridManifest, folder: Path) -> HybridManifest:
-    """The same parts as ONNX models in another folder."""
-    parts = []
-    for place, (region, part) in enumerate(zip(found.partition.regions, manifest.parts, strict=True)):
-        files = save(part_of(found.model, region), folder / f"{place:03}.onnx")
-        digests = {}
-        for path in files:
-            with path.open("rb") as file:
-                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-        parts.append(replace(part, backend=DEFAULT_BACKEND, file=files[0].name, files=digests, built={}))
-    return replace(manifest, parts=tuple(parts))

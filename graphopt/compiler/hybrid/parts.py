@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from graphopt.compiler.hybrid.size_ranges import SizeRanges
 from graphopt.compiler.sparse_weights import sparse_layers
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedOpError
 from graphopt.ir import Model, Node
-from graphopt.runtime.hybrid.manifest import HybridPart
+from graphopt.runtime.hybrid.manifest import HybridPart, digests_of
 
 __all__ = ["PartMaker", "RefusedRegionError"]
 
@@ -139,9 +138,5 @@ class PartMaker:
 
 
 def _part(backend: str, path: Path, files: Sequence[Path], region: Region, told: dict[str, Any]) -> HybridPart:
-    digests = {}
-    for each in files:
-        with each.open("rb") as file:
-            digests[each.name] = hashlib.file_digest(file, "sha256").hexdigest()
     inputs, outputs = (tuple(value.name for value in values) for values in (region.inputs, region.outputs))
-    return HybridPart(backend, path.name, digests, inputs, outputs, len(region.nodes), region.flops, told)
+    return HybridPart(backend, path.name, digests_of(files), inputs, outputs, len(region.nodes), region.flops, told)

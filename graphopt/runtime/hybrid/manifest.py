@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from graphopt.errors import ExecutionError, GraphoptError
 from graphopt.ir import Dim, DType, TensorType, Type
 from graphopt.ir.cursor import Cursor
@@ -28,10 +30,12 @@ __all__ = [
     "HybridManifest",
     "HybridPart",
     "check_files",
+    "digests_of",
     "is_hybrid",
     "read_manifest",
     "specs_of",
     "type_text",
+    "write_manifest",
 ]
 
 #: Name of the manifest in its folder.
@@ -137,6 +141,28 @@ def read_manifest(folder: Path) -> HybridManifest:
     return found
 
 
+def write_manifest(folder: Path, manifest: HybridManifest) -> None:
+    """Write the manifest of a folder.
+
+    Raises:
+        OSError: if that fails.
+    """
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+
+
+def digests_of(files: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of some files by their names.
+
+    Raises:
+        OSError: if one can't be read.
+    """
+    found = {}
+    for path in files:
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
 def _is_plain(name: str) -> bool:
     """Whether a text can only be the name of a file in a folder, on every system."""
     return name not in ("", ".", "..") and not any(mark in name for mark in "/\\:\0")
@@ -160,8 +186,7 @@ def check_files(folder: Path, manifest: HybridManifest) -> None:
             try:
                 if not stat.S_ISREG(os.lstat(path).st_mode):  # a link may lead anywhere
                     raise ExecutionError(f"{str(path)!r} is no regular file; {_AGAIN}")
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                found = digests_of([path])[name]
             except OSError as err:
                 raise ExecutionError(f"{str(path)!r} can't be read: {err.strerror or err}; {_AGAIN}") from err
             if found != digest:

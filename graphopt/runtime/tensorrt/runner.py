@@ -201,7 +201,7 @@ class EngineRunner(LoadedModel):
         return np.empty(told.shape, item.dtype.numpy)
 
     def _execute(self, shapes: _Shapes, *, fixed: bool) -> None:
-        """One run; the third one of equal shapes, and those after it, launch a graph where they can."""
+        """One run; the second one of equal shapes is captured where it can be, and launched from then on."""
         if not (self._graphs and fixed):
             self._enqueue()
             if not fixed:

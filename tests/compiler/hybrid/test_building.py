@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from graphopt.backends.tensorrt.backend import TensorRtBackend
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.compiler.cutting import cut, part_of
-from graphopt.compiler.hybrid import building
+from graphopt.compiler.hybrid import building, checking
 from graphopt.errors import ExecutionError, OutputError, PipelineError, UnsupportedOpError, VerificationError
 from tests.backends.tensorrt.library import close, expected, needs_library
 from tests.compiler.hybrid.machine import Machine, refuse
@@ -151,6 +151,21 @@ def test_a_region_that_cant_be_built_after_all(tmp_path, monkeypatch):
     assert close(found["y"], expected(model(), feeds(2))["y"])
 
 
+def test_a_model_of_which_nothing_can_be_built(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "_MOST_CUTS", 2)
+
+    def failing(self, tensor, op):
+        raise self.fail("it has a bad day")
+
+    for name in ("unary", "elementwise"):
+        monkeypatch.setattr(Emitter, name, lambda self, *given, **more: failing(self, None, None))
+    with pytest.raises(
+        UnsupportedOpError, match=r"no cut of the model was found .* in 2 tries; the last one: .* it has a bad day"
+    ):
+        Machine.new().build(model(), tmp_path / "parts", sizes=SIZES, check=False)
+    assert [] == list(tmp_path.iterdir())
+
+
 BODIES = """<ir_version: 8, opset_import: ["": 17]>
 g (float[2,2] x, bool c) => (float[2,2] y, float[2,2] z)
 {
@@ -205,7 +220,7 @@ def test_parts_that_compute_something_else_are_not_written(tmp_path, monkeypatch
                 node.set_op("Sub")
         return part
 
-    monkeypatch.setattr(building, "part_of", wrong)
+    monkeypatch.setattr(checking, "part_of", wrong)  # what the cut would have made
     with pytest.raises(
         VerificationError, match=r"the parts do not compute what the model computes: .*nothing was written"
     ):
