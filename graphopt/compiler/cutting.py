@@ -22,15 +22,8 @@ __all__ = ["Cut", "cut", "part_of"]
 _MOST_AXES: Final = 8
 #: Element types that stay inside of an engine, or that it does not have.
 _INNER_TYPES: Final = frozenset(
-    {
-        DType.STRING,
-        DType.COMPLEX64,
-        DType.COMPLEX128,
-        *(
-            dtype for dtype in DType if dtype.bits < 8 or dtype.name.startswith("FLOAT8")
-        ),  # those without a number of bits too
-    }
-) - {DType.BOOL}
+    dtype for dtype in DType if dtype.bits < 8 or dtype.name.startswith(("COMPLEX", "FLOAT8"))
+)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from graphopt import hookspecs
 from graphopt.errors import GraphoptError, PipelineError, PluginError
-from graphopt.passes import Pass, Pipeline, Registry, RewritePass, option_specs, suggestion, weakest
+from graphopt.passes import Lazy, Pass, Pipeline, Registry, RewritePass, option_specs, suggestion, weakest
 from graphopt.target import Target
 
 if TYPE_CHECKING:
@@ -128,8 +128,17 @@ def _objects(registry: Registry[Any]) -> Iterator[Row]:
 
 
 def _backends(plugins: PluginManager) -> Iterator[Row]:
+    from graphopt.runtime.runtimes import Runtime, why_unavailable  # lazily: other lists do without
+
     for row in _objects(plugins.backends):
-        yield row | {"runs": row["name"] in plugins.runtimes}
+        name = str(row["name"])
+        row["runs"] = name in plugins.runtimes
+        if row["runs"] and "missing" not in row:
+            try:
+                row["unavailable"] = why_unavailable(name, cast("Runtime | Lazy", plugins.runtimes.stated(name)))
+            except PluginError as err:
+                row["unavailable"] = str(err)
+        yield row
 
 
 def _targets(plugins: PluginManager) -> Iterator[Row]:

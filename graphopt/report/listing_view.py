@@ -70,6 +70,8 @@ def _cell(row: Row, field: str) -> str:
         if problem:
             return f"{row[field]}: {problem}" if field == "status" else f"not available: {problem}"
     value = row.get(field)
+    if field == "doc" and row.get("unavailable"):
+        value = f"{value} It does not run here: {row['unavailable']}"
     if field == "kernels":
         return "" if not isinstance(value, list) else str(len(value))
     if isinstance(value, bool):

@@ -75,6 +75,8 @@ class Binding:
             raise ExecutionError(
                 f"input {self.name!r} has the shape {shape_text(value.shape)}, expected {shape_text(self.shape)}"
             )
+        if self.declared is self.dtype and value.flags.c_contiguous and value.dtype.isnative:
+            return value
         found = np.array(value, self.dtype.numpy, order="C")  # keeps arrays without axes what they are
         if self.dtype.is_integer and self.declared is not self.dtype and not np.array_equal(found, value):
             raise ExecutionError(
