@@ -25,6 +25,7 @@ _FEWEST_STORED: Final = 512
 _FEWEST_IN_TABLE: Final = 1 << 14
 #: Integers that are cast to floats are weights when there are so many.
 _FEWEST_WEIGHTS: Final = 64
+_NARROW: Final = frozenset({DType.INT8, DType.UINT8, DType.INT16})
 #: Those of them that have a pass which makes them dynamic.
 _DYNAMIC: Final = frozenset({"LSTM", "MatMul"})
 _QUANTIZED_OPS: Final = frozenset(
@@ -197,7 +198,7 @@ def _decodes(node: Node) -> bool:
     """Whether a node makes floats of weights that are stored as integers."""
     stored = constant_of(node.input_at(0)) if node.op == "Cast" else None
     output = node.outputs[0] if node.outputs else None
-    narrow = stored is not None and stored.dtype in (DType.INT8, DType.UINT8) and stored.size >= _FEWEST_WEIGHTS
+    narrow = stored is not None and stored.dtype in _NARROW and stored.size >= _FEWEST_WEIGHTS
     return narrow and output is not None and output.dtype in (DType.FLOAT, DType.FLOAT16)
 
 

@@ -108,6 +108,19 @@ def test_weights_that_are_stored_need_no_data():
     assert result.report.size_after < result.report.size_before / 2
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_weights_that_are_stored_are_known_as_such(dtype):
+    stored = graphopt.optimize(detector(), pipeline=f"quantize-weights{{dtype={dtype},spelling=multiply}}").model
+    data = batches((32, 4, 8, 8), "detector")
+    with pytest.raises(
+        QuantizationError, match=r"quantized already: it has Cast of weights stored as integers; .* --requantize"
+    ):
+        graphopt.quantize(stored, data, **QUICK)
+    again = graphopt.quantize(stored, data, form="static", requantize=True, **QUICK).report
+    assert "static 4" == again.kept
+    assert again.metric_after["sqnr"] > 20
+
+
 def halves() -> Model:
     b = GraphBuilder(17)
     x = b.input("x", DType.FLOAT16, ["n", 48])
