@@ -111,6 +111,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "store-table": handmade_weights.looked_up_table,
     "quantize-attention": handmade_weights.projected_attention,
     "convolve-before-concat": _enlarged,
+    "divide-by-root": handmade_strength.inverse_root,
     "depth-to-space-from-reshapes": handmade_blocks.pixel_shuffle,
     "eliminate-identity-conv": handmade_filters.picking,
     "gather-rearranged-parts": handmade_blocks.rolled,

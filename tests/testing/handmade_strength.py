@@ -10,6 +10,7 @@ from tests.transforms.harness import model
 
 __all__ = [
     "added_weights",
+    "inverse_root",
     "joined_convs",
     "pointwise_convs",
     "shared_factor",
@@ -23,6 +24,18 @@ _OPSETS = (11, 13, 17, 21)
 
 def _normal(choices: Choices, *shape: int) -> np.ndarray:
     return np.random.default_rng(choices.integer(0, 1 << 30)).normal(size=shape).astype(np.float32)
+
+
+def inverse_root(choices: Choices) -> ModelProto:
+    """What is multiplied with the inverse of the root of its mean square, as older exporters spell a normalization."""
+    one = np.array(choices.of((1.0, 1.0, 1.0, 2.0)), np.float32).reshape(choices.of(((), (1,))))
+    product = choices.of(("Mul(x, r)", "Mul(r, x)", "Mul(x, r)", "Div(x, r)"))
+    return model(
+        f"s = Mul(x, x) m = ReduceMean<axes = [-1]>(s) a = Add(m, e) q = Sqrt(a) r = Div(one, q) p = {product} y = Neg(p)",
+        choices.of(("float[2,3] x", "float[n,4] x", "float[2,n,3] x")),
+        opset=choices.of((11, 13, 17)),
+        initializers={"one": one, "e": np.array(choices.of((1e-5, 0.1)), np.float32)},
+    )
 
 
 def shared_factor(choices: Choices) -> ModelProto:

@@ -1,8 +1,8 @@
 """Replaces powers and reciprocals by operators that cost less.
 
 ``Pow(x, 2) -> x * x``, ``Pow(x, 0.5) -> Sqrt(x)``, ``Pow(x, -1) -> Reciprocal(x)`` and ``y * Reciprocal(x) -> y / x``. Measured in ONNX
-Runtime on one core, 200,000 numbers: 2.2, 14, 18 and 1.5 times faster. Squares whose mean is taken stay: runtimes look for these to fuse a
-normalization. Numerics: re-associates (the square root of a negative zero, and of negative infinity, is not its power).
+Runtime on one core, 200,000 numbers: 2.2, 14, 18 and 1.5 times faster. ``y * (1 / Sqrt(x)) -> y / Sqrt(x)`` is the quotient of a
+normalization, which runtimes look for, as they do for squares whose mean is taken: these stay. Numerics: re-associates (the square root of a negative zero, and of negative infinity, is not its power).
 """
 
 from __future__ import annotations
@@ -42,4 +42,21 @@ def divide_once(m: Match, rw: Rewriter) -> Replacement:
     return rw.new("Div", y, x)
 
 
-RULES = (use_simple_power, divide_once)
+@rewrite(
+    op.Mul(
+        any_("y"),
+        op.Div(const("one", scalar=True, equal_to=1), op.Sqrt(any_("x"), name="root", shared=True)),
+        commute=True,
+    ),
+    numerics=Reassociates(1e-6),
+    min_opset=7,
+)
+def divide_by_root(m: Match, rw: Rewriter) -> Replacement:
+    """Mul(y, Div(1, Sqrt(x))) -> Div(y, Sqrt(x))."""
+    x, y = m["x"], m["y"]
+    if x.dtype not in _FLOATS or y.is_constant or not keeps_shape(x.shape, m["one"].shape):
+        return NoMatch("%s is not of floats, or grows, or %r is constant", x.type, y.name)
+    return rw.new("Div", y, m.node("root").output)
+
+
+RULES = (use_simple_power, divide_once, divide_by_root)

@@ -63,3 +63,28 @@ def test_products_with_a_reciprocal(body):
 def test_other_reciprocals_stay():
     assert_untouched(model("r = Reciprocal(x) a = Mul(z, r) y = Add(a, r)", f"{X}, float[2,3] z"), STEP)
     assert_untouched(model("r = Reciprocal(x) y = Mul(c, r)", X, initializers={"c": number(2, shape=(3,))}), STEP)
+
+
+@pytest.mark.parametrize("body", ["Mul(z, r)", "Mul(r, z)"])
+def test_a_product_with_the_inverse_of_a_root_is_a_quotient(body):
+    """As older exporters spell the root mean square of T5 and Llama."""
+    given = {"one": number(1)}
+    proto = model(f"q = Sqrt(x) r = Div(one, q) y = {body}", f"{X}, float[2,3] z", initializers=given)
+    assert_positive(proto, ["Sqrt", "Div"], {"divide-by-root": 1})
+
+
+@pytest.mark.parametrize(
+    ("body", "one"),
+    [
+        ("q = Sqrt(x) r = Div(one, q) y = Mul(z, r)", number(2)),
+        ("q = Sqrt(x) r = Div(one, q) y = Mul(z, r)", number(1, shape=(1, 1, 1))),
+        ("q = Sqrt(x) r = Div(q, one) y = Mul(z, r)", number(1, shape=(1, 1, 1))),
+        ("q = Exp(x) r = Div(one, q) y = Mul(z, r)", number(1)),
+        ("q = Sqrt(x) r = Div(one, q) a = Mul(z, r) y = Add(a, r)", number(1)),
+        ("q = Sqrt(x) r = Div(one, q) y = Mul(one, r)", number(1)),
+    ],
+    ids=["two", "more axes", "turned", "no root", "read twice", "constant"],
+)
+def test_other_quotients_by_a_root_stay(body, one):
+    """Near misses: each differs by one thing."""
+    assert_untouched(model(body, f"{X}, float[2,3] z", initializers={"one": one}), STEP)
