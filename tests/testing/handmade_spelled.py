@@ -37,6 +37,7 @@ def stored_concat(choices: Choices) -> ModelProto:
     return model(
         f"h = Neg(x) {first}{second}{last} y = DequantizeLinear(r, os, oz)",
         "float[2,3] x",
+        "float[n,m] y",
         opset=choices.of((13, 17, 21)),
         initializers=constants,
         imports=_MICROSOFT,

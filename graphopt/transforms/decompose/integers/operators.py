@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from graphopt.ir import DType, Node, Value
+from graphopt.ir import DType, Node, Value, constant_of
 from graphopt.numerics import Lossy, Numerics
 from graphopt.rewriting import NoMatch, Replacement, Rewriter
 from graphopt.transforms.decompose.integers.spelled import IntegerRule, as_floats, dequantized, quantized
@@ -129,7 +129,7 @@ class SpellOutStoredConcat(IntegerRule):
     name: ClassVar[str] = "spell-out-stored-concat"
     roots: ClassVar[tuple[str, ...]] = (f"{_MICROSOFT}QLinearConcat", f"{_MICROSOFT}QLinearWhere")
     numerics: ClassVar[Numerics] = Lossy()
-    reach: ClassVar[int] = 1
+    reach: ClassVar[int] = 2
 
     def match_and_rewrite(self, node: Node, rw: Rewriter) -> Replacement:
         """The scale of the result is first in QLinearConcat, last in QLinearWhere."""
@@ -141,8 +141,8 @@ class SpellOutStoredConcat(IntegerRule):
         inputs: list[Value | None] = [node.input_at(0)] if chosen else []
         for at in places:
             integers, scale, zero = (node.input_at(at + place) for place in range(3))
-            if integers is None or scale is None:
-                return NoMatch("integers or their scale are absent")
+            if integers is None or scale is None or constant_of(scale) is None:
+                return NoMatch("integers are absent, or their scale is not constant")
             read = dequantized(rw, integers, scale, zero, 0)
             if isinstance(read, NoMatch):
                 return read
