@@ -42,7 +42,8 @@ def find_gpu(*, fake: bool) -> Gpu:
         ExecutionError: if one of them is not there.
     """
     if fake:
-        from graphopt.testing.tensorrt.device import HostCuda, fake_api  # here: for dry runs only
+        from graphopt.testing.tensorrt.fake_library import fake_api  # here: for dry runs only
+        from graphopt.testing.tensorrt.host_cuda import HostCuda
 
         return Gpu(fake_api(), HostCuda())
     from graphopt.runtime.tensorrt.driver import connect  # here: needs a driver

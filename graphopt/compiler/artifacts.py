@@ -9,14 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
-import numpy as np
-
 from graphopt.backends.base import ConvertingBackend, SavingBackend
+from graphopt.compiler.engine_sizes import fix_sizes, refuse_open_sizes
 from graphopt.compiler.targets import find_backend
 from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
-from graphopt.ir import Model, SymbolicDim, TensorType
-from graphopt.passes import Pipeline
-from graphopt.runtime.base import ValueSpec
+from graphopt.ir import Model
 
 if TYPE_CHECKING:
     from graphopt.backends.base import Backend
@@ -202,8 +199,8 @@ class RunnableFile:
         if suffix != _ONNX:
             self._refuse_unavailable()
             if builds_engines(environment, backend):
-                self.sizes = _fix_sizes(model, sizes or {}, inputs, environment)
-                _refuse_open_sizes(model, backend)
+                self.sizes = fix_sizes(model, sizes or {}, inputs, environment)
+                refuse_open_sizes(model, backend)
         model = environment.legalized(model, backend)
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
         self.path = os.path.join(self._folder.name, f"model{suffix}")
@@ -269,40 +266,6 @@ class RunnableFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _fix_sizes(
-    model: Model, sizes: Mapping[str, int], inputs: Path | None, environment: Environment
-) -> InputSizes | None:
-    """Give inputs the sizes that are stated for their dimensions, or that arrays for them have; returns what was given."""
-    if not sizes and inputs is None:
-        return None
-    from graphopt.transforms.input_shapes import SetInputShapes  # lazily: few models are made for fixed sizes
-    from graphopt.verify.user_inputs import load_inputs
-
-    shapes: dict[str, tuple[int | str, ...]] = {}
-    if inputs is not None:
-        fed = [value for value in model.graph.inputs if not value.is_constant]
-        feeds = load_inputs(inputs, [ValueSpec(value.name, value.type) for value in fed])
-        shapes = {name: array.shape for name, array in feeds.items() if isinstance(array, np.ndarray)}
-    backend = environment.backend("onnx")
-    stating = SetInputShapes(shapes, dict(sizes))
-    environment.run_pipeline(model, Pipeline((stating,)), environment.context(backend))
-    return stating.sizes
-
-
-def _refuse_open_sizes(model: Model, backend: str) -> None:
-    """Say which sizes nobody stated of a model that is made for fixed ones."""
-    for value in model.graph.inputs:
-        shape = value.type.shape if isinstance(value.type, TensorType) else None
-        lacking = [str(size) for size in shape or () if isinstance(size, SymbolicDim)]
-        if value.is_constant or (not lacking and None not in (shape or ())):
-            continue
-        options = " ".join(f"--dim {name}=SIZE" for name in lacking)
-        raise ExecutionError(
-            f"backend {backend!r} makes an engine for known sizes, and input {value.name!r} is {value.type}; "
-            f"state them: {f'{options}, or ' if options else ''}--inputs FILE.npz"
-        )
 
 
 def opener_for(file: RunnableFile, options: CheckOptions) -> RuntimeOpener | None:

@@ -35,7 +35,7 @@ def test_a_dry_run(tmp_path, capsys):
 @needs_library
 def test_a_difference_and_a_failure_are_told(tmp_path, monkeypatch):
     from benchmarks import gpu_check
-    from graphopt.testing.tensorrt import device
+    from graphopt.testing.tensorrt import fake_library as device
 
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[2,2] x) => (float[2,2] y) { a = MatMul (x, x) b = Exp (a) y = Neg (b) }'
     path = tmp_path / "small.onnx"

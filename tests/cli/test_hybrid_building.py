@@ -113,6 +113,7 @@ def test_an_engine_is_run_measured_and_compared(tmp_path, machine):
 @needs_library
 def test_a_model_whose_sizes_nobody_states(machine):
     reason = "input 'image' is float[batch, 1, 8, 8]; state them: --dim batch=SIZE, or --inputs FILE.npz"
+    assert "foo" in said("run", str(digits_model()), "--backend", "tensorrt", "--dim", "foo=2", code=2)
     for command in (["run"], ["bench"], ["compare"]):
         assert reason in said(*command, str(digits_model()), "--backend", "tensorrt", code=2)
 

@@ -17,7 +17,8 @@ from graphopt.backends.tensorrt.building import EngineOptions, build_engine
 from graphopt.compiler.environment import Environment
 from graphopt.runtime import RunOptions
 from graphopt.runtime.tensorrt.runtime import TensorRtRuntime
-from graphopt.testing.tensorrt.device import HostCuda, fake_api
+from graphopt.testing.tensorrt.fake_library import fake_api
+from graphopt.testing.tensorrt.host_cuda import HostCuda
 
 __all__ = ["Bench", "write_engine"]
 
