@@ -39,6 +39,8 @@ _ENDS: Final = {
     DType.UINT2: (0, 3),
     DType.INT32: (-(2**31), 2**31 - 1),
 }
+#: Types whose numbers are floats without loss.
+_PLAIN: Final = frozenset({DType.INT8, DType.UINT8, DType.INT16, DType.UINT16})
 #: How many steps a bias may have: a quarter of what int32 holds, so that sums of products fit beside it.
 _BIAS_STEPS: Final = 2**29
 _Floats = NDArray[np.floating[Any]]
@@ -218,7 +220,10 @@ def quantized(array: Array, how: Quantization, *, symmetric: bool = False, reduc
     scale, zero = _spread(array, how)
     with np.errstate(over="ignore"):  # saturates
         steps = np.rint(np.asarray(array, np.float32) / scale) + zero
-    return cast("Array", np.clip(steps, least, most).astype(np.int64).astype(how.dtype.numpy))
+    numbers = np.clip(steps, least, most)
+    if how.dtype not in _PLAIN:  # floats hold neither the largest int32, nor can all libraries make few bits of them
+        numbers = numbers.astype(np.int64)
+    return cast("Array", numbers.astype(how.dtype.numpy))
 
 
 def dequantized(stored: Array, how: Quantization) -> Array:

@@ -23,8 +23,8 @@ _Floats = NDArray[np.floating[Any]]
 _PARTS: Final = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85, 0.8, 0.75, 0.7, 0.65)
 #: Ranges of 16 bits are whole: their steps are fine enough.
 _WIDE: Final = 16
-#: Numbers that are looked at together, so that memory is bounded.
-_TOGETHER: Final = 1 << 20
+#: Numbers that are looked at together, so that they stay near the processor.
+_TOGETHER: Final = 1 << 17
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)
 
 
@@ -102,13 +102,16 @@ def _best(rows: _Floats, dtype: DType, *, symmetric: bool, like: DType) -> tuple
         whole = high / np.float32(most - least) - low / np.float32(most - least)
         positive = np.where(whole < _SMALLEST, np.float32(1), whole)
         zero = np.clip(np.rint(least - low / positive), least, most).astype(np.float32)
+    ends = (least - zero)[:, None], (most - zero)[:, None]
     best = np.full(len(rows), np.inf, np.float32)
     scale = np.ones(len(rows), np.float32)
     for part in _PARTS if dtype.bits < _WIDE else _PARTS[:1]:
         tried = _exact(whole * np.float32(part), like)
         steps = rows / tried[:, None]
-        numbers = np.clip(np.rint(steps) + zero[:, None], least, most) - zero[:, None]
-        error = np.square(numbers - steps).sum(1) * np.float32(
+        away = np.rint(steps)
+        np.clip(away, ends[0], ends[1], out=away)
+        away -= steps
+        error = np.einsum("nk,nk->n", away, away) * np.float32(
             part * part
         )  # in steps of the whole range: nothing overflows
         scale = np.where(error < best, tried, scale)
