@@ -13,22 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from graphopt.backends.base import Artifact
 from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.compiler.arguments import expect_type
+from graphopt.compiler.engine_precision import check_precision, optimized_for_engine, quantized_for
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import OptimizeReport
-from graphopt.errors import CalibrationError, PipelineError, UnsupportedOpError
+from graphopt.errors import PipelineError, UnsupportedOpError
 from graphopt.ir import Model, StoredData
 from graphopt.plugin_manager import PluginManager
 
 if TYPE_CHECKING:
     from graphopt.backends.tensorrt.api import Api
 
-__all__ = ["PRECISIONS", "Engine", "build", "check_precision", "library_for", "quantized_for", "with_profile_data"]
+__all__ = ["Engine", "build", "library_for", "with_profile_data"]
 
-#: What floats may become, and the pass that makes it.
-PRECISIONS: Final[Mapping[str, str]] = {"fp32": "", "fp16": "convert-to-float16", "bf16": "convert-to-bfloat16"}
-#: What is made by quantizing a model before.
-_INTEGERS: Final = "int8"
 _TARGETS: Final[Mapping[str, str | None]] = {"tensorrt": None, "tensorrt-rtx": "tensorrt_rtx"}
 
 
@@ -68,7 +64,7 @@ class Engine:
 
         place = Path(path)
         manifest = json.dumps(self.manifest, indent=2).encode() + b"\n"
-        files = {place.suffix: self.data, f"{place.suffix}.json": manifest}
+        files: dict[str, bytes | memoryview] = {place.suffix: self.data, f"{place.suffix}.json": manifest}
         return save_artifact(Artifact("tensorrt", files=files), place, force=force)
 
 
@@ -136,20 +132,21 @@ def build(
     options = options or EngineOptions()
     environment = Environment(plugins)
     model, notes = source, list[str]()
-    if precision == _INTEGERS:
+    if data is not None:
         model, note = quantized_for(source, data, environment, target, seed, tell)
         notes.append(note)
-    found = optimize(
+    found, said = optimized_for_engine(
         model,
+        environment,
         target=target,
-        pipeline=",".join(part for part in (level, PRECISIONS.get(precision, "")) if part),
+        level=level,
+        precision=precision,
         check=check,
-        check_as_onnx=True,
         inputs=inputs,
         seed=seed,
         progress=progress,
-        plugins=environment.plugins,
     )
+    notes += said
     if profile_data is not None:
         options = with_profile_data(options, Path(profile_data), found.model)
     zeros = [] if sparse is False else sparse_layers(found.model.graph)
@@ -172,7 +169,7 @@ def build(
         options,
         source=os.fspath(source) if isinstance(source, str | os.PathLike) else found.report.source,
         source_sha256=source_digest(source),
-        pipeline=found.report.pipeline,
+        pipeline=level,
         precision=precision,
         sparse=[original for node in zeros for original in node.lineage.names()[:1]] if options.sparse else (),
     )
@@ -180,21 +177,6 @@ def build(
     if not engine.layers:
         notes.append("the library tells the layers of an engine only where it runs")
     return Engine(engine.data, manifest, found.report, seconds, engine.timing_cache, notes)
-
-
-def check_precision(precision: str, data: object) -> None:
-    """See that there is such a precision, and data where it needs some.
-
-    Raises:
-        PipelineError: if there is none, or data that nothing is made of.
-        CalibrationError: if there is no data to quantize with.
-    """
-    if precision not in (*PRECISIONS, _INTEGERS):
-        raise PipelineError(f"precision is {precision!r}, expected one of {', '.join((*PRECISIONS, _INTEGERS))}")
-    if precision == _INTEGERS and data is None:
-        raise CalibrationError("precision int8 needs examples to quantize with; bring some: --data images.npz")
-    if precision != _INTEGERS and data is not None:
-        raise PipelineError(f"data is for precision int8, and precision is {precision}; leave one of them out")
 
 
 def library_for(target: str) -> Api:
@@ -210,30 +192,6 @@ def library_for(target: str) -> Api:
     from graphopt.backends.tensorrt.api import load  # lazily: optional
 
     return load(_TARGETS[target])
-
-
-def quantized_for(
-    source: object, data: object, environment: Environment, target: str, seed: int, tell: Callable[[str], None]
-) -> tuple[Model, str]:
-    """The model in integers of the target's scheme, and how good it is.
-
-    Raises:
-        QuantizationError: if it can't be quantized.
-    """
-    from graphopt.compiler.quantizing.quantizer import quantize  # lazily: imports ONNX Runtime
-
-    made = quantize(
-        source,
-        data,
-        target=target,
-        form="static",
-        seed=seed,
-        progress=lambda text: tell(f"quantizing: {text}"),
-        plugins=environment.plugins,
-    )
-    report = made.report
-    told = ", ".join(f"{name} {value:.4g}" for name, value in report.metric_after.items())
-    return made.model, f"quantized to int8: {told} on data that was held out"
 
 
 def with_profile_data(options: EngineOptions, path: Path, model: Model) -> EngineOptions:

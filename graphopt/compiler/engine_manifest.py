@@ -14,7 +14,7 @@ from typing import Any
 import graphopt
 from graphopt.backends.tensorrt.building import BuiltEngine, EngineOptions
 from graphopt.backends.tensorrt.network import BuiltNetwork
-from graphopt.backends.tensorrt.refitting import structure_of
+from graphopt.backends.tensorrt.refitting import structure_of, weights_of
 
 __all__ = ["manifest_of", "source_digest"]
 
@@ -38,7 +38,7 @@ def manifest_of(
         options: how it was built.
         source: where the model came from.
         source_sha256: digest of that file, ``""`` if it was none.
-        pipeline: what the model went through.
+        pipeline: what the model went through before its floats were converted.
         precision: that was asked for.
         sparse: original names of nodes whose weights have zeros that may be skipped.
     """
@@ -66,7 +66,8 @@ def manifest_of(
         "layers": dict(kinds.most_common()),
         "types": {name: str(dtype) for name, dtype in built.dtypes.items()},
         "sparse": list(sparse),
-        "structure": structure_of(network) if options.refittable else "",
+        "structure": structure_of(built) if options.refittable else "",
+        "weights": weights_of(built) if options.refittable else {},
         "engine": [item.to_dict() for item in engine.layers],
         "bytes": len(engine.data),
         "sha256": hashlib.sha256(engine.data).hexdigest(),

@@ -15,8 +15,8 @@ from graphopt.backends.tensorrt.manifest import ManifestRecord, read_manifest
 from graphopt.compiler.building import Engine, library_for
 from graphopt.compiler.engine_lowering import lower
 from graphopt.compiler.engine_manifest import source_digest
+from graphopt.compiler.engine_precision import optimized_for_engine
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.optimizing import optimize
 from graphopt.errors import ExecutionError
 from graphopt.plugin_manager import PluginManager
 
@@ -54,44 +54,49 @@ def refit(
     """
     path = Path(engine)
     record = _record(path)
-    from graphopt.backends.tensorrt.refitting import refit_engine, structure_of  # lazily: only engines need it
+    from graphopt.backends.tensorrt.refitting import (
+        refit_engine,
+        structure_of,
+        weights_of,
+    )  # lazily: only engines need it
     from graphopt.runtime.tensorrt.engine_file import read_engine
 
     data, _ = read_engine(path)
     api = library_for(target)
     tell = progress or (lambda text: None)
     environment = Environment(plugins)
-    found = optimize(
+    found, notes = optimized_for_engine(
         source,
+        environment,
         target=target,
-        pipeline=record.pipeline,
+        level=record.pipeline,
+        precision=record.precision,
         check=check,
-        check_as_onnx=True,
         inputs=inputs,
         seed=seed,
         progress=progress,
-        plugins=environment.plugins,
     )
     start = time.perf_counter()
     tell("lower")
     built = lower(environment, found.model, api, refittable=True)
-    if structure_of(built.network) != record.structure:
+    if structure_of(built) != record.structure:
         raise ExecutionError(
             f"the model is not the one that {str(path)!r} was built of with other weights: its network has other layers, names or "
             "shapes; build an engine of it: graphopt build"
         )
     lowered = time.perf_counter()
     tell("refit")
-    made = refit_engine(built, data)
+    made = refit_engine(built, data, record.weights)
     done = time.perf_counter()
     manifest: dict[str, Any] = msgspec.to_builtins(record) | {
         "source": os.fspath(source) if isinstance(source, str | os.PathLike) else found.report.source,
         "source_sha256": source_digest(source),
+        "weights": weights_of(built),
         "bytes": len(made),
         "sha256": hashlib.sha256(made).hexdigest(),
     }
     seconds = {**found.report.seconds, "lower": lowered - start, "refit": done - lowered}
-    return Engine(memoryview(made), manifest, found.report, seconds)
+    return Engine(memoryview(made), manifest, found.report, seconds, notes=notes)
 
 
 def _record(path: Path) -> ManifestRecord:
@@ -99,6 +104,10 @@ def _record(path: Path) -> ManifestRecord:
     if record is None:
         raise ExecutionError(
             f"{str(path)!r} has no manifest beside it, which says what it was built of; bring {path.name}.json, or build it again"
+        )
+    if record.precision == "int8":
+        raise ExecutionError(
+            f"{str(path)!r} was quantized while it was built; quantize both models first, graphopt quantize, and build of the result"
         )
     if not record.structure:
         raise ExecutionError(f"{str(path)!r} was built with its weights for good; build it again with --refittable")

@@ -46,6 +46,7 @@ class ManifestRecord(msgspec.Struct):
     types: dict[str, str] = {}
     sparse: list[str] = []
     structure: str = ""
+    weights: dict[str, str] = {}
     engine: list[LayerRecord] = []
 
 

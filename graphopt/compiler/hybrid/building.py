@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.compiler.artifacts import builds_engines
-from graphopt.compiler.building import PRECISIONS, check_precision, library_for, quantized_for, with_profile_data
+from graphopt.compiler.building import library_for, with_profile_data
 from graphopt.compiler.cutting import Cut, cut, part_of
 from graphopt.compiler.engine_manifest import source_digest
+from graphopt.compiler.engine_precision import PRECISIONS, check_precision, quantized_for, refuse_left_out
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.checking import check_parts
 from graphopt.compiler.hybrid.folder import check_folder_output, new_folder
@@ -139,6 +140,8 @@ def build_hybrid(
         progress=progress,
         plugins=environment.plugins,
     )
+    if found.report is not None:
+        refuse_left_out(found.report, precision)
     options = options or EngineOptions()
     if profile_data is not None:
         options = with_profile_data(options, Path(profile_data), found.model)
