@@ -98,7 +98,74 @@ def test_an_if_is_taken_if_all_that_is_inside_is():
     model = lift_model(onnx.parser.parse_model(BRANCHES))
     [whole] = partition(model.graph, lambda node: None).regions
     assert ("x", "c") == tuple(value.name for value in whole.inputs)
-    found = partition(model.graph, lambda node: "no" if node.op == "Sin" else None, least_nodes=0)
+    found = partition(model.graph, lambda node: "no" if node.op == "Sin" else None, least_share=0)
     assert ["Neg", "If"] == [region.nodes[0].op for region in found.regions]
     assert ["z"] == [value.name for value in found.regions[0].outputs]
     assert {"inside of it: no"} == set(found.reasons.values())
+
+
+def test_nodes_that_would_read_what_can_not_be_handed_are_not_taken():
+    """The readers of such a value go, and their readers as long as what they give can't be handed either."""
+    b = GraphBuilder(opset=17)
+    x = b.input("x", DType.FLOAT, (2,))
+    a = b.Neg(b.Relu(x))
+    far = b.Tanh(b.Sin(b.Exp(a)))
+    b.output(b.Add(far, b.Relu(x)), "y", DType.FLOAT, (2,))
+    model = b.build()
+    names = [node.outputs[0].name for node in model.graph.nodes]
+    heavy = set(names[1:3])  # what Neg and Exp give
+    found = partition(
+        model.graph,
+        lambda node: "no" if node.op == "Neg" else None,
+        border=lambda value: "too heavy" if value.name in heavy else None,
+        least_share=0,
+    )
+    assert {"Neg": "no", "Exp": "too heavy", "Sin": "too heavy"} == {
+        node.op: reason for node, reason in found.reasons.items()
+    }
+    assert [True, False, True] == [region.taken for region in found.regions]
+    assert not any(value.name in heavy for region in found.regions if region.taken for value in region.inputs)
+
+
+@settings(max_examples=40)
+@given(graphs(), st.sets(st.integers(0, 13)), st.sets(st.integers(0, 13)))
+def test_no_region_is_handed_what_it_can_not_be(model, refused, heavy):
+    nodes = list(model.graph.nodes)
+    bad = {nodes[place].outputs[0] for place in heavy if place < len(nodes)}
+    found = partition(
+        model.graph, label(model, refused), border=lambda value: "heavy" if value in bad else None, least_nodes=0
+    )
+    assert set(nodes) == {node for region in found.regions for node in region.nodes}
+    for region in found.regions:
+        assert not (region.taken and bad & set(region.inputs))
+
+
+def test_outputs_that_no_node_makes_have_a_region():
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    loose (float[2] x) => (float[2] y, float[2] x, float[2] k) <float[2] k = {1, 2}> { y = Neg (x) }"""
+    model = lift_model(onnx.parser.parse_model(text))
+    found = partition(model.graph, lambda node: None)
+    assert [True, False] == [region.taken for region in found.regions]
+    loose = found.regions[1]
+    assert (["x"], ["x", "k"]) == ([item.name for item in loose.inputs], [item.name for item in loose.outputs])
+    assert 1.0 == found.share
+    both = partition(model.graph, lambda node: "no")
+    assert [["y", "x", "k"]] == [[item.name for item in region.outputs] for region in both.regions]
+
+
+def test_a_region_that_copies_much_for_little_work_is_given_up():
+    """Eight large additions between a product and a node that is not taken are not worth the way, the product is."""
+    b = GraphBuilder(opset=17)
+    x = b.input("x", DType.FLOAT, (2000, 2000))
+    w = b.input("w", DType.FLOAT, (2000, 2000))
+    value = b.Det(b.MatMul(x, w))
+    other = b.Det(b.Add(x, value))
+    for _ in range(4):
+        other = b.Add(other, other)
+    b.output(b.Add(x, b.Det(b.Add(w, other))), "y", DType.FLOAT, (2000, 2000))
+    model = b.build()
+    OnnxTypes().infer_model(model)
+    found = partition(model.graph, lambda node: "no" if node.op == "Det" else None)
+    assert ["MatMul"] == [node.op for region in found.regions if region.taken for node in region.nodes]
+    kept = partition(model.graph, lambda node: "no" if node.op == "Det" else None, least_share=0)
+    assert not any("too little work" in reason for reason in kept.reasons.values())
