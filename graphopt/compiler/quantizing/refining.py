@@ -22,7 +22,7 @@ _GENTLE: Final[tuple[LayerForm, ...]] = ("weights", "dynamic")
 #: So many layers are tried by themselves.
 _MOST_ALONE: Final = 6
 #: So many models are made to find how many weights can have 8 bits.
-_MOST_STORED: Final = 5
+_MOST_STORED: Final = 6
 #: Another form has to make the whole model faster by so much.
 _LEAST_GAIN: Final = 1.01
 #: What computes the same as before is as fast, as measurements go, when it is no slower than this.
@@ -78,17 +78,16 @@ def _stored(task: Task, found: Found, better: Improved) -> None:
     plan = Plan({layer.name: "float" for layer in task.layers}) if best is None else best.plan
     names = _by_gain(task, plan)
     name = "weights stored" if best is None else f"{best.name}, others stored"
-    low, high, made = 0, len(names) + 1, None  # `low` of them are good enough, and `high` are not
-    for _ in range(_MOST_STORED):
-        tried_next = len(names) if high > len(names) else (low + high) // 2
-        if high - low <= 1:
-            break
-        stored = plan.changed(names[:tried_next], "stored").changed(names[tried_next:], "halved")
-        tried = _tried(task, better, stored, name)
+    made, low, high = None, -1, len(names) + 1  # so many with 8 bits are good enough, and so many are not
+    for turn in range(_MOST_STORED if names else 0):
+        count = len(names) if turn == 0 else 0 if turn == 1 else (low + high) // 2
+        tried = _tried(task, better, plan.changed(names[:count], "stored").changed(names[count:], "halved"), name)
         if tried is None:
-            high = tried_next
+            high = count
         else:
-            low, made = tried_next, tried
+            low, made = count, tried
+        if high - low <= 1 or high <= 0:
+            break
     if made is None:
         return
     found.candidates.append(made)

@@ -9,6 +9,7 @@ import pytest
 
 import graphopt
 from graphopt.compiler.quantizing import assembling, candidates, search
+from graphopt.compiler.quantizing.quantizer import find_prospects
 from graphopt.errors import QuantizationError
 from graphopt.ir import DType, GraphBuilder, Model
 from graphopt.runtime.paired import PairedTimes
@@ -106,6 +107,15 @@ def test_weights_that_are_stored_need_no_data():
     assert "stored 2" == result.report.kept
     assert not {"DequantizeLinear", "QuantizeLinear"} & {node.op for node in result.model.graph.nodes}
     assert result.report.size_after < result.report.size_before / 2
+
+
+def test_of_a_model_that_only_stores_integers_that_is_said_before():
+    b = GraphBuilder(17)
+    x = b.input("x", DType.FLOAT, [6, "n", 12])
+    b.output(b.op("GRU", x, weight(1, 48, 12), weight(1, 48, 16), hidden_size=16), "y", DType.FLOAT, [6, 1, "n", 16])
+    found = find_prospects(b.build())
+    assert (1, 0.0) == (len(found.layers), found.share)
+    assert "1 layers can store weights as int8, none computes on it: expect a smaller model, no faster" == found.summary
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])

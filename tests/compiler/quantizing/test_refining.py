@@ -92,6 +92,13 @@ def test_what_eight_bits_are_too_few_for_gets_sixteen():
     assert ["stored"] * 4 == [forms[name] for name in "hgfe"], "the largest come first"
 
 
+def test_a_single_layer_gets_sixteen_bits_or_none():
+    once = refined(MadeUp({("b", "stored"): 0.5}, {"static": 0.5}), {"a": "static", "b": "float"})
+    assert {"a": "static", "b": "halved"} == forms_of(once)
+    noise = {("b", "stored"): 0.5, ("b", "halved"): 0.5}
+    assert {"a": "static", "b": "float"} == forms_of(refined(MadeUp(noise, {}), {"a": "static", "b": "float"}))
+
+
 def test_weights_that_make_a_model_slower_are_not_stored():
     found = refined(MadeUp({}, {"static": 0.5, "stored": 1.5}), {"a": "static", "b": "float"})
     assert {"a": "static", "b": "float"} == forms_of(found)
