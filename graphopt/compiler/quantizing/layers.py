@@ -100,7 +100,7 @@ class Prospects:
         if not self.layers:
             return "no layer can become int8: there is no Conv, Gemm, MatMul or LSTM with constant float weights"
         if not self.share:
-            return f"{len(self.layers):,} layers can store weights as int8, none computes on it: expect a smaller model, no faster"
+            return f"weights can be stored as int8, no layer computes on it ({len(self.layers):,}): expect a smaller model, no faster"
         if self.share < 0.5:
             return f"{many}: expect little"
         if not self.processor.is_fast_at_int8:

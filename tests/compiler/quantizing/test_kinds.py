@@ -115,7 +115,9 @@ def test_of_a_model_that_only_stores_integers_that_is_said_before():
     b.output(b.op("GRU", x, weight(1, 48, 12), weight(1, 48, 16), hidden_size=16), "y", DType.FLOAT, [6, 1, "n", 16])
     found = find_prospects(b.build())
     assert (1, 0.0) == (len(found.layers), found.share)
-    assert "1 layers can store weights as int8, none computes on it: expect a smaller model, no faster" == found.summary
+    assert (
+        "weights can be stored as int8, no layer computes on it (1): expect a smaller model, no faster" == found.summary
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
