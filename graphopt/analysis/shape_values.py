@@ -6,7 +6,8 @@ size shares, so nothing is ever taken to be equal that might differ. Exact: inte
 truncating toward zero; what could overflow or round differently is unknown.
 
 Answers stay right while a graph is rewritten, because a rewrite never changes what a value means; they are worked out on demand
-and kept. Source: the operators' definitions, https://onnx.ai/onnx/operators/.
+and kept. Where all are numbers, they are followed through floating point too. Source: the operators' definitions,
+https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from graphopt.analysis.float_sizes import FLOATS, float_numbers, truncated
 from graphopt.analysis.integer_ops import EVALUATORS
 from graphopt.analysis.integers import MAX_ELEMENTS, Integers
 from graphopt.ir import Dim, DType, Node, SymbolicDim, Type, Value, fresh_dim, symbol_of_axis
@@ -129,6 +131,10 @@ class ShapeValues:
             return evaluate(node, value.index, [Integers((len(dims),), dims)])
         if node.op == "Cast" and (value.dtype is None or value.dtype not in _INTEGER):
             return None
+        source = node.inputs[0] if node.op == "Cast" else None
+        if source is not None and source.dtype in FLOATS:
+            numbers = float_numbers(source, lambda item: self._evaluate(item, depth + 1), _MAX_DEPTH - depth)
+            return None if numbers is None else evaluate(node, value.index, [truncated(numbers)])
         inputs: Sequence[Integers | None] = [
             None if item is None else self._evaluate(item, depth + 1) for item in node.inputs
         ]
