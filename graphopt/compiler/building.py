@@ -121,11 +121,11 @@ def build(
     """
     check_precision(precision, data)
     api = library_for(target)
-    from graphopt.compiler.engine_lowering import lower
-    from graphopt.compiler.engine_manifest import (
+    from graphopt.backends.tensorrt.manifest_contents import (
         manifest_of,
         source_digest,
     )
+    from graphopt.compiler.engine_lowering import lower
     from graphopt.compiler.sparse_weights import sparse_layers
 
     tell = progress or (lambda text: None)

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from graphopt.backends.tensorrt.manifest import ManifestRecord, read_manifest
+from graphopt.backends.tensorrt.manifest_contents import source_digest
 from graphopt.compiler.building import Engine, library_for
 from graphopt.compiler.engine_lowering import lower
-from graphopt.compiler.engine_manifest import source_digest
 from graphopt.compiler.engine_precision import optimized_for_engine
 from graphopt.compiler.environment import Environment
 from graphopt.errors import ExecutionError

@@ -111,6 +111,41 @@ def test_an_engine_is_run_measured_and_compared(tmp_path, machine):
 
 
 @needs_library
+def test_a_model_of_types_that_tensorrt_lacks(tmp_path, machine):
+    """The engine that is made to run it has a manifest, which says what the model declares."""
+    path, inputs, outputs = (tmp_path / name for name in ("double.onnx", "in.npz", "out.npz"))
+    text = '<ir_version: 8, opset_import: ["": 17]> g (double[n] x) => (double[n] y) { y = Neg (x) }'
+    onnx.save(onnx.parser.parse_model(text), path)
+    np.savez(inputs, x=np.array([1.5, -2.25, 3.0]))
+    said("run", str(path), "--backend", "tensorrt", "--inputs", str(inputs), "-o", str(outputs), "-q")
+    found = np.load(outputs)["y"]
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal([-1.5, 2.25, -3.0], found)
+    compared = [
+        "compare",
+        str(path),
+        "--backend",
+        "tensorrt",
+        "--inputs",
+        str(inputs),
+        "--no-latency",
+        "--rtol",
+        "1e-3",
+    ]
+    assert "ok" in said(*compared)
+
+
+@needs_library
+def test_optimize_writes_an_engine_with_its_manifest(tmp_path):
+    made = tmp_path / "made.engine"
+    said("optimize", str(digits_model()), "-o", str(made), "--target", "tensorrt", "--set-dim", "batch=2", "-q")
+    assert made.stat().st_size == json.loads((tmp_path / "made.engine.json").read_text())["bytes"]
+    other = str(tmp_path / "made.onnx")
+    shown = said("optimize", str(digits_model()), "-o", other, "--target", "tensorrt", "--set-dim", "batch=2", code=2)
+    assert "does not end in '.engine'" in shown
+
+
+@needs_library
 def test_a_model_whose_sizes_nobody_states(machine):
     reason = "input 'image' is float[batch, 1, 8, 8]; state them: --dim batch=SIZE, or --inputs FILE.npz"
     assert "foo" in said("run", str(digits_model()), "--backend", "tensorrt", "--dim", "foo=2", code=2)

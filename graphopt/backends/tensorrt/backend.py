@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from graphopt.backends.base import Artifact
 from graphopt.backends.targets import TENSORRT
 from graphopt.backends.tensorrt.api import Api, load
-from graphopt.backends.tensorrt.building import EngineOptions, build_engine
+from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.backends.tensorrt.legalize import LEGALIZE
+from graphopt.backends.tensorrt.manifest_contents import manifest_of
 from graphopt.backends.tensorrt.network import BuiltNetwork, build_network
 from graphopt.backends.tensorrt.registry import Registry, builtin_converters
 from graphopt.ir import Model, Node
@@ -60,10 +62,13 @@ class TensorRtBackend:
         return build_network(model, api or load(), self.registry, refittable=refittable)
 
     def emit(self, model: Model) -> Artifact:
-        """The serialized engine of a legalized model, for all devices that the library compiles for.
+        """The serialized engine of a legalized model, for all devices that the library compiles for, and its manifest.
 
         Raises:
             UnsupportedOpError: if a node has no layers.
             ExecutionError: if no library is installed, an input has a size that is not known, or no engine can be built.
         """
-        return Artifact("tensorrt", data=build_engine(self.network(model), EngineOptions()))
+        built, options = self.network(model), EngineOptions()
+        engine = build_with_layers(built, options)
+        manifest = json.dumps(manifest_of(built, engine, options), indent=2).encode() + b"\n"
+        return Artifact("tensorrt", files={".engine": engine.data, ".engine.json": manifest})

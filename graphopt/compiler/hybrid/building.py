@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from graphopt.backends.tensorrt.building import EngineOptions
+from graphopt.backends.tensorrt.manifest_contents import source_digest
 from graphopt.compiler.artifacts import builds_engines
 from graphopt.compiler.building import library_for, with_profile_data
 from graphopt.compiler.cutting import Cut, cut, part_of
-from graphopt.compiler.engine_manifest import source_digest
 from graphopt.compiler.engine_precision import PRECISIONS, check_precision, quantized_for, refuse_left_out
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.checking import check_parts

@@ -9,9 +9,9 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
-import graphopt
 from graphopt.backends.tensorrt.building import BuiltEngine, EngineOptions
 from graphopt.backends.tensorrt.network import BuiltNetwork
 from graphopt.backends.tensorrt.refitting import structure_of, weights_of
@@ -24,11 +24,11 @@ def manifest_of(
     engine: BuiltEngine,
     options: EngineOptions,
     *,
-    source: str,
-    source_sha256: str,
-    pipeline: str,
-    precision: str,
-    sparse: Sequence[str],
+    source: str = "",
+    source_sha256: str = "",
+    pipeline: str = "",
+    precision: str = "fp32",
+    sparse: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The manifest of an engine as plain values.
 
@@ -46,7 +46,7 @@ def manifest_of(
     kinds = Counter(str(network.get_layer(place).type).rpartition(".")[2] for place in range(network.num_layers))
     return {
         "format": 1,
-        "graphopt": graphopt.__version__,
+        "graphopt": version("graphopt"),
         "library": built.api.name,
         "version": built.api.version,
         "source": source,
@@ -60,6 +60,7 @@ def manifest_of(
             "refittable": options.refittable,
             "version_compatible": options.version_compatible,
             "sparse": options.sparse,
+            "tf32": options.tf32,
             "level": options.level,
             "memory": dict(options.memory),
         },
