@@ -23,16 +23,18 @@ from graphopt.ir import Graph, Value
 from graphopt.ir.constant_nodes import constant_of
 from graphopt.passes import Observer, PassContext
 from graphopt.rewriting import NoMatch
+from graphopt.transforms.pruning.elimination import eliminated
 from graphopt.transforms.pruning.weight_values import weight_values
 from graphopt.transforms.statistics import ChannelMoments, Gram, LayerInput, observed, read_layer
 
-__all__ = ["CRITERIA", "Float64", "eliminated", "importance"]
+__all__ = ["CRITERIA", "Float64", "importance"]
 
 Float64 = npt.NDArray[np.float64]
 
 #: Columns of a layer above which second moments between channels are not looked at.
 _MOST_COLUMNS = 2560
-_DAMPING = 1e-4
+#: Noise that each column is taken to have, as part of its variance: what is left is not what it was when others are gone.
+_DAMPING = 0.05
 
 
 def importance(
@@ -178,53 +180,15 @@ def _reconstruction(graph: Graph, groups: DimGroups, chosen: Sequence[DimGroup],
 
 
 def _errors(layer: LayerInput, gram: Gram) -> Float64:
-    """What the outputs lose with each input channel when the weights of the others are fitted anew: float64 [channels]."""
+    """What the outputs lose with each input channel when bias and weights of the others are fitted anew: float64 [channels]."""
     constant = constant_of(layer.weight)
     assert constant is not None, "the weights were found to be constant"
     weights = layer.matrix(constant.numpy().astype(np.float64))[0]
-    moments = gram.moments[0] if gram.count else np.eye(layer.columns)
-    damping = _DAMPING * max(float(np.trace(moments)) / layer.columns, 1e-12)
-    inverse = np.linalg.inv(moments + damping * np.eye(layer.columns))
+    moments = gram.moments[0] - np.outer(gram.mean[0], gram.mean[0]) if gram.count else np.eye(layer.columns)
+    variances = np.diagonal(moments)
+    damping = _DAMPING * variances + max(1e-6 * float(variances.mean()), 1e-12)
     channels = constant.shape[1] if layer.node.op == "Conv" else layer.columns
-    return eliminated(weights, inverse, channels)
-
-
-def eliminated(weights: Float64, inverse: Float64, channels: int) -> Float64:
-    """What each channel costs when channels go one by one, always the one that costs least, and the others are fitted anew each time.
-
-    Two channels of which each can stand for the other get different numbers: that of the second one is what both cost.
-
-    Args:
-        weights: float64 [outputs, columns]; the columns of a channel are neighbours.
-        inverse: inverse of the second moments of the columns, float64 [columns, columns].
-        channels: how many there are.
-
-    Returns:
-        float64 [channels], growing in the order in which they go.
-
-    Example:
-        >>> eliminated(np.array([[1.0, 3.0, 2.0]]), np.eye(3), 3).tolist()
-        [1.0, 9.0, 4.0]
-    """
-    window = weights.shape[1] // channels
-    left, inverse = weights.copy(), inverse.copy()
-    found, least = np.zeros(channels), 0.0
-    alive = np.ones(channels, np.bool_)
-    places = np.arange(weights.shape[1]).reshape(channels, window)
-    for _ in range(channels):
-        blocks = inverse[places[:, :, None], places[:, None, :]]
-        parts = left.T[places]  # [channels, window, outputs]
-        blocks[~alive] = np.eye(window)
-        solved = np.linalg.solve(blocks, parts)
-        costs = np.where(alive, np.einsum("cko,cko->c", parts, solved), np.inf)
-        worst = int(np.argmin(costs))
-        least = max(least, float(costs[worst]))
-        found[worst], alive[worst] = least, False
-        columns = places[worst]
-        away = np.linalg.solve(inverse[np.ix_(columns, columns)], inverse[columns])
-        left -= left[:, columns] @ away
-        inverse -= inverse[:, columns] @ away
-    return found
+    return eliminated(weights, np.linalg.inv(moments + np.diag(damping)), channels)
 
 
 CRITERIA: Mapping[str, _Criterion] = {
