@@ -313,14 +313,17 @@ def _divide_terms(a: SymbolicDim, b: int) -> KnownDim:
     common = math.gcd(b, *(coef for mono, coef in inside.items() if mono))
     if b > 0 and common > 1:  # what they share leaves no rest that could reach the next number
         inside, b = {mono: coef // common for mono, coef in inside.items()}, b // common
+    shift = inside.pop((), 0)
     rest = SymbolicDim._from_terms(inside)
     if isinstance(rest, SymbolicDim):
         nested = rest._only_atom()
         if nested is not None and nested[0] == "//" and b > 0 and isinstance(nested[2], int) and nested[2] > 0:
-            rest, b = nested[1], nested[2] * b
-        atom = SymbolicDim._from_terms({(("//", rest, b),): 1})
+            # (n // d + s) // b == (n + d * s) // (d * b): strides of one layer after the other
+            atom = _floor_divide(nested[1] + nested[2] * shift, nested[2] * b)
+        else:
+            atom = SymbolicDim._from_terms({(("//", rest + shift, b),): 1})
     else:
-        atom = rest // b
+        atom = (rest + shift) // b
     return atom + SymbolicDim._from_terms(outside)
 
 

@@ -148,3 +148,13 @@ def test_name_is_that_of_plain_symbols_only():
     assert h.name == "h"
     assert [dim.name for dim in (h * 2, h * h, h + 1) if isinstance(dim, SymbolicDim)] == [None, None, None]
     assert ((h + 1) - 1) == h
+
+
+def test_strides_of_layers_one_after_the_other_are_one_stride():
+    """Three convolutions of stride 2 with padding 1 divide by 8, rounded up, as one says who computes the size at once."""
+    h = SymbolicDim("h")
+    thrice = ((h + 1) // 2 + 1) // 2
+    thrice = (thrice + 1) // 2
+    assert (h + 7) // 8 == thrice
+    assert (h - 1) // 8 + 1 == thrice
+    assert [-(-size // 8) for size in range(40)] == [thrice.evaluate({"h": size}) for size in range(40)]
