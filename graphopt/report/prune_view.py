@@ -100,7 +100,8 @@ def prune_facts(report: PruneReport) -> dict[str, str]:
         rows["budget"] = report.budget
     before, after = report.size_before, report.size_after
     if before is not None and after is not None:
-        rows["operations"] = f"{count_text(before.flops)} -> {count_text(after.flops)} ({report.flops_left:.0%})"
+        if before.flops:
+            rows["operations"] = f"{count_text(before.flops)} -> {count_text(after.flops)} ({report.flops_left:.0%})"
         zeros = f", {after.sparsity:.0%} of them zero" if after.zeros > before.zeros else ""
         rows["weights"] = f"{count_text(before.weights)} -> {count_text(after.weights)}{zeros}"
     if report.speedup is not None:

@@ -25,7 +25,7 @@ class Size:
     """How large a model is.
 
     Attributes:
-        flops: operations of one run, as far as they are known.
+        flops: operations of one run, as far as they are known; a loop counts once.
         weights: elements of constant float tensors of two axes and more.
         zeros: how many of them are zero.
     """
@@ -48,7 +48,7 @@ def size_of(model: Model, sizes: Mapping[str, int]) -> Size:
         sizes: of symbolic dimensions.
     """
     flops = 0
-    for node in model.graph.nodes:
+    for node in model.graph.walk():
         found = cost_of_node(node, sizes).flops
         flops += found if isinstance(found, int) else 0
     weights = zeros = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.pruning.request import PruneRequest
 from graphopt.compiler.quantizing.examples import Split, first_examples, is_batched, open_examples, split_examples
 from graphopt.compiler.quantizing.judge import Judge
+from graphopt.compiler.quantizing.labels import examples_in
 from graphopt.compiler.quantizing.metrics import MetricKind, find_metric
 from graphopt.ir import Array, DType, Model
 from graphopt.passes import CalibrationSource
@@ -23,6 +24,9 @@ __all__ = ["Evidence", "gather_evidence"]
 #: Examples that passes look at, and of which a sweep does.
 _MOST: Final = 512
 _FEW: Final = 64
+#: From so many on nobody is warned.
+_ENOUGH: Final = 32
+_NO_DATA: Final = "there is no data: the result is judged on generated inputs, which says little"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Evidence:
         calibration: the other part, for passes; ``None`` without data.
         few: a few examples of that.
         batched: whether batches can be cut along the first axis of each input.
+        notes: what people should know.
     """
 
     split: Split
@@ -46,6 +51,7 @@ class Evidence:
     calibration: CalibrationSource | None
     few: CalibrationSource | None
     batched: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def first(self) -> Feeds:
@@ -86,8 +92,7 @@ def gather_evidence(
         from graphopt.compiler.feeding import feeds_of_model  # lazily: draws inputs, which few ask for
 
         drawn = feeds_of_model(Path(path), environment=environment, inputs=None, seed=request.seed, sizes={})
-        note = "there is no data: the result is judged on generated inputs, which says little"
-        split = Split((), 0, [(drawn, None)], note)
+        split = Split((), 0, [(drawn, None)])
     else:
         known = labels if labels is None or limit is None else labels[:limit]
         split = split_examples(open_examples(data, specs, batch=batch, limit=limit), known, inputs=specs)
@@ -98,7 +103,18 @@ def gather_evidence(
     if data is not None:
         calibration = Batches(environment, lambda: first_examples(split.calibration(), _MOST))
         few = Batches(environment, lambda: first_examples(split.calibration(), _FEW))
-    return Evidence(split, data is not None, main, judge, calibration, few, is_batched(specs))
+    notes = tuple(_notes(split, recover=request.recover)) if data is not None else (_NO_DATA,)
+    return Evidence(split, data is not None, main, judge, calibration, few, is_batched(specs), notes)
+
+
+def _notes(split: Split, *, recover: bool) -> Iterator[str]:
+    """What people should know of too little data."""
+    if not split.every:
+        yield "there is one batch only, so the result is judged on what it was pruned and recovered with; bring more"
+    seen = sum(map(examples_in, first_examples(split.calibration(), _ENOUGH)))
+    if recover and seen < _ENOUGH:
+        told = f"{seen} example{'' if seen == 1 else 's'}"
+        yield f"layers are fitted to what they gave on {told} only, and may be wrong on all others; bring some hundred"
 
 
 def _beside(model: Model, *, labelled: bool) -> Sequence[MetricKind]:

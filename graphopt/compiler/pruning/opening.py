@@ -15,6 +15,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.pruning.request import PruneRequest
 from graphopt.compiler.pruning.steps import Steps
 from graphopt.compiler.pruning.units import Prunable, find_units
+from graphopt.compiler.quantizing.layers import is_quantized
 from graphopt.compiler.quantizing.workshop import Workshop
 from graphopt.errors import PruningError
 from graphopt.ir import Model
@@ -92,20 +93,20 @@ def open_model(
     return Start(original, model, text, file, workshop, folder, applying)
 
 
-def steps_of(request: PruneRequest, environment: Environment, *, has_data: bool) -> Steps:
+def steps_of(start: Start, request: PruneRequest, *, has_data: bool) -> Steps:
     """What makes pipelines.
 
     Args:
+        start: the model; of one that is quantized already nobody looks at activations unless asked for.
         request: what is asked for.
-        environment: has the passes.
         has_data: whether activations can be looked at.
 
     Raises:
         PipelineError: if options are of passes that prune nothing.
     """
-    importance = request.importance
+    environment, importance = start.workshop.environment, request.importance
     if importance == "auto":
-        importance = _WITH_DATA if has_data else _WITHOUT
+        importance = _WITH_DATA if has_data and not is_quantized(start.prepared) else _WITHOUT
     steps = Steps(
         request.amount,
         environment.plugins.passes,

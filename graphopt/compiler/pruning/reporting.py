@@ -138,19 +138,25 @@ def gains_of(report: PruneReport, amount: Amount, model: Model) -> list[str]:
         amount: what went.
         model: the result.
     """
-    lines = []
+    lines: list[str] = []
     part = None if report.speedup is None else 1 / report.speedup
     time = "" if part is None else f"{part:.0%} of the time in ONNX Runtime, measured in turns"
-    if report.flops_left < 1:
-        lines.append(f"channels are gone: {report.flops_left:.0%} of the operations are left{time and f', and {time}'}")
-        if part is not None and part > report.flops_left + _UNEVEN:
+    size, before = report.size_after, report.size_before
+    if size is None or before is None:
+        return lines
+    if size.weights < before.weights or report.flops_left < 1:
+        left = (
+            f"{report.flops_left:.0%} of the operations"
+            if before.flops
+            else f"{size.weights / before.weights:.0%} of the weights"
+        )
+        lines.append(f"channels are gone: {left} are left{time and f', and {time}'}")
+        if before.flops and part is not None and part > report.flops_left + _UNEVEN:
             lines.append(
                 "time did not go with operations: small layers take time however little they do, and ONNX Runtime's blocked kernels want "
                 "channels in multiples of 16 where the processor has AVX-512 (--round-to 16), of 8 elsewhere"
             )
-    size = report.size_after
-    before = report.size_before
-    if size is None or before is None or size.sparsity <= before.sparsity:
+    if size.zeros <= before.zeros:
         return lines
     measured = f" ({time})" if time and report.flops_left == 1 else ""
     lines.append(

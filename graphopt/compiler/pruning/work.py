@@ -38,6 +38,7 @@ __all__ = ["Work"]
 _PAIR: Final = 0.1
 #: Examples that are measured together, beside one alone.
 _TOGETHER: Final = 8
+_UNRECOVERED: Final = "nothing was recovered: no layer with constant float weights could be fitted; a quantized model is pruned before that"
 
 
 class Work:
@@ -74,7 +75,7 @@ class Work:
         request, environment = self.request, self.environment
         with self.timed("prepare"):
             start = open_model(self.source, request, environment, self.stack, self.tell)
-            steps = steps_of(request, environment, has_data=data is not None)
+            steps = steps_of(start, request, has_data=data is not None)
             units = units_of(start, request)
         with self.timed("data"):
             evidence = gather_evidence(
@@ -97,6 +98,8 @@ class Work:
                 result = choice.recovered(pruned)
             if request.recover and not evidence.real:
                 report.notes.append("there is no data, so nothing was recovered; give some (--data)")
+            elif result is not pruned and not any(record.changed for record in result.passes[len(pruned.passes) :]):
+                report.notes.append(_UNRECOVERED)
         with self.timed("report"):
             self._fill(report, trials, whole, pruned, result, evidence)
         if request.check and report.is_pruned:
@@ -133,7 +136,7 @@ class Work:
             report.importance = steps.importance
         report.frozen = units.frozen
         report.examples, report.metric_before = evidence.split.examples, evidence.judge.before
-        report.notes += [evidence.split.note] if evidence.split.note else []
+        report.notes += evidence.notes
         return report
 
     def _fill(
