@@ -126,6 +126,14 @@ def _write_entries(groups: DimGroups, removal: Removal) -> None:
         old = node.input_at(position)
         assert old is not None, "it has entries"
         node.replace_input(position, home.add_constant(array, old.name))
+        _drop_unused(old)
+
+
+def _drop_unused(value: Value) -> None:
+    """Take away a constant that nothing reads any more; runtimes would warn of it."""
+    if value.producer is None and not value.is_used and not value.is_input and not value.is_graph_output:
+        assert value.home is not None, "it stood in a graph"
+        value.home.remove_initializer(value)
 
 
 def _place(entry: Entry) -> tuple[Node, int]:
@@ -169,3 +177,4 @@ def _write_repeats(groups: DimGroups, removal: Removal) -> None:
         assert constant is not None, "they are constant"
         indices = np.repeat(np.arange(whole), copies).astype(constant.numpy().dtype)
         node.replace_input(1, node.graph.add_constant(indices, old.name))
+        _drop_unused(old)
