@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from graphopt.compiler.environment import Environment
 from graphopt.numerics import Numerics, weakest
 from graphopt.runtime.hybrid.manifest import MANIFEST, HybridManifest, digests_of, write_manifest
 from graphopt.runtime.hybrid.runner import HybridRuntime
+from graphopt.runtime.isolation import ChildEndedError, shared_worker
 from graphopt.runtime.runtimes import load_runtime, why_unavailable
 from graphopt.verify import CheckOptions, RuntimeOpener, Verdict, check_equivalence
 
@@ -63,16 +65,26 @@ def check_parts(
             folder = Path(scratch)
             runtimes = {DEFAULT_BACKEND: find_runtime(environment, DEFAULT_BACKEND)}
             write_manifest(folder, _as_onnx(found, manifest, folder))
-        options = CheckOptions(seed=seed, isolate=True)
-        verdict = check_equivalence(
-            original.path,
-            folder / MANIFEST,
-            numerics=weakest(numerics),
-            inputs=cast("str | Feeds | None", inputs),
-            options=options,
-            opener=RuntimeOpener(HYBRID, HybridRuntime(runtimes), options),
-        )
+        runtime = HybridRuntime(runtimes)
+        arguments = (original.path, str(folder / MANIFEST), weakest(numerics), _plain(inputs), seed, runtime)
+        try:
+            verdict = shared_worker().call(_judge, *arguments) if runtime.travels else _judge(*arguments)
+        except ChildEndedError as err:
+            verdict = Verdict("failed", f"a part crashes its runtime: {err}", failure="crash")
     return verdict, HYBRID if as_it_is else DEFAULT_BACKEND
+
+
+def _plain(inputs: object) -> str | Feeds | None:
+    """Inputs that can go to another process, which may have started in another folder."""
+    return os.path.abspath(inputs) if isinstance(inputs, str | os.PathLike) else cast("Feeds | None", inputs)
+
+
+def _judge(
+    original: str, made: str, numerics: Numerics, inputs: str | Feeds | None, seed: int, runtime: HybridRuntime
+) -> Verdict:
+    options = CheckOptions(seed=seed)
+    opener = RuntimeOpener(HYBRID, runtime, options)
+    return check_equivalence(original, made, numerics=numerics, inputs=inputs, options=options, opener=opener)
 
 
 def _as_onnx(found: Cut, manifest: HybridManifest, folder: Path) -> HybridManifest:

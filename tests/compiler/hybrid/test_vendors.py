@@ -8,9 +8,10 @@ import pytest
 
 import graphopt
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.compiler.hybrid import build_hybrid
+from graphopt.compiler.hybrid import build_hybrid, checking
 from graphopt.data import digits_model
-from graphopt.errors import ExecutionError
+from graphopt.errors import ExecutionError, VerificationError
+from graphopt.passes import Lazy
 from tests.backends.tensorrt.library import needs_library
 from tests.plugins import tape
 from tests.runtime.tensorrt.engines import Bench
@@ -41,6 +42,17 @@ def test_a_folder_of_tapes(tmp_path, plugins):
     assert "ok" == verdict.status
     with graphopt.Session(tmp_path / "parts", plugins=plugins) as session, graphopt.Session(model) as whole:
         np.testing.assert_allclose(session.run({"x": X})["y"], whole.run({"x": X})["y"], rtol=1e-5)  # type: ignore[arg-type]
+
+
+def test_a_part_that_crashes_is_no_folder(tmp_path, plugins, monkeypatch):
+    """The parts run in a child process where they can; its end is a failed check."""
+    monkeypatch.setattr(tape.TapeRuntime, "available", lambda self: None, raising=False)
+    runtime = Lazy("tests.plugins.tape:CrashingRuntime", make=True)
+    ort = Lazy("graphopt.runtime.onnxruntime_runtime:OrtRuntime", make=True)
+    monkeypatch.setattr(checking, "find_runtime", lambda environment, name: runtime if name == "tape" else ort)
+    with pytest.raises(VerificationError, match=r"a part crashes its runtime: .*SIGABRT.*nothing was written"):
+        build_hybrid(onnx.parser.parse_model(MODEL), tmp_path / "parts", target="tape", level="O0", plugins=plugins)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_device_that_is_not_there(tmp_path, plugins, monkeypatch):
