@@ -148,6 +148,15 @@ def prune(
     min_channels: Annotated[
         int, _option(_WHAT, "--min-channels", metavar="N", min=1, text="Leave so many in each group. Default: 1.")
     ] = 1,
+    prepare: Annotated[
+        str | None,
+        _option(
+            _WHAT,
+            "--prepare",
+            metavar="PASSES",
+            text="What the model goes through first. Default: that of the plan, else O2; O1 leaves weights as PyTorch has them.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         _option(_WHAT, "--set", metavar="PASS.OPTION=VALUE", text="Set an option of a pass; may be repeated."),
@@ -245,6 +254,7 @@ def prune(
             exclude=exclude or (),
             round_to=round_to,
             min_channels=min_channels,
+            prepare=prepare,
             recover=recover,
             options=parse_overrides(settings or []),
             batch=batch,

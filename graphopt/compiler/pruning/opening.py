@@ -81,7 +81,7 @@ def open_model(
     workshop = Workshop(environment, request.target, folder, request.seed, tell)
     text = request.prepare
     if text is None:
-        text = plan.prepare if plan is not None and plan.prepare else DEFAULT_PREPARE
+        text = DEFAULT_PREPARE if plan is None else plan.prepare
     registry = environment.plugins.passes
     model, _records = workshop.run(original, Pipeline.from_text(text, registry))
     for known in (original, model):
