@@ -147,7 +147,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "spell-out-integer-product": handmade_stored.integer_product,
     "spell-out-nbits": handmade_spelled.packed_product,
     "spell-out-stored-concat": handmade_spelled.stored_concat,
-    "spell-out-stored-operator": handmade_stored.integer_operator,
+    "spell-out-stored-operator": handmade_spelled.stored_operator,
     "spell-out-stored-product": handmade_stored.integer_product,
     "use-qgemm": handmade_integers.between("Gemm"),
     "use-qlinear-add": handmade_integers.between("Add"),

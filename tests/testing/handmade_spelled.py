@@ -6,9 +6,11 @@ import numpy as np
 from onnx import ModelProto
 
 from graphopt.testing.strategies.choices import Choices
+from tests.testing.handmade_middle import middle_pair
+from tests.testing.handmade_stored import integer_operator
 from tests.transforms.harness import model
 
-__all__ = ["dynamic_quantize", "integer_conv", "integer_matmul", "packed_product", "stored_concat"]
+__all__ = ["dynamic_quantize", "integer_conv", "integer_matmul", "packed_product", "stored_concat", "stored_operator"]
 
 _MICROSOFT = ', "com.microsoft" : 1'
 
@@ -20,6 +22,11 @@ def _draw(choices: Choices) -> np.random.Generator:
 def _quantized(name: str, x: str) -> tuple[str, dict[str, np.ndarray]]:
     constants = {f"{name}s": np.array(0.05, np.float32), f"{name}z": np.array(120, np.uint8)}
     return f"{name} = QuantizeLinear({x}, {name}s, {name}z) ", constants
+
+
+def stored_operator(choices: Choices) -> ModelProto:
+    """Operators that take and give integers, or integers without an operator."""
+    return (middle_pair if choices.chance(0.25) else integer_operator)(choices)
 
 
 def stored_concat(choices: Choices) -> ModelProto:

@@ -114,8 +114,11 @@ def mish(e: Emitter, node: Node) -> Sequence[Tensor]:
 
 @lower("PRelu", supports=floats_only)
 def prelu(e: Emitter, node: Node) -> Sequence[Tensor]:
-    """One layer; slopes are aligned with the last axes."""
-    x, slopes = e.aligned(e.input(node, 0), e.input(node, 1))
+    """One layer; slopes are aligned with the last axes, before opset 7 with the channels."""
+    x, slopes = e.input(node, 0), e.input(node, 1)
+    if (node.opset or 7) < 7 and e.rank(slopes) == 1 and e.rank(x) > 2:
+        slopes = e.unsqueeze(slopes, range(1, e.rank(x) - 1))
+    x, slopes = e.aligned(x, slopes)
     return [e.out(e.network.add_parametric_relu(x, slopes))]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 
-from graphopt.backends.tensorrt.converters.operands import floats_only
+from graphopt.backends.tensorrt.converters.operands import floats_only, rank_of
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
@@ -46,15 +47,33 @@ def gemm(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [found]
 
 
-def _spelled_out(node: Node) -> str | None:
-    return "an ellipsis in an Einsum" if "..." in node.str_attr("equation") else floats_only(node)
+def _known_rank(node: Node) -> str | None:
+    if "..." in node.str_attr("equation") and any(rank_of(value) is None for value in node.inputs):
+        return "an ellipsis in an Einsum of an unknown number of axes"
+    return floats_only(node)
 
 
-@lower("Einsum", supports=_spelled_out)
+@lower("Einsum", supports=_known_rank)
 def einsum(e: Emitter, node: Node) -> Sequence[Tensor]:
-    """One layer; what the result has is stated."""
-    equation = node.str_attr("equation").replace(" ", "")
-    if "->" not in equation:
-        letters = equation.replace(",", "")
-        equation += "->" + "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
-    return [e.out(e.network.add_einsum([e.input(node, place) for place in range(len(node.inputs))], equation))]
+    """One layer; what the result has is stated, axes behind an ellipsis get letters."""
+    given = [e.input(node, place) for place in range(len(node.inputs))]
+    equation = _with_letters(node.str_attr("equation").replace(" ", ""), [e.rank(item) for item in given])
+    return [e.out(e.network.add_einsum(given, equation))]
+
+
+def _with_letters(equation: str, ranks: Sequence[int]) -> str:
+    """An equation with a result and without an ellipsis."""
+    terms, arrow, result = equation.partition("->")
+    factors = terms.split(",")
+    free = [letter for letter in string.ascii_letters if letter not in equation]
+    hidden = [
+        rank - len(term.replace("...", "")) if "..." in term else 0 for term, rank in zip(factors, ranks, strict=True)
+    ]
+    most = max(hidden)
+    spread = [
+        term.replace("...", "".join(free[most - count : most])) for term, count in zip(factors, hidden, strict=True)
+    ]
+    if not arrow:
+        letters = "".join(factors).replace(".", "")
+        result = "..." + "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
+    return ",".join(spread) + "->" + result.replace("...", "".join(free[:most]))

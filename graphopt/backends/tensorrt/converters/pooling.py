@@ -7,6 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphopt.backends.tensorrt.converters.operands import all_of, floats_only, rank_of
+from graphopt.backends.tensorrt.converters.shifts import (
+    MOST_SHIFTS,
+    count_of_shifts,
+    needs_shifts,
+    shifted_max,
+    shifted_mean,
+    shifted_sum,
+)
 from graphopt.backends.tensorrt.converters.windows import Window, one_dimensional, window_of
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
@@ -20,23 +28,35 @@ def _plain_windows(node: Node) -> str | None:
     rank = rank_of(node.input_at(0))
     if rank is not None and rank not in (3, 4, 5):
         return f"pooling over {rank - 2} axes"
-    if any(step != 1 for step in node.ints_attr("dilations") or ()):
-        return "pooling with dilations"
-    if len(node.outputs) > 1 and (node.outputs[1].is_used or node.outputs[1].is_graph_output):
-        return "the places of the largest numbers are used"
+    if needs_shifts(node) and count_of_shifts(node) > MOST_SHIFTS:
+        return f"a window of more than {MOST_SHIFTS} numbers that are apart, or whose places are asked for"
+    if needs_shifts(node) and None in _spatial_sizes(node):
+        return "windows that are apart, or whose places are asked for, over sizes that are not fixed"
     return None
 
 
-@lower("MaxPool", supports=all_of(floats_only, _plain_windows))
+def _spatial_sizes(node: Node) -> list[object]:
+    value = node.input_at(0)
+    shape = None if value is None else value.shape
+    return [None] if shape is None else [size if isinstance(size, int) else None for size in shape[2:]]
+
+
+@lower("MaxPool", supports=_plain_windows)
 def max_pool(e: Emitter, node: Node) -> Sequence[Tensor | None]:
-    """One pooling layer."""
-    return [_pool(e, e.input(node, 0), node, "MAX"), *(None for _ in node.outputs[1:])]
+    """One pooling layer; integers, windows that are apart, and places of the largest go by shifted slices."""
+    x = e.plain(e.input(node, 0))
+    if needs_shifts(node) or not e.is_float(x):
+        return shifted_max(e, node, x)
+    return [_pool(e, x, node, "MAX"), *(None for _ in node.outputs[1:])]
 
 
 @lower("AveragePool", supports=all_of(floats_only, _plain_windows))
 def average_pool(e: Emitter, node: Node) -> Sequence[Tensor]:
-    """One pooling layer; what ``ceil_mode`` pads behind counts for nothing."""
-    return [_pool(e, e.input(node, 0), node, "AVERAGE", counts_padding=bool(node.int_attr("count_include_pad", 0)))]
+    """One pooling layer; what ``ceil_mode`` pads behind counts for nothing. Windows that are apart go by shifted slices."""
+    x, counts = e.input(node, 0), bool(node.int_attr("count_include_pad", 0))
+    if needs_shifts(node):
+        return [shifted_mean(e, node, x, counts_padding=counts)]
+    return [_pool(e, x, node, "AVERAGE", counts_padding=counts)]
 
 
 @lower("LpPool", supports=all_of(floats_only, _plain_windows))
@@ -47,8 +67,11 @@ def lp_pool(e: Emitter, node: Node) -> Sequence[Tensor]:
     powers = e.unary(x, "ABS")
     if p != 1:
         powers = e.elementwise(x, x, "PROD") if p == 2 else e.elementwise(powers, e.scalar_like(p, x), "POW")
-    mean = _pool(e, powers, node, "AVERAGE", counts_padding=True, padding_is_zero=True)
-    total = e.elementwise(mean, e.scalar_like(size, mean), "PROD")
+    if needs_shifts(node):
+        total = shifted_sum(e, node, powers)
+    else:
+        mean = _pool(e, powers, node, "AVERAGE", counts_padding=True, padding_is_zero=True)
+        total = e.elementwise(mean, e.scalar_like(size, mean), "PROD")
     if p == 1:
         return [total]
     return [e.unary(total, "SQRT") if p == 2 else e.elementwise(total, e.scalar_like(1 / p, total), "POW")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from graphopt.backends.tensorrt.converters.narrow import cut, cut_to_output
 from graphopt.backends.tensorrt.converters.operands import dtype_of, floats_only
 from graphopt.backends.tensorrt.emitter import Emitter
@@ -66,8 +68,11 @@ def identity(e: Emitter, node: Node) -> Sequence[Tensor]:
 
 
 def _inference(node: Node) -> str | None:
-    if len(node.outputs) > 1 and (node.outputs[1].is_used or node.outputs[1].is_graph_output):
-        return "the mask of Dropout is used"
+    if len(node.outputs) > 1 and node.outputs[1].is_used and (node.opset or 0) < 12:
+        return "the mask of an old Dropout is used"
+    ratio = node.input_at(1)
+    if ratio is not None and ratio.const is not None and ratio.is_constant and not ratio.const.numpy().any():
+        return None
     mode = node.input_at(2)
     if mode is not None and not (mode.is_constant and mode.const is not None and not mode.const.numpy().any()):
         return "Dropout may be training"
@@ -76,8 +81,12 @@ def _inference(node: Node) -> str | None:
 
 @lower("Dropout", supports=_inference)
 def dropout(e: Emitter, node: Node) -> Sequence[Tensor | None]:
-    """The tensor itself."""
-    return [e.input(node, 0), *(None for _ in node.outputs[1:])]
+    """The tensor itself, and a mask that is true."""
+    x = e.input(node, 0)
+    if len(node.outputs) < 2 or not node.outputs[1].is_used:
+        return [x, *(None for _ in node.outputs[1:])]
+    true = e.constant(np.ones((1,) * e.rank(x), np.bool_))
+    return [x, e.expand(true, e.shape(x) if -1 in tuple(x.shape) else tuple(x.shape))]
 
 
 def _castable(node: Node) -> str | None:
