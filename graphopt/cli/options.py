@@ -81,7 +81,7 @@ BackendName: TypeAlias = Annotated[
     typer.Option(
         "--backend",
         metavar="NAME",
-        help="What runs it: onnxruntime (default), or a backend of a plugin.",
+        help="What runs it: onnxruntime, tensorrt, or a backend of a plugin. Default: what MODEL is for.",
         show_default=False,
     ),
 ]
