@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,10 +11,12 @@ from typing import Final
 import numpy as np
 
 from graphopt.analysis.cost import cost_of_node
-from graphopt.ir import Model
+from graphopt.ir import Model, Node, TensorType, clone_model
+from graphopt.passes import ModelTypes
+from graphopt.runtime.base import Feeds
 from graphopt.transforms.pruning.magnitude import prunable_weights
 
-__all__ = ["Size", "compressed_size", "size_of"]
+__all__ = ["Size", "compressed_size", "flops_of_node", "size_of", "sized"]
 
 _LEVEL: Final = 6
 _PIECE: Final = 1 << 20
@@ -40,22 +42,40 @@ class Size:
         return self.zeros / self.weights if self.weights else 0.0
 
 
-def size_of(model: Model, sizes: Mapping[str, int]) -> Size:
-    """How large a model is.
+def sized(model: Model, feeds: Feeds, types: ModelTypes) -> Model:
+    """A copy of a model with the sizes that some inputs have; operations are counted in it.
 
     Args:
         model: with types.
-        sizes: of symbolic dimensions.
+        feeds: inputs by name.
+        types: infers the others.
     """
-    flops = 0
-    for node in model.graph.walk():
-        found = cost_of_node(node, sizes).flops
-        flops += found if isinstance(found, int) else 0
+    copy = clone_model(model)
+    for value in copy.graph.inputs:
+        array = feeds.get(value.name)
+        if isinstance(array, np.ndarray) and isinstance(value.type, TensorType):
+            value.type = value.type.with_shape(tuple(array.shape))
+    types.infer_model(copy)
+    return copy
+
+
+def flops_of_node(node: Node | None) -> int:
+    """Operations of a node, 0 where they are not known."""
+    found = None if node is None else cost_of_node(node).flops
+    return found if isinstance(found, int) else 0
+
+
+def size_of(model: Model) -> Size:
+    """How large a model is.
+
+    Args:
+        model: with types, and sizes that are numbers.
+    """
     weights = zeros = 0
     for _value, constant in prunable_weights(model.graph):
         weights += constant.size
         zeros += constant.size - int(np.count_nonzero(constant.numpy()))
-    return Size(flops, weights, zeros)
+    return Size(sum(map(flops_of_node, model.graph.walk())), weights, zeros)
 
 
 def compressed_size(paths: Sequence[Path]) -> int:

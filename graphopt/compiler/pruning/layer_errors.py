@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.analysis.op_flops import bound_shape
 from graphopt.compiler.calibration_source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.pruning.trials import Trial
@@ -26,32 +25,25 @@ _MOST_EXAMPLES: Final = 8
 
 
 def outputs_of_layers(
-    environment: Environment,
-    model: Model,
-    layers: Mapping[str, str],
-    feeds: Feeds,
-    sizes: Mapping[str, int],
-    *,
-    batched: bool,
+    environment: Environment, model: Model, layers: Mapping[str, str], feeds: Feeds, sized: Model, *, batched: bool
 ) -> tuple[dict[str, Array], Feeds]:
     """What some layers give, and the examples of a batch that were looked at: as many as there is room for.
 
     Args:
         environment: runs the model.
-        model: with types.
+        model: it.
         layers: names of their outputs, by name of the layer.
         feeds: a batch.
-        sizes: of symbolic dimensions in it.
+        sized: the model with the sizes that this batch has.
         batched: whether the batch can be cut along the first axis of each input.
     """
     wanted = set(layers.values())
-    room = 0
-    for value in model.graph.values():
-        if value.name in wanted and value.shape is not None:
-            count = dim_product(bound_shape(value.shape, dict(sizes)))
-            room += 4 * count if isinstance(count, int) else 0
+    sizes = [
+        dim_product(value.shape) for value in sized.graph.values() if value.name in wanted and value.shape is not None
+    ]
+    room = sum(4 * size for size in sizes if isinstance(size, int))
     examples = max((len(array) for array in feeds.values() if isinstance(array, np.ndarray) and array.ndim), default=1)
-    fits = max(1, min(_MOST_EXAMPLES, int(_MOST_BYTES / max(room / examples, 1))))
+    fits = max(1, min(_MOST_EXAMPLES, int(_MOST_BYTES / max(room / max(examples, 1), 1))))
     if batched:
         feeds = {name: array[:fits] if isinstance(array, np.ndarray) else array for name, array in feeds.items()}
     seen = {name: _Kept() for name in wanted}

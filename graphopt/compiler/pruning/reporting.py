@@ -8,9 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.analysis.cost import cost_of_node
 from graphopt.compiler.pruning.amounts import Amount
-from graphopt.compiler.pruning.counting import compressed_size
+from graphopt.compiler.pruning.counting import compressed_size, flops_of_node
 from graphopt.compiler.pruning.layer_errors import layer_errors, outputs_of_layers
 from graphopt.compiler.pruning.result import PrunedLayer, PruneReport
 from graphopt.compiler.pruning.trials import Trial, Trials
@@ -70,24 +69,27 @@ def layers_of(
         feeds: held-out examples to compare outputs on, ``None`` to do without.
         batched: whether these can be cut along the first axis.
     """
-    before = trials.model
-    rows = list(_layers(before))
+    rows = list(_layers(trials.model))
+    sized = trials.sized(trials.model)
     outputs = {_name(node): node.outputs[0].name for node, _weight, _constant in rows}
     environment = trials.workshop.environment
     pruned_db: Mapping[str, float] = {}
     recovered_db: Mapping[str, float] = {}
     if feeds is not None and outputs:
-        given, few = outputs_of_layers(environment, before, outputs, feeds, trials.sizes, batched=batched)
+        given, few = outputs_of_layers(environment, trials.model, outputs, feeds, sized, batched=batched)
         pruned_db = layer_errors(environment, pruned, outputs, given, few)
         recovered_db = pruned_db if result is pruned else layer_errors(environment, result, outputs, given, few)
     assert result.model is not None, "what failed is not reported"
     after = {value.name: constant for value, constant in prunable_weights(result.model.graph)}
-    nodes = {node.outputs[0].name: node for node in result.model.graph.walk()}
+    whole, left_nodes = (
+        {node.outputs[0].name: node for node in graph.walk()}
+        for graph in (sized.graph, trials.sized(result.model).graph)
+    )
     found = []
     for node, weight, constant in rows:
         name = _name(node)
         left = after.get(weight)
-        cost = _flops(node, trials.sizes)
+        cost = flops_of_node(whole.get(outputs[name]))
         found.append(
             PrunedLayer(
                 name,
@@ -96,7 +98,7 @@ def layers_of(
                 cost / trials.whole.flops if trials.whole.flops else 0.0,
                 tuple(constant.shape),
                 () if left is None else tuple(left.shape),
-                _flops(nodes.get(node.outputs[0].name), trials.sizes) / cost if cost else 1.0,
+                flops_of_node(left_nodes.get(outputs[name])) / cost if cost else 1.0,
                 0.0 if left is None else 1 - int(np.count_nonzero(left.numpy())) / left.size,
                 pruned_db.get(name),
                 recovered_db.get(name),
@@ -116,11 +118,6 @@ def _layers(model: Model) -> Iterator[tuple[Node, str, Constant]]:
 
 def _name(node: Node) -> str:
     return node.name or node.outputs[0].name
-
-
-def _flops(node: Node | None, sizes: Mapping[str, int]) -> int:
-    found = None if node is None else cost_of_node(node, sizes).flops
-    return found if isinstance(found, int) else 0
 
 
 def fill_files(report: PruneReport, before: Made, after: Made) -> None:

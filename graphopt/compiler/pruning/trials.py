@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from graphopt.compiler.pruning.counting import Size, size_of
+from graphopt.compiler.pruning.counting import Size, size_of, sized
 from graphopt.compiler.quantizing.candidates import Stopwatch
 from graphopt.compiler.quantizing.judge import Judge
 from graphopt.compiler.quantizing.workshop import Made, Workshop
 from graphopt.errors import GraphoptError
 from graphopt.ir import Model, clone_model
 from graphopt.passes import CalibrationSource, Memory, PassRecord, Pipeline, PruningLog, Reference
+from graphopt.runtime.base import Feeds
 from graphopt.runtime.paired import PairedTimes
 
 __all__ = ["Trial", "Trials"]
@@ -67,7 +68,7 @@ class Trials:
         model: prepared; it is not changed.
         workshop: legalizes and saves.
         judge: has the held-out examples, ``None`` without data.
-        sizes: of symbolic dimensions, to count operations with.
+        feeds: an example of inputs, of whose sizes operations are counted.
         calibration: data for passes.
         tell: told what is going on.
 
@@ -80,14 +81,14 @@ class Trials:
         model: Model,
         workshop: Workshop,
         judge: Judge | None,
-        sizes: Mapping[str, int],
+        feeds: Feeds,
         calibration: CalibrationSource | None,
         tell: Callable[[str], None],
     ) -> None:
         self.model = model
         self.workshop = workshop
         self._judge = judge
-        self.sizes = sizes
+        self._feeds = feeds
         self.calibration = calibration
         self.tell = tell
         self.stopwatch: Stopwatch | None = None
@@ -96,12 +97,16 @@ class Trials:
     @functools.cached_property
     def whole(self) -> Size:
         """How large the prepared model is."""
-        return size_of(self.model, self.sizes)
+        return size_of(self.sized(self.model))
 
     def size(self, trial: Trial) -> Size:
         """How large a model is that was made."""
         assert trial.model is not None, "what failed has no size"
-        return size_of(trial.model, self.sizes)
+        return size_of(self.sized(trial.model))
+
+    def sized(self, model: Model) -> Model:
+        """A copy of a model with numbers for sizes."""
+        return sized(model, self._feeds, self.workshop.environment.context(self.workshop.backend).types)
 
     def prune(self, name: str, pipeline: Pipeline, *, calibration: CalibrationSource | None = None) -> Trial:
         """The prepared model after a pipeline; one that fails says why.

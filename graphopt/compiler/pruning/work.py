@@ -23,7 +23,6 @@ from graphopt.compiler.pruning.steps import Steps
 from graphopt.compiler.pruning.trials import Trial, Trials
 from graphopt.compiler.pruning.units import Prunable
 from graphopt.compiler.quantizing.candidates import Stopwatch
-from graphopt.compiler.quantizing.layers import sizes_of
 from graphopt.compiler.result import count_ops
 from graphopt.errors import PruningError, VerificationError
 from graphopt.ir import Array
@@ -112,8 +111,7 @@ class Work:
     def _trials(self, start: Start, evidence: Evidence) -> tuple[Trials, Trial]:
         """What makes models, and the prepared one, which all others are measured beside."""
         request, first = self.request, evidence.first
-        sizes = sizes_of(start.prepared, first)
-        trials = Trials(start.prepared, start.workshop, evidence.judge, sizes, evidence.calibration, self.tell)
+        trials = Trials(start.prepared, start.workshop, evidence.judge, first, evidence.calibration, self.tell)
         whole = trials.prune("the prepared model", Pipeline(()))
         feeds = [_first_of(first, 1), _first_of(first, _TOGETHER)] if evidence.batched else [dict(first)]
         path = trials.make(whole).path
