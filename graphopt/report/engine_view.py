@@ -75,13 +75,13 @@ def profiles_text(profiles: Sequence[Mapping[str, Mapping[str, Sequence[Sequence
     """Sizes by input, a line for each profile.
 
     Example:
-        >>> profiles_text([{"shapes": {"x": [[1, 3], [4, 3], [8, 3]]}}])
-        'x 1x3, 4x3, 8x3'
+        >>> profiles_text([{"shapes": {"x": [[1, 3], [4, 3], [8, 3]], "y": [[2], [2], [2]]}}])
+        'x 1x3, 4x3, 8x3; y 2'
     """
     lines = []
     for profile in profiles:
         parts = [
-            f"{name} {', '.join('x'.join(map(str, shape)) for shape in shapes)}"
+            f"{name} {', '.join(dict.fromkeys('x'.join(map(str, shape)) for shape in shapes))}"
             for kind in ("shapes", "values")
             for name, shapes in profile.get(kind, {}).items()
         ]
