@@ -72,22 +72,25 @@ class SizeRanges:
             return self._stated.shapes[value.name]
         if all(isinstance(size, int) for size in value.type.shape):
             return None
-        ranges = [self._range(value.name, size) for size in value.type.shape]
+        symbols = sorted(
+            {name for size in value.type.shape if isinstance(size, SymbolicDim) for name in size.symbols()}
+        )
+        lacking = [name for name in symbols if name not in self._known]
+        if lacking:
+            options = " ".join(f"--dim {name}=MIN,USUAL,MAX" for name in lacking)
+            raise ExecutionError(
+                f"{value.name!r} has sizes that are not fixed ({', '.join(lacking)}); state them for the engines: {options}"
+            )
+        ranges = [self._range(size) for size in value.type.shape]
         least, usual, most = (tuple(item[place] for item in ranges) for place in range(3))
         return InputRange(least, usual, most)
 
-    def _range(self, name: str, size: Dim) -> _Range:
+    def _range(self, size: Dim) -> _Range:
         if isinstance(size, int):
             return size, size, size
         assert size is not None, "a size that depends on data is not handed to an engine"
         symbols = sorted(size.symbols())
-        lacking = [symbol for symbol in symbols if symbol not in self._known]
-        if lacking:
-            options = " ".join(f"--dim {symbol}=MIN,USUAL,MAX" for symbol in lacking)
-            raise ExecutionError(
-                f"{name!r} has sizes that are not fixed ({', '.join(lacking)}); state them for the engines: {options}"
-            )
-        ends = [{self._known[symbol][0], self._known[symbol][2]} for symbol in symbols]
+        ends = [{self._known[name][0], self._known[name][2]} for name in symbols]
         found = [size.evaluate(dict(zip(symbols, corner, strict=True))) for corner in itertools.product(*ends)]
-        usual = size.evaluate({symbol: self._known[symbol][1] for symbol in symbols})
+        usual = size.evaluate({name: self._known[name][1] for name in symbols})
         return min(*found, usual), usual, max(*found, usual)
