@@ -19,7 +19,7 @@ from graphopt.transforms.pruning.paired import PairedMoments, Target
 from graphopt.transforms.pruning.walking import Walk, reads_of
 from graphopt.transforms.statistics import LayerInput, Several, read_layer
 
-__all__ = ["Affected", "Float64", "Solve", "affected_layers", "fit_layers", "is_masked", "reference_weights"]
+__all__ = ["Affected", "Float64", "Solve", "affected_layers", "bias_of", "fit_layers", "is_masked", "reference_weights"]
 
 Float64 = npt.NDArray[np.float64]
 #: From ``X'X`` [groups, columns, columns], ``X't`` and present weights [groups, columns, outputs], the new weights; the last column is the
@@ -74,7 +74,7 @@ def affected_layers(graph: Graph, reference: Reference) -> Iterator[Affected]:
             touched.update(node.outputs)
         done.update(node.outputs)
         layer = read_layer(node)
-        if isinstance(layer, NoMatch) or not layer.weight.has_single_use or node.input_at(2) is not _bias(node):
+        if isinstance(layer, NoMatch) or not layer.weight.has_single_use or node.input_at(2) is not bias_of(node):
             continue
         if node.op == "Gemm" and (node.float_attr("alpha", 1.0) != 1.0 or node.float_attr("beta", 1.0) != 1.0):
             continue
@@ -105,7 +105,7 @@ def _is_other(value: Value, before: dict[str, Constant]) -> bool:
     return stated is not None and stated is not constant and not stated.equals(constant)
 
 
-def _bias(node: Node) -> Value | None:
+def bias_of(node: Node) -> Value | None:
     """The bias of a layer, if only this layer reads it and it has a number for each output channel."""
     value = node.input_at(2) if node.op in ("Conv", "Gemm") else None
     if value is None or value.const is None or not value.is_constant or not value.has_single_use:
@@ -132,7 +132,15 @@ def _stages(graph: Graph, layers: Sequence[Affected]) -> Iterator[list[Affected]
         yield stage
 
 
-def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[LayerInput], bool], solve: Solve) -> int:
+def fit_layers(
+    name: str,
+    graph: Graph,
+    ctx: PassContext,
+    wanted: Callable[[LayerInput], bool],
+    solve: Solve,
+    *,
+    sums_only: bool = False,
+) -> int:
     """Fit each affected layer that is wanted, in the order of the graph.
 
     Args:
@@ -141,6 +149,7 @@ def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[Laye
         ctx: has the reference and data.
         wanted: chooses layers.
         solve: gives new weights.
+        sums_only: whether it needs no products but those with the column of ones.
 
     Returns:
         How many layers have other weights now.
@@ -167,7 +176,7 @@ def fit_layers(name: str, graph: Graph, ctx: PassContext, wanted: Callable[[Laye
         for stage in _stages(graph, layers):
             done += len(stage)
             ctx.progress(f"layer {done} of {len(layers)}")
-            for item, pair in zip(stage, _seen(walk, reference, stage, layers[done:]), strict=True):
+            for item, pair in zip(stage, _seen(walk, reference, stage, layers[done:], sums_only), strict=True):
                 if _fit(item.layer, pair, solve):
                     for value in item.layer.node.inputs[1:]:
                         walk.change(value)
@@ -183,11 +192,17 @@ def _site(layer: LayerInput) -> str:
 
 
 def _seen(
-    walk: Walk, reference: Reference, stage: Sequence[Affected], later: Sequence[Affected]
+    walk: Walk, reference: Reference, stage: Sequence[Affected], later: Sequence[Affected], sums_only: bool
 ) -> list[PairedMoments]:
     """What the layers of a stage read and are to give; one run for all of them."""
     pairs = [
-        PairedMoments(item.layer, item.layer.outputs, Target(reference, item.target.name, item.beside), walk.batches)
+        PairedMoments(
+            item.layer,
+            item.layer.outputs,
+            Target(reference, item.target.name, item.beside),
+            walk.batches,
+            sums_only=sums_only,
+        )
         for item in stage
     ]
     observers: dict[str, list[Observer]] = {}
@@ -201,7 +216,7 @@ def _seen(
 
 
 def _fit(layer: LayerInput, pair: PairedMoments, solve: Solve) -> bool:
-    constant, bias = layer.weight.const, _bias(layer.node)
+    constant, bias = layer.weight.const, bias_of(layer.node)
     assert constant is not None, "the weights were found to be constant"
     if not pair.count:
         return False

@@ -34,7 +34,7 @@ Float64 = npt.NDArray[np.float64]
 #: Columns of a layer above which second moments between channels are not looked at.
 _MOST_COLUMNS = 2560
 #: Noise that each column is taken to have, as part of its variance: what is left is not what it was when others are gone.
-_DAMPING = 0.05
+_DAMPING = 0.02
 
 
 def importance(

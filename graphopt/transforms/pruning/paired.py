@@ -53,11 +53,14 @@ class PairedMoments:
         layer: reads the rows.
         outputs: how many channels it gives.
         target: what it is to give.
-        batches: how many will come, 0 if nobody knows: then no more rows are taken of each than there need be in all.
+        batches: how many will come, 0 if nobody knows: no more rows are taken of each than there need be in all.
+        sums_only: whether the sums of rows are enough: of products only those with the column of ones are right then.
     """
 
-    def __init__(self, layer: LayerInput, outputs: int, target: Target, batches: int = 0) -> None:
-        self._layer, self._outputs, self._target = layer, outputs, target
+    def __init__(
+        self, layer: LayerInput, outputs: int, target: Target, batches: int = 0, *, sums_only: bool = False
+    ) -> None:
+        self._layer, self._outputs, self._target, self._sums_only = layer, outputs, target, sums_only
         self._most = -(-max(_ENOUGH * layer.columns, _FEW) // batches) if batches else _MOST
         self._turns = dict.fromkeys(("read", "given", "beside"), 0)
         self._seen: dict[str, _Rows] = {}
@@ -136,10 +139,15 @@ class PairedMoments:
         self._waiting = []
         groups, count, _columns = read.shape
         rows = np.concatenate([read, np.ones((groups, count, 1), np.float32)], axis=2)
-        turned = rows.swapaxes(1, 2)
+        wanted = given.reshape(count, groups, -1).swapaxes(0, 1)
         self._count += count
+        if self._sums_only:
+            self._inputs[:, -1] += rows.sum(axis=1, dtype=np.float64)
+            self._targets[:, -1] += wanted.sum(axis=1, dtype=np.float64)
+            return
+        turned = rows.swapaxes(1, 2)
         self._inputs += turned @ rows
-        self._targets += turned @ given.reshape(count, groups, -1).swapaxes(0, 1)
+        self._targets += turned @ wanted
 
 
 def _single(rows: Array) -> _Rows:

@@ -97,6 +97,33 @@ def test_a_channel_that_another_one_stands_for_is_made_up_for_in_full():
     assert better < 1e-3 < worse
 
 
+def test_biases_alone_bring_means_back():
+    """Weights stay, and on the data that was looked at the means of all sums are what they were."""
+    owner = lifted(
+        model(
+            "h = Gemm (x, w, b) g = Relu (h) y = Gemm (g, v, c)",
+            "float[64,4] x",
+            "float[64,3] y",
+            initializers={
+                name: RNG.normal(size=shape).astype(np.float32)
+                for name, shape in {"w": (4, 8), "b": 8, "v": (8, 3), "c": 3}.items()
+            },
+        )
+    )
+    data = [{"x": RNG.normal(size=(64, 4)).astype(np.float32)} for _ in range(3)]
+    expected = np.concatenate([run_model(owner, feeds)["y"] for feeds in data])
+    ctx = PassContext(calibration=Batches(*data))
+    PruneChannels(ratio=0.3, round_to=1).run(owner.graph, ctx)
+    before = arrays(owner)
+    result = ReconstructLayers(what="biases").run(owner.graph, ctx)
+    assert {"layers": 2} == dict(result.stats)
+    after = arrays(owner)
+    assert before.keys() == after.keys()
+    assert {"b", "c"} >= {name for name in before if not np.array_equal(before[name], after[name])} >= {"c"}
+    given_now = np.concatenate([run_model(owner, feeds)["y"] for feeds in data])
+    np.testing.assert_allclose(given_now.mean(axis=0), expected.mean(axis=0), atol=1e-5)
+
+
 def test_nothing_was_removed_so_nothing_is_done():
     owner = lifted(network())
     for step in (ReconstructLayers(), RecoverMasked()):
