@@ -4,8 +4,8 @@ For a layer ``y = x . W' + b`` and what the reference gave, ``t``, the weights b
 least, drawn to the present ones where the data says little: ``(X'X + d) [W'; b] = X't + d [W'; b]_now`` with ``d`` a small part of the
 mean of the diagonal. ``x`` is what the layer reads now, after the layers before it were fitted, so errors don't add up. No labels, no
 gradients; model and reference run once over the data, stage by stage. With ``what=biases`` only ``b`` is found anew, so that means are
-what they were, which takes no products and little data. Layers with a mask are left to ``recover-masked``. Touches weights of Conv, Gemm and
-MatMul; needs types and data; not idempotent. Numerics: lossy.
+what they were, which takes no products and little data. Layers with a mask are left to ``recover-masked``. Touches weights of Conv, Gemm
+and MatMul; needs types and data; not idempotent. Numerics: lossy.
 
 Source: He et al., Channel Pruning for Accelerating Very Deep Neural Networks, 2017, section 3.1, with the channels chosen before.
 """
