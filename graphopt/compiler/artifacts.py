@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from graphopt.backends.base import ConvertingBackend, SavingBackend
-from graphopt.compiler.engine_sizes import fix_sizes, refuse_open_sizes
+from graphopt.backends.tensorrt.open_sizes import refuse_open_sizes
+from graphopt.compiler.engine_sizes import fix_sizes
 from graphopt.compiler.targets import find_backend
 from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
 from graphopt.ir import Model
@@ -200,7 +201,8 @@ class RunnableFile:
             self._refuse_unavailable()
             if builds_engines(environment, backend):
                 self.sizes = fix_sizes(model, sizes or {}, inputs, environment)
-                refuse_open_sizes(model, backend)
+                what = f"backend {backend!r} makes an engine for known sizes"
+                refuse_open_sizes(model, what, "--dim", "--inputs FILE.npz")
         model = environment.legalized(model, backend)
         self._folder = tempfile.TemporaryDirectory(prefix="graphopt-", ignore_cleanup_errors=True)
         self.path = os.path.join(self._folder.name, f"model{suffix}")

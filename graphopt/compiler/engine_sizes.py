@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphopt.errors import ExecutionError
-from graphopt.ir import Model, SymbolicDim, TensorType
+from graphopt.ir import Model
 from graphopt.passes import Pipeline
 from graphopt.runtime.base import ValueSpec
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.environment import Environment
     from graphopt.transforms.input_sizes import InputSizes
 
-__all__ = ["fix_sizes", "refuse_open_sizes"]
+__all__ = ["fix_sizes"]
 
 
 def fix_sizes(
@@ -52,21 +51,3 @@ def fix_sizes(
     stating = SetInputShapes(shapes, dict(sizes))
     environment.run_pipeline(model, Pipeline((stating,)), environment.context(backend))
     return stating.sizes
-
-
-def refuse_open_sizes(model: Model, backend: str) -> None:
-    """Say which sizes nobody stated of a model that is made for fixed ones.
-
-    Raises:
-        ExecutionError: naming the first input with such a size, and the option that states it.
-    """
-    for value in model.graph.inputs:
-        shape = value.type.shape if isinstance(value.type, TensorType) else None
-        lacking = [str(size) for size in shape or () if isinstance(size, SymbolicDim)]
-        if value.is_constant or (not lacking and None not in (shape or ())):
-            continue
-        options = " ".join(f"--dim {name}=SIZE" for name in lacking)
-        raise ExecutionError(
-            f"backend {backend!r} makes an engine for known sizes, and input {value.name!r} is {value.type}; "
-            f"state them: {f'{options}, or ' if options else ''}--inputs FILE.npz"
-        )

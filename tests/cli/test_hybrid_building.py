@@ -140,6 +140,10 @@ def test_optimize_writes_an_engine_with_its_manifest(tmp_path):
     made = tmp_path / "made.engine"
     said("optimize", str(digits_model()), "-o", str(made), "--target", "tensorrt", "--set-dim", "batch=2", "-q")
     assert made.stat().st_size == json.loads((tmp_path / "made.engine.json").read_text())["bytes"]
+    shown = said(
+        "optimize", str(digits_model()), "-o", str(made), "--target", "tensorrt", "--force", "--no-check", code=2
+    )
+    assert "state its sizes: --set-dim batch=SIZE, or for ranges of them, graphopt build --dim" in shown
     other = str(tmp_path / "made.onnx")
     shown = said("optimize", str(digits_model()), "-o", other, "--target", "tensorrt", "--set-dim", "batch=2", code=2)
     assert "does not end in '.engine'" in shown
@@ -147,7 +151,7 @@ def test_optimize_writes_an_engine_with_its_manifest(tmp_path):
 
 @needs_library
 def test_a_model_whose_sizes_nobody_states(machine):
-    reason = "input 'image' is float[batch, 1, 8, 8]; state them: --dim batch=SIZE, or --inputs FILE.npz"
+    reason = "input 'image' is float[batch, 1, 8, 8]; state its sizes: --dim batch=SIZE, or --inputs FILE.npz"
     assert "foo" in said("run", str(digits_model()), "--backend", "tensorrt", "--dim", "foo=2", code=2)
     for command in (["run"], ["bench"], ["compare"]):
         assert reason in said(*command, str(digits_model()), "--backend", "tensorrt", code=2)

@@ -12,6 +12,7 @@ from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.backends.tensorrt.legalize import LEGALIZE
 from graphopt.backends.tensorrt.manifest_contents import manifest_of
 from graphopt.backends.tensorrt.network import BuiltNetwork, build_network
+from graphopt.backends.tensorrt.open_sizes import refuse_open_sizes
 from graphopt.backends.tensorrt.registry import Registry, builtin_converters
 from graphopt.ir import Model, Node
 from graphopt.passes import Converter, PassContext
@@ -68,6 +69,9 @@ class TensorRtBackend:
             UnsupportedOpError: if a node has no layers.
             ExecutionError: if no library is installed, an input has a size that is not known, or no engine can be built.
         """
+        refuse_open_sizes(
+            model, "an engine is for known sizes", "--set-dim", "for ranges of them, graphopt build --dim"
+        )
         built, options = self.network(model), EngineOptions()
         engine = build_with_layers(built, options)
         manifest = json.dumps(manifest_of(built, engine, options), indent=2).encode() + b"\n"
