@@ -29,6 +29,7 @@ FORMS: Final = {
     "dynamic": "O2,quantize-dynamic,tidy",
     "dynamic where it gains": "O2,quantize-dynamic{least_gain=1.1},tidy",
     "int8 weights": "O2,quantize-weights,pack-matmul-nbits,tidy",
+    "int8 in the file": "O2,quantize-weights{spelling=multiply},tidy",
     "int4 weights": "O2,raise-opset{to=21},quantize-weights{dtype=int4},pack-matmul-nbits,tidy",
     "float16": "O2,convert-to-float16,tidy",
 }

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from onnx import ModelProto
 
+from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.quantizing.examples import FewBatches
 from graphopt.errors import CalibrationError, PipelineError
-from graphopt.ir import DType, Value
+from graphopt.ir import DType, Model, Value
+from graphopt.passes import Observer
+from graphopt.serde import lift_model
 from graphopt.transforms.quantization.accuracy import GptqWeights
 from graphopt.transforms.quantization.parameters import round_trip, weight_quantization
 from graphopt.transforms.quantization.static import AssignQuantization
 from tests.transforms.harness import model
-from tests.transforms.quantization.accuracy.calibrated import Floats, batches, carried_out, noise
+from tests.transforms.quantization.accuracy.calibrated import Floats, batches, carried_out, environment, noise
 
 INT8 = GptqWeights(dtype="int8", block=0)
 
@@ -190,3 +196,43 @@ def test_no_data_and_wrong_options_are_said() -> None:
         GptqWeights(order="best")
     with pytest.raises(PipelineError, match="damp"):
         GptqWeights(damp=0.0)
+
+
+class Counted(FewBatches):
+    """A source that remembers, and counts how often it is asked."""
+
+    asked = 0
+
+    def observe(self, model: Model, observers: Mapping[str, Observer]) -> int:
+        """Count, and show."""
+        self.asked += 1
+        return super().observe(model, observers)
+
+
+def test_a_source_that_remembers_is_asked_once_for_the_same_weights() -> None:
+    """The second plan gets the integers of the first; other options, and other weights, are looked at anew."""
+    proto = model("y = MatMul(x, w)", "float[40,16] x", initializers={"w": random(16, 5)})
+    other = model("y = MatMul(x, w)", "float[40,16] x", initializers={"w": random(16, 5, seed=2)})
+    feeds = feeds_of(proto)
+    data = Batches(environment(), lambda: feeds)
+    source = Counted(data, data)
+
+    def weights(made_of: ModelProto, step: GptqWeights) -> Value:
+        lifted = lift_model(made_of)
+        known = environment()
+        ctx = known.context(known.backend("onnxruntime-cpu"), calibration=source)
+        result = step.run(lifted.graph, ctx)
+        assert result.changed
+        assert 1 == result.stats["layers"]
+        return next(value for value in lifted.graph.values() if value.name == "w")
+
+    first, again = weights(proto, INT8), weights(proto, INT8)
+    assert 1 == source.asked
+    assert str(first.quantization) == str(again.quantization)
+    assert first.const is not None
+    assert again.const is not None
+    assert np.allclose(first.const.numpy().astype(float), again.const.numpy().astype(float), rtol=1e-6)
+    weights(proto, GptqWeights(dtype="int8", block=0, damp=0.1))
+    assert 2 == source.asked
+    weights(other, INT8)
+    assert 3 == source.asked
