@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import engine_options as of
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, Quiet, Seed, UsageError
 from graphopt.cli.terminal import progress, show, write_json
+from graphopt.compiler.building import Engine, library_for
 from graphopt.compiler.building import build as build_engine
 from graphopt.compiler.refitting import refit as refit_engine
 from graphopt.report.build_view import build_dict, build_view
@@ -64,6 +65,7 @@ def build(
     builder_level: of.Effort = None,
     memory: of.Memory = None,
     timing_cache: of.TimingCache = None,
+    runtime_cache: of.RuntimeCache = False,
     hybrid: Annotated[
         bool,
         typer.Option("--hybrid", help="Build a folder of engines, and of ONNX models for what TensorRT does not take."),
@@ -108,6 +110,7 @@ def build(
                 "--refit": refit,
                 "--refittable": refittable,
                 "--timing-cache": timing_cache,
+                "--runtime-cache": runtime_cache,
                 "--layers": layers,
             },
             as_json=as_json,
@@ -124,11 +127,20 @@ def build(
             force=force,
         )
         return
-    manifest = output.with_name(f"{output.name}.json")
-    for path in (output, manifest):
+    manifest, kernels = (output.with_name(f"{output.name}.{suffix}") for suffix in ("json", "cache"))
+    for path in (output, manifest, kernels):
         check_output(path, force=force)  # before the work, not after it
+    if runtime_cache:
+        _check_compiles(target)
     _check_apart(
-        {"MODEL": model, "--refit": refit, "-o": output, "the manifest": manifest, "--timing-cache": timing_cache}
+        {
+            "MODEL": model,
+            "--refit": refit,
+            "-o": output,
+            "the manifest": manifest,
+            "the cache of kernels": kernels,
+            "--timing-cache": timing_cache,
+        }
     )
     if refit is not None:
         _refuse_with_refit(
@@ -175,6 +187,9 @@ def build(
             with new_files([Path(os.path.realpath(timing_cache))]) as [file]:
                 file.write(engine.timing_cache)
             files.append(timing_cache)
+        kernels.unlink(missing_ok=True)  # of another engine
+        if runtime_cache:
+            files.append(_compile(output, engine, tell))
     if as_json:
         write_json(build_dict(engine) | {"files": [str(path) for path in files]})
     elif not quiet:
@@ -200,6 +215,21 @@ def _refuse_with_refit(stated: Mapping[str, object]) -> None:
         raise UsageError(
             f"--refit keeps how the engine was built, and {names[0]} says otherwise; leave one of them out"
         )
+
+
+def _check_compiles(target: str) -> None:
+    from graphopt.compiler.engine_kernels import check_compiles_here  # lazily, as the next one: most build elsewhere
+    from graphopt.runtime.tensorrt.runtime import TensorRtRuntime
+
+    api = library_for(target)
+    check_compiles_here(api, TensorRtRuntime(lambda: api))
+
+
+def _compile(path: Path, engine: Engine, tell: Callable[[str], None]) -> Path:
+    from graphopt.compiler.engine_kernels import compile_kernels  # lazily, as above
+    from graphopt.runtime.tensorrt.runtime import TensorRtRuntime
+
+    return compile_kernels(path, engine.manifest["profiles"], TensorRtRuntime(), tell=tell)
 
 
 def _content(path: Path | None) -> bytes | None:

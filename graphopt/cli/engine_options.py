@@ -20,6 +20,7 @@ __all__ = [
     "Profiles",
     "Refit",
     "Refittable",
+    "RuntimeCache",
     "Sparse",
     "TimingCache",
     "Values",
@@ -139,6 +140,15 @@ TimingCache: TypeAlias = Annotated[
         "--timing-cache",
         metavar="FILE",
         text="What the builder has measured: read if it is there, and written. TensorRT-RTX measures nothing.",
+    ),
+]
+
+RuntimeCache: TypeAlias = Annotated[
+    bool,
+    _option(
+        _BUILDER,
+        "--runtime-cache",
+        text="Run the engine once on the GPU that is here, and keep the kernels that TensorRT-RTX compiles in OUT.engine.cache.",
     ),
 ]
 

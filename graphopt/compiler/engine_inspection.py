@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from graphopt.backends.tensorrt.manifest import ManifestRecord, read_manifest
+from graphopt.backends.tensorrt.manifest import ManifestRecord
 from graphopt.errors import ExecutionError
 from graphopt.runtime.tensorrt.engine_file import read_engine
 
@@ -42,15 +42,14 @@ def inspect_engine(path: Path) -> InspectedEngine:
     Raises:
         ExecutionError: if the file can't be read, or is not the one of its manifest; if it has none, and nothing loads it here.
     """
-    data, _ = read_engine(path)
-    record = read_manifest(path)
+    data, record = read_engine(path)
     if record is not None and record.engine:
         return InspectedEngine(
             path, _facts(record), [msgspec.to_builtins(item) for item in record.engine], "the manifest"
         )
     facts = {"bytes": len(data)} if record is None else _facts(record)
     try:
-        return InspectedEngine(path, facts, _asked(data), "the engine inspector of the library")
+        return InspectedEngine(path, facts, _asked(path, data, record), "the engine inspector of the library")
     except ExecutionError as err:
         if record is None:
             raise ExecutionError(
@@ -65,16 +64,14 @@ def _facts(record: ManifestRecord) -> dict[str, Any]:
     return found
 
 
-def _asked(data: bytes) -> list[dict[str, object]]:
-    from graphopt.backends.tensorrt.api import load  # lazily: optional
+def _asked(path: Path, data: bytes, record: ManifestRecord | None) -> list[dict[str, object]]:
+    from graphopt.backends.tensorrt.api import load  # lazily, as the next ones: only engines without layers need it
     from graphopt.backends.tensorrt.engine_layers import layers_from_json
+    from graphopt.runtime.tensorrt.driver import connect
+    from graphopt.runtime.tensorrt.loading import load_engine
 
     api = load()
-    log = api.log()
-    runtime = api.module.Runtime(log.logger)
-    engine = None if runtime is None else runtime.deserialize_cuda_engine(data)
-    if engine is None:
-        raise ExecutionError(log.errors() or f"{api.name} does not say why")
+    engine = load_engine(path, data, record, api, connect(), api.log())
     told = engine.create_engine_inspector().get_engine_information(api.module.LayerInformationFormat.JSON)
     try:
         return [layer.to_dict() for layer in layers_from_json(told)]

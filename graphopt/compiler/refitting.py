@@ -59,10 +59,13 @@ def refit(
         structure_of,
         weights_of,
     )  # lazily: only engines need it
+    from graphopt.runtime.tensorrt.driver import connect
     from graphopt.runtime.tensorrt.engine_file import read_engine
+    from graphopt.runtime.tensorrt.loading import check_built_with, load_engine
 
     data, _ = read_engine(path)
     api = library_for(target)
+    check_built_with(path, record, api)
     tell = progress or (lambda text: None)
     environment = Environment(plugins)
     found, notes = optimized_for_engine(
@@ -86,7 +89,7 @@ def refit(
         )
     lowered = time.perf_counter()
     tell("refit")
-    made = refit_engine(built, data, record.weights)
+    made = refit_engine(built, load_engine(path, data, record, api, connect(), built.log), record.weights)
     done = time.perf_counter()
     manifest: dict[str, Any] = msgspec.to_builtins(record) | {
         "source": os.fspath(source) if isinstance(source, str | os.PathLike) else found.report.source,

@@ -17,6 +17,8 @@ from graphopt.compiler import building, refitting
 from graphopt.compiler.building import build
 from graphopt.compiler.refitting import refit
 from graphopt.errors import ExecutionError
+from graphopt.runtime.tensorrt import driver
+from graphopt.testing.tensorrt.host_cuda import HostCuda
 from tests.backends.tensorrt.library import API, needs_library, network_of
 
 pytestmark = needs_library
@@ -79,7 +81,11 @@ class Library:
             create_serialization_config=lambda: config,
             serialize_with_config=lambda given: b"refitted",
         )
-        return SimpleNamespace(deserialize_cuda_engine=lambda data: None if self.refuses == "load" else engine)
+        return SimpleNamespace(
+            deserialize_cuda_engine=lambda data: None if self.refuses == "load" else engine,
+            engine_header_size=64,
+            get_engine_validity=lambda head: (self._module.EngineValidity.VALID, 0),
+        )
 
     def Refitter(self, engine: object, logger: object) -> Any:  # noqa: N802  the library's name
         def take(name, role, weights):
@@ -102,6 +108,7 @@ def library(monkeypatch):
     made = Library(API.module)
     for module in (building, refitting):
         monkeypatch.setattr(module, "library_for", lambda target: Api(made))
+    monkeypatch.setattr(driver, "connect", HostCuda)
     return made
 
 
@@ -154,7 +161,7 @@ def test_another_model_is_refused(engine, tmp_path, what):
 @pytest.mark.parametrize(
     ("refuses", "reason"),
     [
-        ("load", "the engine can't be loaded here, and only where it runs its weights can be exchanged"),
+        ("load", "old.engine' does not load with tensorrt_rtx"),
         ("engine", "the engine was built with its weights for good; build it again with --refittable"),
         ("weights", "the weights of layer .* are refused"),
         ("refit", "the engine takes no other weights"),

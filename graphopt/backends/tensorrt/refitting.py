@@ -54,29 +54,21 @@ def weights_of(built: BuiltNetwork) -> dict[str, str]:
     return found
 
 
-def refit_engine(built: BuiltNetwork, data: bytes, before: Mapping[str, str]) -> bytes:
+def refit_engine(built: BuiltNetwork, engine: Any, before: Mapping[str, str]) -> bytes:  # noqa: ANN401  ICudaEngine
     """An engine with the weights of a network.
 
     Args:
         built: the network of the model with new weights.
-        data: an engine that was built refittable, of a network with the same structure.
-        before: digests of the weights that the engine has, from :func:`weights_of`.
+        engine: one that was built refittable, of a network with the same structure, loaded.
+        before: digests of the weights that it has, from :func:`weights_of`.
 
     Raises:
-        ExecutionError: if the library does not refit, loads no engine here, keeps a weight that is another one now, or refuses one;
-            with its own message.
+        ExecutionError: if the library does not refit, keeps a weight that is another one now, or refuses one; with its own message.
     """
     api, log, module = built.api, built.log, built.api.module
     if not hasattr(module, "Refitter"):
         raise ExecutionError(f"{api.name} {api.version} exchanges no weights; build the engine again: graphopt build")
     log.errors()
-    runtime = module.Runtime(log.logger)
-    engine = None if runtime is None else runtime.deserialize_cuda_engine(data)
-    if engine is None:
-        raise ExecutionError(
-            "the engine can't be loaded here, and only where it runs its weights can be exchanged: "
-            f"{log.errors() or 'the library does not say why'}"
-        )
     if not engine.refittable:
         raise ExecutionError("the engine was built with its weights for good; build it again with --refittable")
     refitter = module.Refitter(engine, log.logger)

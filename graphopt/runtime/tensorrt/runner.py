@@ -19,6 +19,7 @@ from graphopt.ir import Array
 from graphopt.runtime.base import Feeds, LoadedModel, Outputs, check_feeds
 from graphopt.runtime.tensorrt.bindings import Binding, bindings_of, shape_text
 from graphopt.runtime.tensorrt.cuda import Cuda
+from graphopt.runtime.tensorrt.kernel_cache import KernelCache
 from graphopt.runtime.tensorrt.memory import DeviceMemory, Growing, growing_output
 
 __all__ = ["EngineRunner"]
@@ -38,6 +39,7 @@ class EngineRunner(LoadedModel):
         log: what the library says goes there.
         declared: element types that the model has where the engine has others, by name.
         graphs: whether runs may be captured as CUDA graphs.
+        cache: of kernels that the library compiles here; used by TensorRT-RTX.
 
     Raises:
         ExecutionError: if there is no memory for it on the device.
@@ -52,8 +54,10 @@ class EngineRunner(LoadedModel):
         *,
         declared: Mapping[str, str],
         graphs: bool = False,
+        cache: KernelCache | None = None,
     ) -> None:
         self._api, self._cuda, self._log = api, cuda, log
+        self._cache = cache
         bindings = bindings_of(engine, api, declared)
         self._given = [item for item in bindings if item.is_input]
         self._made = [item for item in bindings if not item.is_input]
@@ -72,9 +76,12 @@ class EngineRunner(LoadedModel):
         self._stream = cuda.stream()
 
     def _make_context(self, engine: Any, *, graphs: bool) -> Any:  # noqa: ANN401  IExecutionContext
-        if graphs and self._api.is_rtx:
+        if self._api.is_rtx and (graphs or self._cache is not None):
             config = engine.create_runtime_config()
-            config.cuda_graph_strategy = self._api.enum("CudaGraphStrategy", "WHOLE_GRAPH_CAPTURE")
+            if graphs:
+                config.cuda_graph_strategy = self._api.enum("CudaGraphStrategy", "WHOLE_GRAPH_CAPTURE")
+            if self._cache is not None:
+                self._cache.add_to(config)
             found = engine.create_execution_context(config)
         else:
             found = engine.create_execution_context()
@@ -243,6 +250,8 @@ class EngineRunner(LoadedModel):
             return
         self._cuda.enter()
         self._forget_graph()
+        if self._cache is not None:
+            self._cache.save()
         self._context = self._engine = None
         self._memory.close()
         self._cuda.end_stream(self._stream)

@@ -14,6 +14,7 @@ from graphopt.runtime.runtimes import RunOptions
 from graphopt.runtime.tensorrt.cuda import Cuda
 from graphopt.runtime.tensorrt.driver import connect
 from graphopt.runtime.tensorrt.engine_file import read_engine
+from graphopt.runtime.tensorrt.kernel_cache import KernelCache, cache_beside
 from graphopt.runtime.tensorrt.loading import check_built_with, load_engine, why_nothing_loads
 from graphopt.runtime.tensorrt.runner import EngineRunner
 
@@ -49,6 +50,8 @@ class TensorRtRuntime:
     def open(self, path: Path, options: RunOptions) -> Runner:
         """An engine, ready to run; with the manifest beside it, if there is one, it is seen to be whole and to fit.
 
+        A cache of kernels beside it (``NAME.engine.cache``) is used and kept up to date by TensorRT-RTX, an empty file to begin with.
+
         Args:
             path: a serialized engine.
             options: ``optimize`` lets runs be captured as CUDA graphs.
@@ -63,6 +66,13 @@ class TensorRtRuntime:
         cuda = self._find_device()
         log = api.log()
         engine = load_engine(path, data, manifest, api, cuda, log)
+        beside = cache_beside(path)
         return EngineRunner(
-            engine, api, cuda, log, declared={} if manifest is None else manifest.types, graphs=options.optimize
+            engine,
+            api,
+            cuda,
+            log,
+            declared={} if manifest is None else manifest.types,
+            graphs=options.optimize,
+            cache=KernelCache(beside) if api.is_rtx and beside.is_file() else None,
         )

@@ -143,16 +143,47 @@ class _Engine:
         return _Config()
 
     def create_execution_context(self, config: object = None) -> _Context:
-        return _Context(self)
+        return _Context(self, config if isinstance(config, _Config) else None)
 
 
 class _Config:
     cuda_graph_strategy: object = None
+    cache: _Cache | None = None
+
+    def create_runtime_cache(self) -> _Cache:
+        return _Cache()
+
+    def set_runtime_cache(self, cache: _Cache) -> bool:
+        self.cache = cache
+        return True
+
+
+class _Cache:
+    """Shapes that were run, in place of the kernels for them."""
+
+    _HEAD = b"kernels "
+
+    def __init__(self) -> None:
+        self._shapes: list[str] = []
+
+    def deserialize(self, content: bytes) -> bool:
+        if not content.startswith(self._HEAD):
+            return False
+        self._shapes = content[len(self._HEAD) :].decode().split("; ")
+        return True
+
+    def serialize(self) -> bytes:
+        return self._HEAD + "; ".join(self._shapes).encode()
+
+    def compile(self, shapes: object) -> None:
+        if str(shapes) not in self._shapes:
+            self._shapes.append(str(shapes))
 
 
 class _Context:
-    def __init__(self, engine: _Engine) -> None:
+    def __init__(self, engine: _Engine, config: _Config | None = None) -> None:
         self._engine = engine
+        self._cache = None if config is None else config.cache
         self._profile = 0
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
@@ -203,6 +234,8 @@ class _Context:
             raise ExecutionError(f"the evaluator can't compute the network: {err}") from err
 
     def execute_async_v3(self, stream: int) -> bool:
+        if self._cache is not None:
+            self._cache.compile(tuple(self._shapes.values()))
         for name, array in self._computed().items():
             kept = np.array(array, order="C")
             allocator = self._allocators.get(name)
