@@ -47,8 +47,8 @@ def test_every_weight_has_its_parameter(sample, exporter, epsilon):
     assert ("norm.", epsilon) == (found.sources[stem].norm.prefix, found.sources[stem].norm.epsilon)
     assert Source("head.weight", Arrangement((1, 0), 2)) == found.sources[head]
     assert Source("conv.weight", Arrangement((0, 1, 2, 3), 4)) == found.sources["conv.weight"]
-    assert ({}, ("norm.num_batches_tracked",)) == (found.unmatched, found.unused)
-    assert found.summary().startswith("7 weights are parameters, 1 of them with a BatchNormalization folded in\n")
+    assert ({}, (), ("norm.num_batches_tracked",)) == (found.unmatched, found.unused, found.counters)
+    assert found.summary().startswith("7 weights are parameters, 1 of them with a BatchNormalization folded in")
 
 
 def test_a_name_alone_is_not_believed(sample):
@@ -267,4 +267,16 @@ def test_masks_of_what_is_left_alone_are_none(sample):
     names = match_weights(sample.exported(sample.STATE), sample.STATE)
     assert {} == masks_of_parameters(PruningPlan("0f"), names, {})
     strange = PruningPlan("0f", (), {"none.such": PackedMask.of(np.array([True]))})
-    assert {} == masks_of_parameters(strange, names, {})
+    with pytest.raises(PruningError, match="which is no weight of floats"):
+        masks_of_parameters(strange, names, {})
+
+
+def test_a_cut_weight_without_a_parameter_is_told_while_parameters_are_left(sample):
+    """A constant of the model's own may be cut; one that a parameter was made into may not go unnoticed."""
+    other = {**sample.STATE, "conv.bias": sample.STATE["conv.bias"] + 1}
+    names = match_weights(sample.exported(sample.STATE), other)
+    plan = PruningPlan("0f", (AxisPlan((), np.arange(8) > 3, {"conv.bias": (0,)}),))
+    with pytest.raises(PruningError, match=r"no parameter is known .*, and 'conv\.bias' may be what it is made of"):
+        kept_of_parameters(plan, names)
+    own = WeightNames(names.sources, names.unmatched, (), names.counters)
+    assert {} == kept_of_parameters(plan, own)

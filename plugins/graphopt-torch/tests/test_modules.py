@@ -3,10 +3,12 @@
 import copy
 import importlib.util
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from graphopt_torch import (
+    WeightNames,
     apply_masks,
     from_state_dict,
     masks_of_parameters,
@@ -97,8 +99,6 @@ def model(request, trained, tmp_path_factory):
     """The file that an exporter of torch writes."""
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     x = digits()[1][0][:2]
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if request.param:
@@ -133,7 +133,7 @@ def test_a_pruned_network_is_fine_tuned_at_its_new_size(model, trained):
     training, judging = digits()
     left, plan = pruned(model, CHANNELS)
     names = match_weights(model, state_of(module), plan)
-    assert {name for name in names.unused if not name.endswith("num_batches_tracked")} == set()
+    assert () == names.unused
     small = shrink(copy.deepcopy(module), plan, names)
     found = to_state_dict(left, module, names, plan)
     small.load_state_dict({name: torch.as_tensor(array) for name, array in found.items()})
@@ -229,6 +229,41 @@ def match_weights_of(module):
     for name, array in state_of(module).items():
         b.output(b.Neg(b.constant(array, name)))
     return match_weights(b.build(), state_of(module))
+
+
+def test_attention_is_matched_and_not_cut(tmp_path):
+    """Weights of a whole transformer have their parameters, if it is not rewritten before; its attention can't be cut to size."""
+    torch.manual_seed(0)
+    layers = [nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, norm_first=True) for _ in range(2)]
+    module = nn.Sequential(nn.Linear(6, 16), *layers, nn.Linear(16, 5)).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.randn(2, 7, 6),), tmp_path / "model.onnx", dynamo=False)
+    recorder = PlanRecorder()
+    passes = "O1,prune-channels{ratio=0.5,round_to=2}"
+    left = graphopt.optimize(tmp_path / "model.onnx", pipeline=passes, check=False, instrumentations=[recorder]).model
+    names = match_weights(tmp_path / "model.onnx", state_of(module), recorder.plan)
+    assert ((), len(module.state_dict())) == (names.unused, len(names.sources))
+    with pytest.raises(PruningError, match="MultiheadAttention can't be cut to size"):
+        shrink(module, recorder.plan, names)
+    hidden = recorder.plan.without(
+        ["*attn*", *(name for name in names.sources if "attn" in names.sources[name].parameter)]
+    )
+    small = shrink(module, hidden, names)
+    assert (16, 16) == (small[1].linear1.out_features, small[1].linear2.in_features)
+    assert small(torch.randn(2, 7, 6)).shape == (2, 7, 5)
+    assert to_state_dict(left, state_of(nn.Sequential()), WeightNames({})) == {}
+
+
+def test_recurrent_weights_are_listed_and_told():
+    """ONNX has them in another order; a plan that cuts them is told."""
+    module = nn.Sequential(nn.Linear(4, 6))
+    names = WeightNames({}, {"W": "no parameter holds its numbers"}, ("0.weight",))
+    with pytest.raises(PruningError, match="may be what it is made of"):
+        shrink(module, PruningPlan("0f", (AxisPlan((), np.arange(6) > 2, {"W": (1,)}),)), names)
 
 
 def test_tied_parameters_are_there_once():

@@ -13,6 +13,7 @@ import numpy as np
 
 import graphopt
 from graphopt.errors import ModelError
+from graphopt.ir import DType
 from graphopt.passes import PruningPlan
 from graphopt_torch.arrangement import Arrangement, arrangements
 from graphopt_torch.files import write_whole
@@ -50,13 +51,15 @@ class WeightNames:
     Attributes:
         sources: by name of the weight.
         unmatched: weights that are no parameter, with the reason; constants of the model's own are among them.
-        unused: parameters that no weight is.
+        unused: parameters of floats that no weight is.
+        counters: what the module holds beside floats, such as numbers of batches.
         prepare: pipeline that the model went through before; the weights are those of the result.
     """
 
     sources: Mapping[str, Source]
     unmatched: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
     prepare: str = ""
 
     def summary(self):
@@ -194,8 +197,10 @@ class _Matcher:
     def names(self, prepare):
         """All that was found."""
         unmatched = {name: self.reasons.get(name, "no parameter holds its numbers") for name in self.left()}
-        unused = tuple(name for name in self.state if name not in self.taken)
-        return WeightNames(self.sources, unmatched, unused, prepare)
+        floats = {name for name, array in self.state.items() if DType.from_numpy(array.dtype).is_float}
+        unused = tuple(name for name in self.state if name in floats and name not in self.taken)
+        counters = tuple(name for name in self.state if name not in floats)
+        return WeightNames(self.sources, unmatched, unused, counters, prepare)
 
 
 def _plain(array):

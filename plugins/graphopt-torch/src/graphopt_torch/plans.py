@@ -18,17 +18,15 @@ def kept_of_parameters(plan, names):
         By parameter and axis, bool [size before]. A folded BatchNormalization goes with the outputs of its layer.
 
     Raises:
-        PruningError: if a weight of the plan is no parameter, or one parameter would lose different indices in two places.
+        PruningError: if a weight of the plan may be made of a parameter that is not known, or one parameter would lose different indices
+            in two places.
     """
     found = {}
     for item in plan.axes:
         for name, axis in item.places():
             if name not in names.sources:
-                if name in names.unmatched:
-                    continue  # a constant of the model's own
-                raise PruningError(
-                    f"the plan cuts {name!r}, which is no weight of floats of the model that names are of"
-                )
+                _expect_own(name, names)
+                continue
             source = names.sources[name]
             place = source.arrangement.axes[axis]
             parameters = [(source.parameter, place)] if source.parameter and place >= 0 else []
@@ -39,6 +37,22 @@ def kept_of_parameters(plan, names):
                 if not np.array_equal(present, item.kept):
                     raise PruningError(f"the plan keeps different indices of parameter {parameter!r} in two weights")
     return found
+
+
+def _expect_own(name, names):
+    """See that a weight that is no parameter is a constant of the model's own: then no parameter is left over.
+
+    Raises:
+        PruningError: if it is none of the model that names are of, or may well be made of a parameter.
+    """
+    if name not in names.unmatched:
+        raise PruningError(f"the plan cuts {name!r}, which is no weight of floats of the model that names are of")
+    if names.unused:
+        left = ", ".join(repr(other) for other in names.unused[:3])
+        raise PruningError(
+            f"the plan cuts weight {name!r}, for which no parameter is known ({names.unmatched[name]}), and {left} may be what it is made "
+            "of; prune a model that keeps weights as they are (--prepare O1), or leave the group out of the plan"
+        )
 
 
 def masks_of_parameters(plan, names, shapes, *, shrunk=False):
@@ -54,11 +68,13 @@ def masks_of_parameters(plan, names, shapes, *, shrunk=False):
         By parameter, bool [its shape, before or after it was cut].
     """
     kept = kept_of_parameters(plan, names)
-    zeros = {
-        source.parameter: source.arrangement.parameter(plan.masks[name].array())
-        for name, source in names.sources.items()
-        if name in plan.masks and not source.is_bias
-    }
+    zeros = {}
+    for name, mask in plan.masks.items():
+        source = names.sources.get(name)
+        if source is None:
+            _expect_own(name, names)
+        elif not source.is_bias:
+            zeros[source.parameter] = source.arrangement.parameter(mask.array())
     if shrunk:
         return zeros
     found = {}

@@ -87,7 +87,7 @@ def from_state_dict(model, state, names):
     wanted = {source.parameter for source in names.sources.values() if source.parameter}
     wanted |= {name for source in names.sources.values() if source.norm is not None for name in source.norm.names}
     _expect([name for name in wanted if name not in given], "the parameters have no", "of the same module?")
-    strange = [name for name in given if name not in wanted and name not in names.unused]
+    strange = [name for name in given if name not in wanted and name not in names.unused + names.counters]
     _expect(strange, "the model was exported without parameter", "leave it out, or match the names anew")
     lifted = graphopt.lift(model)
     constants = constants_of(lifted)
