@@ -22,6 +22,7 @@ __all__ = [
     "Refittable",
     "RuntimeCache",
     "Sparse",
+    "TensorFloat",
     "TimingCache",
     "Values",
     "VersionCompatible",
@@ -101,6 +102,10 @@ Sparse: TypeAlias = Annotated[
         "--sparse/--no-sparse",
         text="Let kernels skip zeros of weights of which at most 2 of 4 are not zero. Default: where there are such weights.",
     ),
+]
+TensorFloat: TypeAlias = Annotated[
+    bool,
+    _option(_BUILDER, "--tf32", text="Let products of float32 be rounded to 10 bits of mantissa, which is faster."),
 ]
 WeightStreaming: TypeAlias = Annotated[
     bool, _option(_BUILDER, "--weight-streaming", text="Let weights stay in the memory of the host.")

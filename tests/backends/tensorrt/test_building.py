@@ -258,3 +258,21 @@ def test_fp8_is_refused_for_a_device_without_it():
     assert len(build_with_layers(built, EngineOptions(["89"])).data) > 1000
     with pytest.raises(ExecutionError, match="float8 needs compute capability 89 or more: --sm 89"):
         build_with_layers(network_of(model), EngineOptions(["86"]))
+
+
+@needs_library
+@pytest.mark.parametrize("wanted", [True, False])
+def test_float32_is_what_it_says_unless_less_is_asked_for(wanted):
+    built = small()
+    seen = []
+    real = built.builder.build_serialized_network
+
+    def build(network, config):
+        seen.append(config.get_flag(API.module.BuilderFlag.TF32))
+        return real(network, config)
+
+    built.builder = SimpleNamespace(
+        build_serialized_network=build, create_builder_config=built.builder.create_builder_config
+    )
+    build_engine(built, EngineOptions(tf32=wanted))
+    assert [wanted] == seen
