@@ -54,6 +54,7 @@ class Choice:
             self._steps,
             self._ratios(),
             seconds=request.seconds,
+            noise=self._evidence.noise,
             few=self._evidence.few,
             recover=request.recover,
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from graphopt.compiler.calibration_data import input_specs
 from graphopt.compiler.calibration_source import Batches
@@ -14,7 +17,7 @@ from graphopt.compiler.pruning.request import PruneRequest
 from graphopt.compiler.quantizing.examples import Split, first_examples, is_batched, open_examples, split_examples
 from graphopt.compiler.quantizing.judge import Judge
 from graphopt.compiler.quantizing.labels import examples_in
-from graphopt.compiler.quantizing.metrics import MetricKind, find_metric
+from graphopt.compiler.quantizing.metrics import MetricKind, OutputArrays, find_metric
 from graphopt.ir import Array, DType, Model
 from graphopt.passes import CalibrationSource
 from graphopt.runtime.base import Feeds
@@ -26,6 +29,9 @@ _MOST: Final = 512
 _FEW: Final = 64
 #: From so many on nobody is warned.
 _ENOUGH: Final = 32
+_SQNR: Final = "sqnr"
+#: dB, beyond which noise is as good as this.
+_LOUD: Final = 300.0
 _NO_DATA: Final = "there is no data: the result is judged on generated inputs, which says little"
 
 
@@ -57,6 +63,24 @@ class Evidence:
     def first(self) -> Feeds:
         """The first batch that is held out."""
         return self.split.held_out[0][0]
+
+    def noise(self, values: Mapping[str, float]) -> float:
+        """What a model lost: squared error of its outputs over their squared size, or points of the metric where no output is a float.
+
+        Args:
+            values: its metrics.
+
+        Returns:
+            0 or more, infinite where nothing can be told.
+        """
+        db = values.get(_SQNR)
+        if db is None:
+            lost = max(self.main.drop(self.judge.before[self.main.name], values.get(self.main.name, math.nan)), 0.0)
+        elif math.isnan(db):
+            return math.inf
+        else:
+            lost = 10 ** (-min(max(db, -_LOUD), _LOUD) / 10) if db != math.inf else 0.0
+        return math.inf if math.isnan(lost) else lost
 
 
 def gather_evidence(
@@ -96,7 +120,7 @@ def gather_evidence(
     else:
         known = labels if labels is None or limit is None else labels[:limit]
         split = split_examples(open_examples(data, specs, batch=batch, limit=limit), known, inputs=specs)
-    main = find_metric(request.metric or ("sqnr" if labels is None else "top1"))
+    main = _main(original, request, labelled=labels is not None)
     kinds = {kind.name: kind for kind in (main, *_beside(original, labelled=labels is not None))}
     judge = Judge(path, split, list(kinds.values()), folder)
     calibration = few = None
@@ -105,6 +129,25 @@ def gather_evidence(
         few = Batches(environment, lambda: first_examples(split.calibration(), _FEW))
     notes = tuple(_notes(split, recover=request.recover)) if data is not None else (_NO_DATA,)
     return Evidence(split, data is not None, main, judge, calibration, few, is_batched(specs), notes)
+
+
+def _main(model: Model, request: PruneRequest, *, labelled: bool) -> MetricKind:
+    """The metric that counts: the one that is named, ``top1`` with labels, else what compares with the original."""
+    if request.metric is not None or labelled:
+        return find_metric(request.metric or "top1")
+    return find_metric(_SQNR if any(_is_scores(value.dtype) for value in model.graph.outputs) else agreement)
+
+
+def agreement(outputs: OutputArrays, expected: object) -> float:
+    """The share of elements that are the same as those of the original, in percent; for models that give no floats.
+
+    Example:
+        >>> agreement({"y": np.array([1, 2, 3, 4])}, {"y": np.array([1, 2, 0, 0])})
+        50.0
+    """
+    assert isinstance(expected, Mapping), "there are no labels"
+    same = np.concatenate([np.ravel(array == expected[name]) for name, array in outputs.items()])
+    return 100.0 * float(same.mean())
 
 
 def _notes(split: Split, *, recover: bool) -> Iterator[str]:
@@ -119,7 +162,9 @@ def _notes(split: Split, *, recover: bool) -> Iterator[str]:
 
 def _beside(model: Model, *, labelled: bool) -> Sequence[MetricKind]:
     """Metrics that are shown beside the one that counts: how near outputs are to those of the original, and how often classes agree."""
-    found = [find_metric("sqnr")]
+    if not any(_is_scores(value.dtype) for value in model.graph.outputs):
+        return []
+    found = [find_metric(_SQNR)]
     if not labelled:
         found.append(find_metric("cosine"))
         scores = model.graph.outputs[0] if model.graph.outputs else None

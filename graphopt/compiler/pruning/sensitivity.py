@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,6 @@ from graphopt.passes import CalibrationSource
 
 __all__ = ["Curve", "SweepPoint", "left_of", "sweep"]
 
-_SQNR: Final = "sqnr"
 _FEWEST: Final = 8
 #: A sweep with recovery may take so many times as long.
 _PATIENCE: Final = 4.0
@@ -35,22 +34,16 @@ class SweepPoint:
     Attributes:
         part: that was to go.
         left: part of the operations that is left; of weights where these become zero.
+        noise: what it cost at the outputs, infinite where nobody can tell.
         values: metrics, empty where it failed.
         reason: why it failed, ``""`` when it did not.
     """
 
     part: float
     left: float
+    noise: float
     values: Mapping[str, float]
     reason: str = ""
-
-    @property
-    def noise(self) -> float:
-        """Squared error of the outputs over their squared size, infinite where it failed."""
-        sqnr = self.values.get(_SQNR, -math.inf)
-        if math.isnan(sqnr):
-            return math.inf
-        return 0.0 if sqnr == math.inf else math.inf if sqnr == -math.inf else 10 ** (-sqnr / 10)
 
 
 @dataclass(frozen=True)
@@ -92,6 +85,7 @@ def sweep(
     ratios: Sequence[float],
     *,
     seconds: float,
+    noise: Callable[[Mapping[str, float]], float],
     few: CalibrationSource | None,
     recover: bool,
 ) -> tuple[tuple[Curve, ...], bool]:
@@ -103,11 +97,12 @@ def sweep(
         steps: make pipelines.
         ratios: parts that go.
         seconds: about how long it may take; a few times as long with recovery.
+        noise: what metrics say that it cost at the outputs.
         few: data for passes that look at activations; a few examples tell the order.
         recover: whether models are recovered, where that does not take too long.
     """
     parts = _WHOLE if steps.amount.kind == "n-m" else tuple(sorted(set(ratios)))
-    one = _Sweep(trials, steps, parts, few, recover=recover and few is not None)
+    one = _Sweep(trials, steps, parts, noise, few, recover=recover and few is not None)
     start = time.perf_counter()
     first = one.curve(units[:1])
     each = max(time.perf_counter() - start, 1e-3)
@@ -128,9 +123,16 @@ class _Sweep:
     """Prunes units alone."""
 
     def __init__(
-        self, trials: Trials, steps: Steps, parts: Sequence[float], few: CalibrationSource | None, *, recover: bool
+        self,
+        trials: Trials,
+        steps: Steps,
+        parts: Sequence[float],
+        noise: Callable[[Mapping[str, float]], float],
+        few: CalibrationSource | None,
+        *,
+        recover: bool,
     ) -> None:
-        self._trials, self._steps, self._parts, self._few = trials, steps, parts, few
+        self._trials, self._steps, self._parts, self._noise, self._few = trials, steps, parts, noise, few
         self.recover = recover
 
     def curve(self, units: Sequence[Unit]) -> Curve:
@@ -145,13 +147,14 @@ class _Sweep:
         if self.recover and trial.model is not None and trial.reference is not None:
             trial = trials.recover(trial, steps.recovering(trial.model), calibration=self._few)
         if trial.model is None:
-            return SweepPoint(part, 1.0, {}, trial.reason)
+            return SweepPoint(part, 1.0, math.inf, {}, trial.reason)
         try:
-            return SweepPoint(part, left, trials.judge(trial))
+            values = trials.judge(trial)
         except GraphoptError as err:
-            return SweepPoint(part, 1.0, {}, str(err))
+            return SweepPoint(part, 1.0, math.inf, {}, str(err))
         finally:
             trials.drop(trial)
+        return SweepPoint(part, left, self._noise(values), values)
 
 
 def _grouped(units: Sequence[Unit], most: int) -> list[Sequence[Unit]]:

@@ -11,6 +11,7 @@ Source: Shoham and Gersho, Efficient Bit Allocation for an Arbitrary Set of Quan
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -84,9 +85,9 @@ def levels_by_sensitivity(curves: Sequence[Curve], *, most: float = 1.0) -> list
 
     Example:
         >>> from graphopt.compiler.pruning.sensitivity import SweepPoint
-        >>> def curve(name, *points):
-        ...     return Curve((name,), tuple(SweepPoint(part, left, {"sqnr": db}) for part, left, db in points))
-        >>> found = levels_by_sensitivity([curve("a", (0.5, 0.8, 20.0)), curve("b", (0.5, 0.8, 30.0))])
+        >>> def curve(name, noise):
+        ...     return Curve((name,), (SweepPoint(0.5, 0.8, noise, {}),))
+        >>> found = levels_by_sensitivity([curve("a", 0.01), curve("b", 0.001)])
         >>> [dict(levels) for levels in found]
         [{'b': 0.25}, {'b': 0.5}, {'a': 0.25, 'b': 0.5}, {'a': 0.5, 'b': 0.5}]
     """
@@ -104,7 +105,9 @@ def levels_by_sensitivity(curves: Sequence[Curve], *, most: float = 1.0) -> list
 def _rises(number: int, curve: Curve, most: float) -> list[_Rise]:
     """The steps of a curve: those of its lower convex hull, each in two halves unless there is one level only."""
     points = [(0.0, 0.0, 0.0)]  # part that goes, part that is saved, noise
-    points += [(item.part, 1 - item.left, item.noise) for item in curve.points if item.values and item.part <= most]
+    points += [
+        (item.part, 1 - item.left, item.noise) for item in curve.points if item.noise < math.inf and item.part <= most
+    ]
     hull: list[tuple[float, float, float]] = []
     for point in points:
         if hull and point[1] <= hull[-1][1]:

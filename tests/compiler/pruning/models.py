@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
+from onnx.helper import make_node, make_tensor_value_info
 
 from tests.transforms.harness import model
 
-__all__ = ["chain", "frozen"]
+__all__ = ["chain", "classes", "frozen"]
 
 
 def chain(*, weights: bool = True, layers: int = 3, width: int = 32, seed: int = 0) -> ModelProto:
@@ -28,6 +29,15 @@ def chain(*, weights: bool = True, layers: int = 3, width: int = 32, seed: int =
         lines.append(f"m{at} = MatMul ({source}, w{at}) r{at} = Relu (m{at})")
     text = " ".join(lines).rsplit(" r", 1)[0].replace(f"m{layers - 1} =", "y =")
     return model(text, "float[N,16] x", "float[N,10] y", initializers=given)
+
+
+def classes() -> ModelProto:
+    """A classifier that gives the number of a class and nothing else."""
+    proto = chain()
+    scores = proto.graph.output[0].name
+    proto.graph.node.append(make_node("ArgMax", [scores], ["class"], axis=1, keepdims=0))
+    proto.graph.output[0].CopyFrom(make_tensor_value_info("class", TensorProto.INT64, ["N"]))
+    return proto
 
 
 def frozen() -> ModelProto:

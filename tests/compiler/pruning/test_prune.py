@@ -12,6 +12,7 @@ import pytest
 
 import graphopt
 from graphopt.compiler.pruning.choosing import Choice
+from graphopt.compiler.pruning.evidence import agreement
 from graphopt.compiler.quantizing import candidates
 from graphopt.data import digits_model, digits_test
 from graphopt.errors import PruningError, VerificationError
@@ -20,7 +21,7 @@ from graphopt.passes import PruningPlan
 from graphopt.report.prune_page import prune_page
 from graphopt.runtime.paired import PairedTimes
 from graphopt.transforms.pruning import n_m_layers
-from tests.compiler.pruning.models import chain
+from tests.compiler.pruning.models import chain, classes
 
 IMAGES, DIGITS = digits_test()
 DATA = {"image": IMAGES[:96]}
@@ -126,6 +127,15 @@ def test_a_plan_is_saved_and_done_again(tmp_path):
         assert again.proto.graph.initializer == first.proto.graph.initializer
     with pytest.raises(PruningError, match="the plan is of a model whose structure"):
         graphopt.prune(chain(), plan=path)
+
+
+def test_a_model_that_gives_no_floats():
+    report = graphopt.prune(classes(), VECTORS, channels="auto", max_accuracy_drop=30, metric=agreement, **CHEAP).report
+    assert {"agreement"} == set(report.metric_after)
+    assert report.metric_after["agreement"] >= 70
+    assert report.flops_left < 1
+    report = graphopt.prune(classes(), VECTORS, magnitude=0.1, **CHEAP).report
+    assert 50 < report.metric_after["agreement"] <= 100
 
 
 def test_nothing_is_asked_for():
