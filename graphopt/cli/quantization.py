@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -208,7 +206,7 @@ def quantize(
             seconds=seconds,
             threads=threads,
             seed=seed,
-            progress=_thrifty(tell),
+            progress=tell,
             plugins=plugins,
         )
         files = [] if output is None else result.save(output, force=force)
@@ -235,17 +233,3 @@ def _number(text: str) -> object:
         except ValueError:
             continue
     return {"true": True, "false": False}.get(text, text)
-
-
-def _thrifty(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Says no more than ten things a second."""
-    last = 0.0
-
-    def said(text: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > 0.1:
-            last = now
-            tell(text)
-
-    return said

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -20,6 +22,8 @@ __all__ = ["progress", "show", "write_json"]
 #: Columns when nobody looks: enough that no table wraps in a pipe or a file.
 _WIDE = 160
 _SILENT_SECONDS = 2.0
+#: Seconds between two things that are shown.
+_PAUSE = 0.1
 
 
 class _Console(Console):
@@ -57,7 +61,7 @@ def progress(what: str, *, wanted: bool = True) -> Iterator[Callable[[str], None
         wanted: ``False`` shows nothing (``--quiet``, ``--json``).
 
     Returns:
-        A function that takes what is going on now.
+        A function that takes what is going on now; it shows no more than ten things a second.
     """
     if not wanted or not sys.stderr.isatty():
         yield lambda text: None
@@ -66,8 +70,17 @@ def progress(what: str, *, wanted: bool = True) -> Iterator[Callable[[str], None
     timer = threading.Timer(_SILENT_SECONDS, status.start)
     timer.daemon = True
     timer.start()
+    last = -math.inf
+
+    def said(text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > _PAUSE:
+            last = now
+            status.update(f"{what}: {text}")
+
     try:
-        yield lambda text: status.update(f"{what}: {text}")
+        yield said
     finally:
         timer.cancel()
         timer.join()

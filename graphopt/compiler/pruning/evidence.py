@@ -22,7 +22,7 @@ from graphopt.ir import Array, DType, Model
 from graphopt.passes import CalibrationSource
 from graphopt.runtime.base import Feeds
 
-__all__ = ["Evidence", "gather_evidence"]
+__all__ = ["Evidence", "agreement", "gather_evidence"]
 
 #: Examples that passes look at, and of which a sweep does.
 _MOST: Final = 512

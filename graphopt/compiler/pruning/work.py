@@ -23,6 +23,7 @@ from graphopt.compiler.pruning.steps import Steps
 from graphopt.compiler.pruning.trials import Trial, Trials
 from graphopt.compiler.pruning.units import Prunable
 from graphopt.compiler.quantizing.candidates import Stopwatch
+from graphopt.compiler.quantizing.labels import examples_in
 from graphopt.compiler.result import count_ops
 from graphopt.errors import PruningError, VerificationError
 from graphopt.ir import Array
@@ -113,7 +114,8 @@ class Work:
         request, first = self.request, evidence.first
         trials = Trials(start.prepared, start.workshop, evidence.judge, first, evidence.calibration, self.tell)
         whole = trials.prune("the prepared model", Pipeline(()))
-        feeds = [_first_of(first, 1), _first_of(first, _TOGETHER)] if evidence.batched else [dict(first)]
+        counts = sorted({1, min(_TOGETHER, examples_in(first))})
+        feeds = [_first_of(first, count) for count in counts] if evidence.batched else [dict(first)]
         path = trials.make(whole).path
         trials.stopwatch = Stopwatch(path, feeds, seconds=request.seconds * _PAIR, threads=request.threads)
         return trials, whole
