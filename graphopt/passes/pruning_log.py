@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from graphopt.errors import PipelineError
 from graphopt.ir import Function, Graph, Model, Value, structural_hash
+
+if TYPE_CHECKING:
+    from graphopt.passes.base import Pass
 
 __all__ = ["NotedAxis", "PruningLog", "structure_digest", "weight_names"]
 
@@ -53,8 +58,9 @@ class PruningLog:
     groups: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     masks: dict[str, _Mask] = field(default_factory=dict)
 
-    def begin(self, graph: Graph, step: str) -> None:
+    def begin(self, graph: Graph, item: Pass) -> None:
         """A pass is about to take something away from a graph, or to say again what is gone."""
+        step = _text(item)
         if not self.model:
             self.model = structure_digest(graph)
         if step not in self.steps[-1:]:  # a pass sees the graph of each function
@@ -87,6 +93,16 @@ class PruningLog:
         for name, mask in masks.items():
             before = self.masks.get(name)
             self.masks[name] = mask.copy() if before is None else before & mask
+
+
+def _text(item: Pass) -> str:
+    """A pass as pipeline text; its name where an option has no text."""
+    from graphopt.passes.options import pass_text  # lazily: it imports what imports this module
+
+    try:
+        return pass_text(item)
+    except PipelineError:
+        return item.name
 
 
 def structure_digest(subject: Model | Graph) -> str:

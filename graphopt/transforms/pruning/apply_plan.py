@@ -24,7 +24,6 @@ from graphopt.passes import (
     PassResult,
     PruningPlan,
     Reference,
-    pass_text,
     structure_digest,
     weight_names,
 )
@@ -112,7 +111,7 @@ class _Application:
             if self.ctx.reference is None and isinstance(self.graph.owner, Model):
                 self.ctx.reference = Reference(clone_model(self.graph.owner))
             self.ctx.applications.record(self.item.name, "")
-            self.ctx.pruned.begin(self.graph, pass_text(self.item))
+            self.ctx.pruned.begin(self.graph, self.item)
             noted = list(cut_axes(self.graph, self.groups, removal))
             self.ctx.pruned.note_axes(noted)
             axes = len(noted)

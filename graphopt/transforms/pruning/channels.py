@@ -21,7 +21,7 @@ from graphopt.analysis.dim_groups import DimGroup, DimGroups, Leaf, Removal, fin
 from graphopt.errors import PassError, PipelineError
 from graphopt.ir import Graph, Model, clone_model
 from graphopt.numerics import Lossy, Numerics
-from graphopt.passes import Pass, PassContext, PassResult, Reference, pass_text
+from graphopt.passes import Pass, PassContext, PassResult, Reference
 from graphopt.transforms.pruning.budget import Costs
 from graphopt.transforms.pruning.importance import importance
 from graphopt.transforms.pruning.ranking import Limits, Scores, by_budget, by_ratio, masks_of
@@ -122,7 +122,7 @@ class PruneChannels(Pass):
         for group in chosen:
             if group.leaf in removal:
                 ctx.applications.record(self.name, group.name)
-        ctx.pruned.begin(graph, pass_text(self))
+        ctx.pruned.begin(graph, self)
         ctx.pruned.note_axes(cut_axes(graph, groups, removal))
         weights = remove_indices(graph, groups, removal, ctx.reference)
         return PassResult(changed=True, stats={"groups": len(removal), "indices": _count(removal), "weights": weights})

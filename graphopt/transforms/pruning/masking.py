@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphopt.ir import Constant, Graph, Model, Value, clone_model
-from graphopt.passes import Pass, PassContext, Reference, pass_text, weight_names
+from graphopt.passes import Pass, PassContext, Reference, weight_names
 
 __all__ = ["zero_weights"]
 
@@ -31,7 +31,7 @@ def zero_weights(
         return {}
     changed: dict[Value, int] = {}
     names = weight_names(graph)
-    ctx.pruned.begin(graph, pass_text(item))
+    ctx.pruned.begin(graph, item)
     for value, mask in masks.items():
         assert value.const is not None, "weights are constant"
         if not ctx.applications.admits(item.name, value.name):

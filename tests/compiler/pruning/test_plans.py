@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 import graphopt
@@ -11,6 +12,8 @@ from graphopt.data import digits_model
 from graphopt.errors import PruningError
 from graphopt.ir import structural_equal
 from graphopt.passes import NotedAxis, PassContext, PruningLog
+from graphopt.serde import lift_model
+from graphopt.transforms.pruning import PruneMagnitude
 
 
 def recorded(pipeline):
@@ -69,3 +72,12 @@ def test_steps_add_up():
 
 def test_nothing_recorded_is_an_empty_plan():
     assert record_plan(PassContext().pruned).is_empty
+
+
+def test_a_step_with_an_option_that_has_no_text_is_named():
+    """A pass made in Python may hold anything; what it takes away is noted all the same."""
+    model = lift_model(onnx.load(digits_model()))
+    odd = PruneMagnitude(include=("a\0b", object()))  # type: ignore[arg-type]  # nothing checks it here
+    log = PruningLog()
+    log.begin(model.graph, odd)
+    assert ["prune-magnitude"] == log.steps
