@@ -142,7 +142,8 @@ class Trials:
             note: whether it is one of ``all``.
             quick: whether passes that look at data look at a few examples only.
         """
-        key = (tuple(plan.forms.items()), plan.whole, settings.accuracy, repr(settings.options), quick)
+        how = settings.accuracy, settings.careful, repr(settings.options)
+        key = (tuple(plan.forms.items()), plan.whole, *how, quick)
         known = self._made.get(key)
         found = Candidate(name, plan, settings) if known is None else replace(known, name=name)
         if known is None:

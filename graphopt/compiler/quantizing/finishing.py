@@ -33,8 +33,7 @@ def finish(task: Task, found: Found, split: Split, everything: Callable[[Model],
     best = found.candidate
     if best is None or best.made is None or not task.has_data or not split.every:
         return
-    looks = best.plan.layers("static") or best.settings.accuracy
-    if not looks:
+    if not best.plan.layers("static") and not best.settings.looks_at_data:
         return
     trials = everything(found.model if found.model is not None else task.trials.model)
     made = trials.make(best.name, best.plan, best.settings, note=False)

@@ -51,6 +51,7 @@ class Settings:
     Attributes:
         qoperator: whether static layers become QOperators at the end, rather than stay in the QDQ form.
         accuracy: which of :data:`ACCURACY_PASSES` run.
+        careful: whether GPTQ rounds the weights that are stored, whatever else is in ``accuracy``.
         weight_dtype: element type of weight-only layers.
         block: numbers that share a scale in weight-only layers, ``None`` for the default of the pass.
         options: options of passes, by pass and option; they go before all others.
@@ -61,6 +62,12 @@ class Settings:
     weight_dtype: str = "int8"
     block: int | None = None
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    careful: bool = False
+
+    @property
+    def looks_at_data(self) -> bool:
+        """Whether any pass for accuracy runs, most of which look at data."""
+        return bool(self.accuracy) or self.careful
 
 
 @dataclass(frozen=True)
@@ -124,8 +131,8 @@ class Plan:
         begin, steps = _Steps(settings, registry), _Steps(settings, registry)
         static, dynamic, weights = (self.layers(form) for form in ("static", "dynamic", "weights"))
         stored, halved = self.layers("stored"), self.layers("halved")
-        if stored:
-            begin.optional("gptq", include=stored, dtype="int8", block=0)
+        if stored and ("gptq" in settings.accuracy or settings.careful):
+            begin.add(ACCURACY_PASSES["gptq"], include=stored, dtype="int8", block=0)
         for names, dtype in ((stored, "int8"), (halved, "int16")):
             if names:
                 begin.add("quantize-weights", include=names, dtype=dtype, spelling="multiply")

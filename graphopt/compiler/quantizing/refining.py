@@ -8,11 +8,12 @@ computes by the same kernels as before. Both are tried on whole models, held to 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from graphopt.compiler.quantizing.candidates import Candidate
 from graphopt.compiler.quantizing.found import Found
-from graphopt.compiler.quantizing.plan import LayerForm, Plan
+from graphopt.compiler.quantizing.plan import ACCURACY_PASSES, LayerForm, Plan
 from graphopt.compiler.quantizing.task import Improved, Task
 
 __all__ = ["refine"]
@@ -73,7 +74,10 @@ def _one_by_one(
 
 
 def _stored(task: Task, found: Found, better: Improved) -> None:
-    """Store the weights of layers of floats: as many as the budget allows with 8 bits, the others with 16."""
+    """Store the weights of layers of floats: as many as the budget allows with 8 bits, the others with 16.
+
+    Where not all can have 8 bits by rounding to nearest, GPTQ rounds them.
+    """
     best = found.candidate
     plan = Plan({layer.name: "float" for layer in task.layers}) if best is None else best.plan
     names = _by_gain(task, plan)
@@ -81,7 +85,11 @@ def _stored(task: Task, found: Found, better: Improved) -> None:
     made, low, high = None, -1, len(names) + 1  # so many with 8 bits are good enough, and so many are not
     for turn in range(_MOST_STORED if names else 0):
         count = len(names) if turn == 0 else 0 if turn == 1 else (low + high) // 2
-        tried = _tried(task, better, plan.changed(names[:count], "stored").changed(names[count:], "halved"), name)
+        stored = plan.changed(names[:count], "stored").changed(names[count:], "halved")
+        tried = _tried(task, better, stored, name)
+        if tried is None and turn == 0 and _can_be_careful(task):
+            better = replace(better, settings=replace(better.settings, careful=True))
+            tried = _tried(task, better, stored, name)
         if tried is None:
             high = count
         else:
@@ -98,6 +106,12 @@ def _stored(task: Task, found: Found, better: Improved) -> None:
             task.adopt(better, found)
     elif _is_faster_by(better, made, best, _AS_FAST):
         found.candidate = made
+
+
+def _can_be_careful(task: Task) -> bool:
+    """Whether weights may be rounded by what their layers read."""
+    is_there = ACCURACY_PASSES["gptq"] in task.registry
+    return is_there and task.has_data and task.trials.calibration is not None and task.request.accuracy_passes() is None
 
 
 def _by_gain(task: Task, plan: Plan) -> list[str]:

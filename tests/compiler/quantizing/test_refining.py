@@ -28,9 +28,10 @@ class MadeUp:
     """Trials in which each layer makes noise and takes time by its form."""
 
     model = None
+    calibration = "data"
 
-    def __init__(self, noise, times):
-        self.noise, self.times = noise, times
+    def __init__(self, noise, times, careful=1.0):
+        self.noise, self.times, self.careful = noise, times, careful
         self.plans: list[Plan] = []
 
     def make(self, name, plan, settings, *, note=True, quick=False):
@@ -40,6 +41,7 @@ class MadeUp:
 
     def judge(self, candidate, *, quick=False):
         total = sum(self.noise.get((name, form), 0.0) for name, form in candidate.plan.forms.items())
+        total *= self.careful if candidate.settings.careful else 1.0
         candidate.values = candidate.cautious = {"sqnr": math.inf if not total else -10 * math.log10(total)}
         return candidate.values
 
@@ -51,12 +53,10 @@ class MadeUp:
         pass
 
 
-def task_of(trials: MadeUp, names: str, least: float = 20.0) -> Task:
+def task_of(trials: MadeUp, names: str, least: float = 20.0, registry: Any = ()) -> Task:
     layers = [Layer(name, "MatMul", 1, 0.1, 1000 * (at + 1), ALL) for at, name in enumerate(names)]
     budget = budget_of(find_metric("sqnr"), math.inf, None, least)
-    return Task(
-        cast("Any", trials), layers, QuantizeRequest(), budget, cast("Any", {}), cast("Any", None), has_data=True
-    )
+    return Task(cast("Any", trials), layers, QuantizeRequest(), budget, registry, cast("Any", None), has_data=True)
 
 
 def chosen(trials: MadeUp, forms: dict[str, Any], left: tuple[str, ...] = ()) -> Found:
@@ -90,6 +90,16 @@ def test_what_eight_bits_are_too_few_for_gets_sixteen():
     assert {"stored", "halved"} == set(forms.values())
     assert "halved" == forms["d"]
     assert ["stored"] * 4 == [forms[name] for name in "hgfe"], "the largest come first"
+
+
+@pytest.mark.parametrize(("registry", "form"), [(("gptq-weights",), "stored"), ((), "halved")])
+def test_weights_are_rounded_by_data_where_rounding_to_nearest_is_too_coarse(registry, form):
+    trials = MadeUp({("b", "stored"): 0.5}, {"static": 0.5}, careful=0.01)
+    found = chosen(trials, {"a": "static", "b": "float"})
+    refine(task_of(trials, "ab", registry=registry), found, Improved(cast("Any", trials), Settings(), []))
+    assert {"a": "static", "b": form} == forms_of(found)
+    assert found.candidate is not None
+    assert bool(registry) == found.candidate.settings.careful
 
 
 def test_a_single_layer_gets_sixteen_bits_or_none():
