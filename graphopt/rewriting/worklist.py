@@ -115,7 +115,8 @@ class Worklist:
 
     def pop(self) -> Node | None:
         """The next node to look at, ``None`` when there is none."""
-        if self._read != self._log.mark():
+        log, read = self._log, self._read
+        if len(log.touched) != read[0] or len(log.freed) != read[1]:
             self._follow()
         while self._queue:
             node = self._queue.popleft()
