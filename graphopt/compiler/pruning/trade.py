@@ -1,31 +1,27 @@
-"""How much may go within a budget: ways from the whole model to one that is all pruned, and the last point on them that keeps within it.
+"""How much may go within a budget: the last point on a way from the whole model to one of which most is gone that keeps within it.
 
-Two ways are looked at. By sensitivity: noise at the outputs of several layers is about the sum of what each makes alone, so the step that
-costs least noise for what it saves comes first (the slopes of the lower convex hulls of the curves, in order), and each layer ends with a
-ratio of its own. By importance: the pass alone decides what goes first, over all layers. Each point that is looked at is a model that is
-really made, recovered and judged on held-out examples; which one is the last to hold is found by halving.
-
-Source: Shoham and Gersho, Efficient Bit Allocation for an Arbitrary Set of Quantizers, 1988 (hulls and slopes).
+Two ways are looked at: by sensitivity (:mod:`graphopt.compiler.pruning.levels`), and by importance, where the pass alone decides what
+goes first, over all layers. Each point that is looked at is a model that is really made, recovered and judged on held-out examples;
+which one is the last to hold is found by halving.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from graphopt.compiler.pruning.amounts import Amount
+from graphopt.compiler.pruning.levels import levels_by_sensitivity
 from graphopt.compiler.pruning.sensitivity import Curve, left_of
-from graphopt.compiler.pruning.steps import Levels, Steps
+from graphopt.compiler.pruning.steps import Steps
 from graphopt.compiler.pruning.trials import Trial, Trials
 from graphopt.compiler.pruning.units import Unit
 from graphopt.compiler.quantizing.budget import Budget
 from graphopt.errors import GraphoptError, PruningError
 from graphopt.passes import Pipeline
 
-__all__ = ["Attempt", "Way", "best_within", "levels_by_sensitivity"]
+__all__ = ["Attempt", "best_within"]
 
 #: How much more the way by importance must save to be tried, and the steps that it goes on by.
 _STEP: Final = 0.04
@@ -54,81 +50,6 @@ class Attempt:
     kept: bool = False
 
 
-@dataclass(frozen=True)
-class Way:
-    """Models from the one that is hardly pruned to the one of which most goes.
-
-    Attributes:
-        name: for people.
-        points: a pipeline for each.
-    """
-
-    name: str
-    points: Sequence[Pipeline]
-
-
-@dataclass(frozen=True, order=True)
-class _Rise:
-    """A step: a unit, or neighbours, from one part to the next."""
-
-    slope: float
-    curve: int
-    part: float
-
-
-def levels_by_sensitivity(curves: Sequence[Curve], *, most: float = 1.0) -> list[Levels]:
-    """Parts of units that go, from little to much: at each step what costs least noise for what it saves.
-
-    Args:
-        curves: of all units.
-        most: no unit loses more than this part.
-
-    Example:
-        >>> from graphopt.compiler.pruning.sensitivity import SweepPoint
-        >>> def curve(name, noise):
-        ...     return Curve((name,), (SweepPoint(0.5, 0.8, noise, {}),))
-        >>> found = levels_by_sensitivity([curve("a", 0.01), curve("b", 0.001)])
-        >>> [dict(levels) for levels in found]
-        [{'b': 0.25}, {'b': 0.5}, {'a': 0.25, 'b': 0.5}, {'a': 0.5, 'b': 0.5}]
-    """
-    rises = sorted(rise for number, curve in enumerate(curves) for rise in _rises(number, curve, most))
-    found: list[Levels] = []
-    parts: dict[int, float] = {}
-    for rise in rises:
-        parts[rise.curve] = rise.part
-        found.append(
-            {name: parts[number] for number, curve in enumerate(curves) if number in parts for name in curve.units}
-        )
-    return found
-
-
-def _rises(number: int, curve: Curve, most: float) -> list[_Rise]:
-    """The steps of a curve: those of its lower convex hull, each in two halves unless there is one level only."""
-    points = [(0.0, 0.0, 0.0)]  # part that goes, part that is saved, noise
-    points += [
-        (item.part, 1 - item.left, item.noise) for item in curve.points if item.noise < math.inf and item.part <= most
-    ]
-    hull: list[tuple[float, float, float]] = []
-    for point in points:
-        if hull and point[1] <= hull[-1][1]:
-            continue  # rounding left it as it was
-        while len(hull) > 1 and _slope(hull[-2], point) <= _slope(hull[-2], hull[-1]):
-            hull.pop()
-        hull.append(point)
-    single = len(curve.points) == 1 and curve.points[0].part == 1.0
-    found = []
-    for before, after in itertools.pairwise(hull):
-        slope = _slope(before, after)
-        if not single:
-            found.append(_Rise(slope, number, (before[0] + after[0]) / 2))
-        found.append(_Rise(slope, number, after[0]))
-    return found
-
-
-def _slope(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
-    return (after[2] - before[2]) / (after[1] - before[1])
-
-
 def best_within(
     trials: Trials,
     steps: Steps,
@@ -155,10 +76,9 @@ def best_within(
     levels = levels_by_sensitivity(curves, most=most)
     if not levels:
         raise PruningError(_nothing(curves))
-    way = Way("by sensitivity", [steps.leveled(units, item) for item in levels])
-    search = _Search(trials, steps, budget, recovered)
-    end = search.end(way)
-    search.halve(way, end)
+    way = [steps.leveled(units, item) for item in levels]
+    search = _Search(trials, steps, _share(trials, units, amount), budget, recovered)
+    search.halve(way, search.end(way))
     if amount.kind != "n-m" and amount.measure != "ratio":
         search.go_on()
     if search.best is None:
@@ -176,11 +96,21 @@ def _nothing(curves: Sequence[Curve]) -> str:
     return f"no layer can lose any of the parts that were tried{f': {reason}' if reason else ''}; give a smaller --round-to"
 
 
+def _share(trials: Trials, units: Sequence[Unit], amount: Amount) -> float:
+    """The part of all weights that may become zero."""
+    if amount.kind == "channels" or not trials.whole.weights:
+        return 1.0
+    return sum(unit.size for unit in units) / trials.whole.weights
+
+
 class _Search:
     """What was tried, and the best of it."""
 
-    def __init__(self, trials: Trials, steps: Steps, budget: Budget, recovered: Callable[[Trial], Trial]) -> None:
-        self._trials, self._steps, self._budget, self._recovered = trials, steps, budget, recovered
+    def __init__(
+        self, trials: Trials, steps: Steps, share: float, budget: Budget, recovered: Callable[[Trial], Trial]
+    ) -> None:
+        self._trials, self._steps, self._share = trials, steps, share
+        self._budget, self._recovered = budget, recovered
         self.tried: list[Attempt] = []
         self.best: tuple[Trial, Trial] | None = None
         self._left = 1.0
@@ -189,30 +119,30 @@ class _Search:
     def _goal(self) -> float | None:
         """The part that may be left, where somebody stated one."""
         amount = self._steps.amount
-        return {"flops": amount.value, "sparsity": 1 - amount.value}.get(amount.measure)
+        return {"flops": amount.value, "sparsity": 1 - amount.value * self._share}.get(amount.measure)
 
-    def end(self, way: Way) -> int:
+    def end(self, way: Sequence[Pipeline]) -> int:
         """The first point at which as much has gone as somebody wants, else the last."""
-        last = len(way.points) - 1
+        last = len(way) - 1
         goal = self._goal
         if goal is None:
             return last
         low, high = 0, last
         while low < high:
             middle = (low + high) // 2
-            trial = self._trials.prune(f"{way.name}, point {middle + 1}", way.points[middle])
+            trial = self._trials.prune(f"point {middle + 1} of {len(way)}", way[middle])
             enough = trial.model is not None and left_of(self._trials, trial, self._steps.amount.kind) <= goal
             low, high = (low, middle) if enough else (middle + 1, high)
         return low
 
-    def halve(self, way: Way, end: int) -> None:
+    def halve(self, way: Sequence[Pipeline], end: int) -> None:
         """Find the last point up to ``end`` that holds."""
-        if self.holds(way.name, way.points[end]):
+        if self.holds("by sensitivity", way[end]):
             return
         low, high = -1, end
         while high - low > 1:
             middle = (low + high) // 2
-            if self.holds(way.name, way.points[middle]):
+            if self.holds("by sensitivity", way[middle]):
                 low = middle
             else:
                 high = middle
@@ -224,11 +154,9 @@ class _Search:
             left = max(self._left - _STEP, _LEAST_LEFT if goal is None else goal)
             if left >= self._left - _STEP / 2:
                 return
-            stated = (
-                Amount(amount.kind, "flops", left)
-                if amount.kind == "channels"
-                else Amount(amount.kind, "sparsity", 1 - left)
-            )
+            gone = min((1 - left) / self._share, 1 - _LEAST_LEFT)
+            measure, value = ("flops", left) if amount.kind == "channels" else ("sparsity", gone)
+            stated = Amount(amount.kind, measure, value)
             if not self.holds("by importance", replace(self._steps, amount=stated).stated()):
                 return
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.compiler.pruning.amounts import Amount
+from graphopt.compiler.pruning.levels import levels_by_sensitivity
 from graphopt.compiler.pruning.sensitivity import Curve, SweepPoint
-from graphopt.compiler.pruning.trade import levels_by_sensitivity
 from graphopt.compiler.pruning.units import find_units
 from graphopt.errors import PruningError
 from graphopt.transforms.pruning import PruneChannels
