@@ -27,6 +27,8 @@ __all__ = ["fingerprint", "structural_equal", "structural_hash"]
 
 _Key = Callable[[Constant], str]
 _SMALL = 1 << 10
+#: Types of what shapes, axes and conditions are made of.
+_STRUCTURE = frozenset({DType.INT64, DType.BOOL, DType.STRING})
 
 
 def structural_hash(subject: Model | Graph, *, names: bool = False, weights: bool = True) -> bytes:
@@ -35,13 +37,14 @@ def structural_hash(subject: Model | Graph, *, names: bool = False, weights: boo
     Args:
         subject: a model with its functions, or a graph; values captured from around the graph count by name.
         names: whether names of inner values and nodes count too.
-        weights: whether it matters what constants of floats hold. If not, they count by type, and neither the types of what the main
-            graph takes and gives nor the version of the file format count: a model that was trained on is the same.
+        weights: whether it matters what all constants hold. If not, only those count by content that shapes, axes and conditions are
+            made of (int64, booleans, text), the others by type, and neither the types of what the main graph takes and gives nor the
+            version of the file format count: a model that was trained on is the same.
     """
     named = _is_named(subject)
     if weights:
         return _digest(_tokens(subject, _by_content, names, named))
-    stream = _Stream(_by_type_of_floats, names=names, types=False)
+    stream = _Stream(_by_type_of_weights, names=names, types=False)
     return _digest(stream.model(subject) if isinstance(subject, Model) else stream.graph(subject, named=named))
 
 
@@ -104,8 +107,8 @@ def _by_identity(constant: Constant) -> str:
     return f"{constant.serial}"
 
 
-def _by_type_of_floats(constant: Constant) -> str:
-    return _by_type(constant) if constant.dtype.is_float else _by_content(constant)
+def _by_type_of_weights(constant: Constant) -> str:
+    return _by_content(constant) if constant.dtype in _STRUCTURE else _by_type(constant)
 
 
 def _by_type(constant: Constant) -> str:

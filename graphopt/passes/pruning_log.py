@@ -106,7 +106,7 @@ def _text(item: Pass) -> str:
 
 
 def structure_digest(subject: Model | Graph) -> str:
-    """SHA-256, as hexadecimal digits, of a model without what its float weights hold; of a function's graph that of the function."""
+    """SHA-256, as hexadecimal digits, of a model without what its weights hold; of a function's graph that of the function."""
     owner = subject if isinstance(subject, Model) else subject.owner
     whole = owner if isinstance(owner, Model) else subject
     return structural_hash(whole, names=True, weights=False).hex()

@@ -84,7 +84,7 @@ class PruningPlan:
     """What is taken away from a model.
 
     Attributes:
-        model: digest of the structure of the model that it is for, whatever its float weights are.
+        model: digest of the structure of the model that it is for, whatever its weights hold.
         axes: indices that go for good. Axes that go together may stand apart, but must not contradict each other.
         masks: elements that become zero, by weight, once the indices are gone.
         prepare: text of the pipeline that the model goes through before, ``""`` for none.

@@ -44,7 +44,7 @@ def plan_view(plan: PruningPlan) -> RenderableType:
     ]
     whole = {
         "steps": ", ".join(plan.steps),
-        "model": f"{plan.model:.12}, float weights aside",
+        "model": f"{plan.model:.12}, weights aside",
         "source": f"{plan.source:.12}" + (f", prepared by {plan.prepare}" if plan.prepare else ""),
         "recorded": f"by graphopt {plan.version}",
     }

@@ -1,7 +1,7 @@
 """Does what a plan says: the same indices go and the same elements become zero as when the plan was recorded.
 
 The plan says what is left of axes of weights; what goes together with them follows from :mod:`graphopt.analysis.dim_groups`, and it must be
-what the plan says of other weights. Nothing is chosen anew, so the model may have other float weights of the same shapes: fine-tuned ones.
+what the plan says of other weights. Nothing is chosen anew, so the model may have other weights of the same shapes: fine-tuned ones.
 Touches weights; needs types; needs no data; not idempotent where indices go. Numerics: lossy, bit for bit what the passes gave that chose.
 """
 
@@ -39,7 +39,7 @@ class ApplyPruningPlan(Pass):
 
     Attributes:
         plan: path of a JSON file, as :meth:`graphopt.passes.PruningPlan.save` writes it.
-        match: whether the model must be the one that the plan is for, float weights aside (``model``), or only have the weights that it
+        match: whether the model must be the one that the plan is for, weights aside (``model``), or only have the weights that it
             names, in the same shapes and with the same ones going together (``names``).
     """
 

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from graphopt.compiler.pruning.plans import record_plan
 from graphopt.errors import PipelineError, PruningError
-from graphopt.ir import Constant, Function, Graph, Node, Value, clone_model, structural_equal, verify
+from graphopt.ir import Constant, DType, Function, Graph, Node, Value, clone_model, structural_equal, verify
 from graphopt.passes import PassContext, PassManager, PruningPlan
 from graphopt.transforms.dead_code import EliminateDeadCode
 from graphopt.transforms.pruning import ApplyPruningPlan, PruneChannels, PruneMagnitude, PruneNM
 from graphopt.transforms.pruning.apply_plan import apply_plan
 from tests.transforms.harness import PROPERTY, model
 from tests.transforms.pruning.networks import image_networks, lifted, token_networks
+from tests.transforms.pruning.test_quantized_groups import quantized_convolutions
 from tests.transforms.pruning.zeroing import run_model
 
 PASSES = (
@@ -91,6 +92,22 @@ def weights(owner):
         for value in graph.initializers()
         if value.const is not None
     }
+
+
+def test_channels_of_integers_go_with_their_scales(tmp_path):
+    """The plan has scales and zero points by channel too, and fits a model that was quantized anew."""
+    net, proto = quantized_convolutions()
+    left, again, other = lifted(proto), lifted(proto), lifted(proto)
+    plan = pruned(left, [PruneChannels(ratio=0.5, round_to=1)])
+    path = plan.save(tmp_path / "plan.json")
+    for value in other.graph.initializers():
+        if value.const is not None and value.const.dtype in (DType.INT8, DType.INT32):
+            value.const = Constant(-value.const.numpy())
+    for owner in (again, other):
+        ApplyPruningPlan(str(path)).run(owner.graph, PassContext())
+    assert structural_equal(left, again)
+    assert shapes(left) == shapes(other)
+    assert run_model(left, net.feeds).keys() == run_model(other, net.feeds).keys()
 
 
 # -- one model --------------------------------------------------------------------------------------------------------------
