@@ -13,7 +13,7 @@ import onnx
 from onnx import FunctionProto, ModelProto, NodeProto
 
 from graphopt.errors import GraphoptError
-from graphopt.ir import Function, Graph, Model, Node, Value, find_schema
+from graphopt.ir import Function, Graph, Model, Node, OpSchema, Value, find_schema
 from graphopt.numerics import Numerics, Reassociates
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
@@ -25,6 +25,10 @@ __all__ = ["ExpandFunctionOps"]
 
 #: Domain of the functions that are made.
 _DOMAIN: Final = "graphopt.bodies"
+#: Operators that changed what they mean without a sign of it in their inputs and attributes.
+_OTHER_MEANING: Final = frozenset(
+    {"AveragePool", "BatchNormalization", "GroupNormalization", "MaxPool", "Resize", "Scan", "Split"}
+)
 
 
 @dataclass(frozen=True)
@@ -143,9 +147,23 @@ def _means_the_same(body: FunctionProto, node: Node) -> bool:
         if theirs is None or mine is None:
             return False
         there, here = (find_schema(inner.domain, inner.op_type, version) for version in (theirs, mine))
-        if there is None or here is None or there.since_version != here.since_version:
+        if there is None or here is None or not _only_takes_more(there, here):
             return False
     return True
+
+
+def _only_takes_more(there: OpSchema, here: OpSchema) -> bool:
+    """Whether a version of an operator does what an older one did, and no more than takes more types, inputs and attributes."""
+    if there.since_version == here.since_version:
+        return True
+    if here.since_version < there.since_version or here.op_type in _OTHER_MEANING:
+        return False
+    known = all(
+        name in here.attributes and there.attribute_default(name) == here.attribute_default(name)
+        for name in there.attributes
+    )
+    added = [spec for name, spec in here.attributes.items() if name not in there.attributes]
+    return known and not any(spec.required for spec in added) and there.min_inputs == here.min_inputs <= here.max_inputs
 
 
 def _node_proto(node: Node) -> NodeProto:
@@ -161,9 +179,11 @@ def _function(model: Model, node: Node, body: FunctionProto) -> Function | None:
     outputs = [body.output[at] for at in _given_outputs(body, len(node.outputs))]
     del body.output[:]
     body.output.extend(outputs)
-    imported = {item.domain for item in body.opset_import}
-    for domain in sorted({inner.domain for inner in body.node} - imported):
-        body.opset_import.append(onnx.helper.make_opsetid(domain, model.opset_imports[domain]))
+    stated_opsets = {item.domain: item.version for item in body.opset_import}
+    del body.opset_import[:]  # at those of the model the operators mean the same, as was seen before
+    for domain in sorted({inner.domain for inner in body.node}):
+        version = model.opset_imports.get(domain) or stated_opsets[domain]
+        body.opset_import.append(onnx.helper.make_opsetid(domain, version))
     body.domain, body.name = _DOMAIN, f"{node.op_type}_{len(model.functions)}"
     stated = {item.name for item in body.attribute_proto} | set(node.attributes)
     for name in [item for item in body.attribute if item not in stated]:

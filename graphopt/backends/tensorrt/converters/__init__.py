@@ -9,6 +9,7 @@ from graphopt.backends.tensorrt.converters import blocks as blocks
 from graphopt.backends.tensorrt.converters import control_flow as control_flow
 from graphopt.backends.tensorrt.converters import convolution as convolution
 from graphopt.backends.tensorrt.converters import elementwise as elementwise
+from graphopt.backends.tensorrt.converters import fused as fused
 from graphopt.backends.tensorrt.converters import gathering as gathering
 from graphopt.backends.tensorrt.converters import generators as generators
 from graphopt.backends.tensorrt.converters import matrices as matrices

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphopt.backends.tensorrt.converters.operands import all_of, dtype_of, floats_only
+from graphopt.backends.tensorrt.converters.narrow import cut_to_output
+from graphopt.backends.tensorrt.converters.operands import dtype_of, floats_only
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
@@ -139,14 +140,16 @@ def clip(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [found if found is not x else e.out(e.network.add_identity(x))]
 
 
-@lower("Shrink", supports=all_of(floats_only))
+@lower("Shrink")
 def shrink(e: Emitter, node: Node) -> Sequence[Tensor]:
     """X + bias below -lambd, x - bias above lambd, 0 between."""
-    x, bias, width = e.input(node, 0), node.float_attr("bias", 0.0), node.float_attr("lambd", 0.5)
+    given, bias, width = e.input(node, 0), node.float_attr("bias", 0.0), node.float_attr("lambd", 0.5)
+    x = given if e.is_float(given) else e.cast(e.plain(given), DType.FLOAT)
     below = e.elementwise(x, e.scalar_like(-width, x), "LESS")
     above = e.elementwise(x, e.scalar_like(width, x), "GREATER")
     up, down = (e.elementwise(x, e.scalar_like(bias, x), op) for op in ("SUM", "SUB"))
-    return [e.select(below, up, e.select(above, down, e.scalar_like(0, x)))]
+    found = e.select(below, up, e.select(above, down, e.scalar_like(0, x)))
+    return [found if e.is_float(given) else cut_to_output(e, node, e.cast(found, e.plain(given).dtype))]
 
 
 @lower("Softmax", "LogSoftmax", supports=floats_only)

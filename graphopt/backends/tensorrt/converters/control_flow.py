@@ -87,7 +87,23 @@ def _tensors_only(node: Node) -> str | None:
     return None
 
 
-@lower("Loop", supports=_tensors_only)
+def _keeps_shapes(node: Node) -> str | None:
+    """A loop's values have one shape in all rounds."""
+    body = node.subgraphs[0]
+    skipped = 2 if node.op_type == "Loop" else 0
+    kept = len(node.inputs) - (2 if node.op_type == "Loop" else node.int_attr("num_scan_inputs"))
+    given = body.outputs[1 : 1 + kept] if node.op_type == "Loop" else body.outputs[:kept]
+    for start, after in zip(node.inputs[skipped : skipped + kept], given, strict=True):
+        before, later = (None if value is None else value.shape for value in (start, after))
+        if before is None or later is None:
+            continue
+        sizes = zip(before, later, strict=False)
+        if len(before) != len(later) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in sizes):
+            return f"a round makes {list(later)} of a value that is {list(before)} at first"
+    return _tensors_only(node)
+
+
+@lower("Loop", supports=_keeps_shapes)
 def loop(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A loop of as many rounds as are stated, while its condition holds."""
     body = node.subgraphs[0]
@@ -164,7 +180,7 @@ def _results(
     return found
 
 
-@lower("Scan", supports=_tensors_only)
+@lower("Scan", supports=_keeps_shapes)
 def scan(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A loop of one round for each slice of the scanned inputs."""
     body, scanned = node.subgraphs[0], node.int_attr("num_scan_inputs")

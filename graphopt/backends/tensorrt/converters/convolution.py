@@ -13,17 +13,24 @@ from graphopt.backends.tensorrt.protocols import Layer, Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import Array, Node
 
-__all__ = ["conv", "conv_transpose"]
+__all__ = ["conv", "conv_supports", "conv_transpose"]
 
 
 def _spatial(node: Node) -> str | None:
     rank = rank_of(node.input_at(0))
     if rank is not None and rank not in (3, 4, 5):
         return f"a convolution over {rank - 2} axes"
+    value = node.input_at(0)
+    if value is not None and value.shape is not None and not isinstance(value.shape[1], int):
+        return "a convolution of a number of channels that is not fixed"
     return None
 
 
-@lower("Conv", supports=all_of(floats_only, _spatial, fixed_inputs(1)))
+#: Why there is no layer for a convolution.
+conv_supports = all_of(floats_only, _spatial, fixed_inputs(1))
+
+
+@lower("Conv", supports=conv_supports)
 def conv(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One convolution layer; weights that are not constant are its second input."""
     x, kernel = e.input(node, 0), _kernel_shape(e, node)

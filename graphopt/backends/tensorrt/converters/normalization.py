@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphopt.backends.tensorrt.converters.operands import all_of, constants, floats_only
+from graphopt.backends.tensorrt.converters.operands import all_of, floats_only
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
@@ -39,7 +39,10 @@ def batch_normalization(e: Emitter, node: Node) -> Sequence[Tensor | None]:
     rank, rest = e.rank(x), [None for _ in node.outputs[1:]]
     if rank >= 4 and all(item is not None for item in arrays):
         scale, bias, mean, var = (np.asarray(item, np.float64) for item in arrays)
-        factor = scale / np.sqrt(var + epsilon)
+        with np.errstate(
+            invalid="ignore", divide="ignore"
+        ):  # a variance that makes no sense gives what it gives elsewhere
+            factor = scale / np.sqrt(var + epsilon)
         dtype = e.api.ir_dtype(x.dtype)
         shift, factors = (e.weights(item.astype(dtype.numpy), dtype) for item in (bias - mean * factor, factor))
         power = e.weights(None, dtype)
@@ -106,7 +109,14 @@ def instance_normalization(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [_layer(e, x, scale, bias, range(2, e.rank(x)), node.float_attr("epsilon", 1e-5))]
 
 
-@lower("GroupNormalization", supports=all_of(floats_only, constants(1, 2)))
+def _channels_known(node: Node) -> str | None:
+    value = node.input_at(0)
+    shape = None if value is None else value.shape
+    fixed = shape is not None and all(isinstance(size, int) for size in shape[1:])
+    return None if fixed else "a GroupNormalization of sizes that are not fixed"
+
+
+@lower("GroupNormalization", supports=all_of(floats_only, _channels_known))
 def group_normalization(e: Emitter, node: Node) -> Sequence[Tensor]:
     """Arithmetic over [N, groups, rest]: scale and bias are by group up to opset 20, by channel afterwards."""
     given, groups = e.input(node, 0), node.int_attr("num_groups")
@@ -116,14 +126,12 @@ def group_normalization(e: Emitter, node: Node) -> Sequence[Tensor]:
         raise e.fail("a GroupNormalization of sizes that are not known")
     split = e.reshape(x, [shape[0], groups, int(np.prod(shape[1:])) // groups])
     plain, _mean, _inverse = normalized(e, split, [2], node.float_attr("epsilon", 1e-5))
-    whole = e.reshape(plain, shape)
-    arrays = []
-    for place in (1, 2):
-        array = e.array(node, place)
-        assert array is not None, "supports() says that it is constant"
-        full = np.repeat(array, shape[1] // groups) if (node.opset or 21) < 21 and array.size == groups else array
-        arrays.append(e.cast(e.constant(full.reshape(1, -1, *(1,) * (rank - 2))), x.dtype))
-    return [e.cast(e.elementwise(e.elementwise(whole, arrays[0], "PROD"), arrays[1], "SUM"), given.dtype)]
+    scale, bias = (e.cast(e.input(node, place), x.dtype) for place in (1, 2))
+    by_group = (node.opset or 21) < 21
+    spread = [1, -1, 1] if by_group else [1, -1, *(1,) * (rank - 2)]
+    plain = plain if by_group else e.reshape(plain, shape)
+    found = e.elementwise(e.elementwise(plain, e.reshape(scale, spread), "PROD"), e.reshape(bias, spread), "SUM")
+    return [e.cast(e.reshape(found, shape) if by_group else found, given.dtype)]
 
 
 @lower("RMSNormalization", supports=floats_only)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphopt.backends.tensorrt.converters.operands import all_of, constants, floats_only
+from graphopt.backends.tensorrt.converters.operands import all_of, floats_only
 from graphopt.backends.tensorrt.emitter import Emitter
-from graphopt.backends.tensorrt.protocols import Tensor
+from graphopt.backends.tensorrt.protocols import Loop, Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
@@ -25,9 +25,6 @@ def _plain(node: Node) -> str | None:
     for name in node.attr("activations") or ():  # type: ignore[union-attr]  # a list of names
         if str(name).lower() not in _KNOWN:
             return f"the activation {name!r} in {node.op_type}"
-    lengths = node.input_at(4)
-    if lengths is not None:
-        return "sequences of different lengths"
     return None
 
 
@@ -48,7 +45,7 @@ class _Direction:
     activations: tuple[Activation, ...]
 
 
-@lower("RNN", "GRU", "LSTM", supports=all_of(floats_only, constants(1, 2, 3, 7), _plain))
+@lower("RNN", "GRU", "LSTM", supports=all_of(floats_only, _plain))
 def recurrent(e: Emitter, node: Node) -> Sequence[Tensor | None]:
     """One loop for each direction; the product with the inputs is taken for all steps at once."""
     x = e.input(node, 0)
@@ -75,43 +72,76 @@ def _direction(
     e: Emitter, node: Node, x: Tensor, place: int, count: int, *, back: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     gates, hidden = _GATES[node.op_type], node.int_attr("hidden_size")
-    dtype = e.api.ir_dtype(x.dtype)
-    w, r, b = (e.array(node, at) for at in (1, 2, 3))
-    assert w is not None, "supports() says that it is constant"
-    assert r is not None, "supports() says that it is constant"
-    shift = None if b is None else b[place]
-    plain = e.api.enum("MatrixOperation", "NONE")
-    turned = e.api.enum("MatrixOperation", "TRANSPOSE")
-    weights = e.constant(np.ascontiguousarray(w[place])[None], dtype)
-    inputs = e.out(e.network.add_matrix_multiply(x, plain, weights, turned))
-    if shift is not None:
-        inputs = e.elementwise(inputs, e.constant(shift[: gates * hidden].reshape(1, 1, -1), dtype), "SUM")
-    p = e.array(node, 7) if node.op_type == "LSTM" else None
+    lengths = e.optional(node, 4)
+    turned_round = back and lengths is not None  # each sequence from its own end
+    if turned_round and lengths is not None:
+        x, back = reversed_sequences(e, x, lengths), False
+    plain, turned = (e.api.enum("MatrixOperation", name) for name in ("NONE", "TRANSPOSE"))
+    inputs = e.out(e.network.add_matrix_multiply(x, plain, e.unsqueeze(_part(e, node, 1, place), [0]), turned))
+    first, second = None, None
+    if node.input_at(3) is not None:
+        shift = e.unsqueeze(_part(e, node, 3, place), [0])
+        first, second = (_columns(e, shift, at * gates * hidden, gates * hidden) for at in (0, 1))
+        inputs = e.elementwise(inputs, first, "SUM")
+    peeks = node.op_type == "LSTM" and node.input_at(7) is not None
     direction = _Direction(
-        e.constant(np.ascontiguousarray(r[place]), dtype),
-        None if shift is None else e.constant(shift[gates * hidden :].reshape(1, -1), dtype),
-        None if p is None else e.constant(p[place].reshape(1, -1), dtype),
+        _part(e, node, 2, place),
+        second,
+        e.unsqueeze(_part(e, node, 7, place), [0]) if peeks else None,
         _activations(e, node, place, count),
     )
     made = e.network.add_loop()
     steps = e.reshape(e.sizes(x, [0]), [])
     e.check(made.add_trip_limit(e.cast(steps, DType.INT32), e.api.enum("TripLimit", "COUNT")), settled=False)
     step = e.out(made.add_iterator(inputs, 0, back))
+    goes_on = None if lengths is None else _goes_on(e, made, lengths)
     state = made.add_recurrence(_initial(e, node, 5, x, place, hidden))
     cell = made.add_recurrence(_initial(e, node, 6, x, place, hidden)) if node.op_type == "LSTM" else None
     if cell is not None:
         new, memory = _lstm(e, node, direction, step, state.get_output(0), cell.get_output(0), hidden)
-        cell.set_input(1, memory)
+        cell.set_input(1, memory if goes_on is None else e.select(goes_on, memory, cell.get_output(0)))
     else:
         cellular = _gru if node.op_type == "GRU" else _rnn
         new = cellular(e, node, direction, step, state.get_output(0), hidden)
-    state.set_input(1, new)
+    state.set_input(1, new if goes_on is None else e.select(goes_on, new, state.get_output(0)))
+    if goes_on is not None:
+        new = e.select(goes_on, new, e.scalar_like(0, new))
     mode, last = e.api.enum("LoopOutput", "REVERSE" if back else "CONCATENATE"), e.api.enum("LoopOutput", "LAST_VALUE")
     collected = made.add_loop_output(new, mode, 0)
     collected.set_input(1, steps)
     final = e.out(made.add_loop_output(state.get_output(0), last))
     memory_ = None if cell is None else e.out(made.add_loop_output(cell.get_output(0), last))
-    return e.out(collected), final, memory_
+    sequence = e.out(collected)
+    if turned_round and lengths is not None:
+        sequence = reversed_sequences(e, sequence, lengths)
+    return sequence, final, memory_
+
+
+def _part(e: Emitter, node: Node, at: int, place: int) -> Tensor:
+    """What an input has for a direction."""
+    array = e.array(node, at)
+    if array is not None:
+        return e.constant(np.ascontiguousarray(array[place]))
+    return e.gather(e.input(node, at), e.constant(np.array(place, np.int32)), 0)
+
+
+def _columns(e: Emitter, row: Tensor, start: int, size: int) -> Tensor:
+    return e.out(e.network.add_slice(row, [0, start], [1, size], [1, 1]))
+
+
+def reversed_sequences(e: Emitter, x: Tensor, lengths: Tensor) -> Tensor:
+    """Sequences [steps, batch, ...] from their own ends on; what is behind stays where it is."""
+    layer = e.check(e.network.add_reverse_sequence(x, e.cast(lengths, DType.INT64)))
+    layer.batch_axis, layer.sequence_axis = 1, 0
+    return e.out(layer)
+
+
+def _goes_on(e: Emitter, made: Loop, lengths: Tensor) -> Tensor:
+    """Whether a sequence has the step at hand, [batch, 1]."""
+    number = made.add_recurrence(e.constant(np.array(0, np.int64)))
+    step = number.get_output(0)
+    number.set_input(1, e.elementwise(step, e.constant(np.array(1, np.int64)), "SUM"))
+    return e.elementwise(e.reshape(step, [1, 1]), e.unsqueeze(e.cast(lengths, DType.INT64), [1]), "LESS")
 
 
 def _initial(e: Emitter, node: Node, at: int, x: Tensor, place: int, hidden: int) -> Tensor:

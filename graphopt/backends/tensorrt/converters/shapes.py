@@ -158,18 +158,18 @@ def broadcast(e: Emitter, a: Tensor, b: Tensor) -> Tensor:
     return e.select(e.elementwise(a, one, "EQUAL"), b, a)
 
 
-@lower("Tile", supports=constants(1))
+@lower("Tile")
 def tile(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A slice that goes round and round."""
     x, repeats = e.input(node, 0), integers(node, "", 1)
-    assert repeats is not None, "supports() says that it is constant"
     rank = e.rank(x)
-    if not rank or all(item == 1 for item in repeats):
+    if not rank or (repeats is not None and all(item == 1 for item in repeats)):
         return [x]
     layer = e.check(e.network.add_slice(x, [0] * rank, [1] * rank, [1] * rank))
     layer.mode = e.api.enum("SampleMode", "WRAP")
-    if -1 in tuple(x.shape):
-        layer.set_input(2, e.elementwise(e.shape(x), e.constant(np.array(repeats, np.int64)), "PROD"))
+    if repeats is None or -1 in tuple(x.shape):
+        times = e.cast(e.input(node, 1), DType.INT64)
+        layer.set_input(2, e.elementwise(e.shape(x), times, "PROD"))
     else:
         layer.shape = tuple(size * times for size, times in zip(x.shape, repeats, strict=True))
     return [e.out(layer)]
