@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from graphopt.backends.base import Artifact
 from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
+from graphopt.backends.tensorrt.ranges import check_profiles
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.engine_precision import check_precision, optimized_for_engine, quantized_for
 from graphopt.compiler.environment import Environment
@@ -131,6 +132,8 @@ def build(
     tell = progress or (lambda text: None)
     options = options or EngineOptions()
     environment = Environment(plugins)
+    if profile_data is None:
+        check_profiles(environment.lift(source), options.stated_profiles())  # before the work, not after it
     model, notes = source, list[str]()
     if data is not None:
         model, note = quantized_for(source, data, environment, target, seed, tell)

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphopt.backends.tensorrt.profiles import InputRange, Profile
-from graphopt.backends.tensorrt.protocols import Network, Tensor
+from graphopt.backends.tensorrt.protocols import Network
 from graphopt.errors import ExecutionError
+from graphopt.ir import Model, TensorType
 
-__all__ = ["Ranges", "ranges_of"]
+__all__ = ["Ranges", "check_profiles", "ranges_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """An input.
+
+    Attributes:
+        shape: sizes, -1 where one is not fixed.
+        dims: names of sizes, ``""`` where one has none.
+        holds_shape: whether shapes are computed from its numbers, ``None`` if nobody knows yet.
+    """
+
+    shape: tuple[int, ...]
+    dims: tuple[str, ...]
+    holds_shape: bool | None
+
+    def open_dims(self) -> list[str]:
+        """Names of the sizes that are not fixed."""
+        return [dim for dim, size in zip(self.dims, self.shape, strict=True) if size == -1]
 
 
 @dataclass(frozen=True)
@@ -43,48 +63,63 @@ def ranges_of(network: Network, profiles: Sequence[Profile]) -> list[Ranges]:
     Raises:
         ExecutionError: if an input has a size that nobody states, a shape does not fit, or there is no such input or dimension.
     """
-    inputs = {network.get_input(place).name: network.get_input(place) for place in range(network.num_inputs)}
+    inputs = {}
+    for tensor in (network.get_input(place) for place in range(network.num_inputs)):
+        shape = tuple(tensor.shape)
+        dims = tuple(str(tensor.get_dimension_name(axis) or "") for axis in range(len(shape)))
+        inputs[tensor.name] = _Input(shape, dims, tensor.is_shape_tensor)
+    return _resolved(inputs, profiles)
+
+
+def check_profiles(model: Model, profiles: Sequence[Profile]) -> None:
+    """See that all sizes are stated that an engine of a model needs, before it is optimized and lowered.
+
+    Raises:
+        ExecutionError: as :func:`ranges_of`, but for values of inputs, which only the network tells.
+    """
+    inputs = {}
+    for value in model.graph.inputs:
+        shape = value.type.shape if isinstance(value.type, TensorType) else None
+        if value.is_constant or shape is None:
+            continue  # lowering says what it thinks of that
+        sizes = tuple(size if isinstance(size, int) else -1 for size in shape)
+        dims = tuple("" if size is None or isinstance(size, int) else str(size) for size in shape)
+        inputs[value.name] = _Input(sizes, dims, None)
+    _resolved(inputs, profiles)
+
+
+def _resolved(inputs: Mapping[str, _Input], profiles: Sequence[Profile]) -> list[Ranges]:
     for profile in profiles:
         _check_names(inputs, profile)
     found = [_of_profile(inputs, profile) for profile in profiles or (Profile(),)]
     return [item for item in found if item.shapes or item.values]
 
 
-def _dims(tensor: Tensor) -> list[str]:
-    """Names of the sizes of an input, ``""`` where one has none."""
-    return [str(tensor.get_dimension_name(axis) or "") for axis in range(len(tensor.shape))]
-
-
-def _check_names(inputs: Mapping[str, Tensor], profile: Profile) -> None:
+def _check_names(inputs: Mapping[str, _Input], profile: Profile) -> None:
     for name in (*profile.shapes, *profile.values):
         if name not in inputs:
             raise ExecutionError(f"the model has no input {name!r}; it takes: {', '.join(inputs)}")
     for name in profile.values:
-        if not (inputs[name].is_shape_tensor or profile.is_seen):
+        if inputs[name].holds_shape is False and not profile.is_seen:
             raise ExecutionError(
                 f"the values of input {name!r} decide no shape, only its sizes can be stated: --profile {name}:MIN,USUAL,MAX"
             )
-    known = list(dict.fromkeys(dim for tensor in inputs.values() for dim in _open_dims(tensor) if dim))
+    known = list(dict.fromkeys(dim for item in inputs.values() for dim in item.open_dims() if dim))
     for name in profile.sizes:
         if name not in known:
             has = f"it has: {', '.join(known)}" if known else "all of its sizes are fixed, or have no name"
             raise ExecutionError(f"the model has no dimension {name!r} to state sizes of; {has}")
 
 
-def _open_dims(tensor: Tensor) -> Iterable[str]:
-    return (dim for dim, size in zip(_dims(tensor), tensor.shape, strict=True) if size == -1)
-
-
-def _of_profile(inputs: Mapping[str, Tensor], profile: Profile) -> Ranges:
+def _of_profile(inputs: Mapping[str, _Input], profile: Profile) -> Ranges:
     shapes: dict[str, InputRange] = {}
     lacking: dict[str, list[str]] = {}
-    for name, tensor in inputs.items():
-        shape = tuple(tensor.shape)
+    for name, item in inputs.items():
+        shape, dims = item.shape, item.dims
         if name in profile.shapes:
             _check_fit(name, shape, profile.shapes[name])
         if -1 not in shape:
             continue
-        dims = _dims(tensor)
         if name in profile.shapes:
             given = profile.shapes[name]
             shapes[name] = _resized(given, dims, profile.sizes) if profile.is_seen else given
@@ -100,13 +135,13 @@ def _of_profile(inputs: Mapping[str, Tensor], profile: Profile) -> Ranges:
         shapes[name] = InputRange(*(tuple(item) for item in each))
     if lacking:
         raise ExecutionError(_lacking(lacking))
-    without = [name for name, tensor in inputs.items() if tensor.is_shape_tensor and name not in profile.values]
+    without = [name for name, item in inputs.items() if item.holds_shape and name not in profile.values]
     if without:
         raise ExecutionError(
             f"{_listed(without)} what shapes are computed from; state values: "
             + " ".join(f"--values {name}:MIN,USUAL,MAX" for name in without)
         )
-    return Ranges(shapes, {name: item for name, item in profile.values.items() if inputs[name].is_shape_tensor})
+    return Ranges(shapes, {name: item for name, item in profile.values.items() if inputs[name].holds_shape})
 
 
 def _resized(seen: InputRange, dims: Sequence[str], sizes: Mapping[str, Sequence[int]]) -> InputRange:
