@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 #: Passes that do what a caller asks for: what they refuse is no failure to look into.
-REQUEST_PASSES: Final = frozenset({"set-input-shapes", "raise-opset"})
+REQUEST_PASSES: Final = frozenset({"apply-pruning-plan", "raise-opset", "set-input-shapes"})
 #: Passes after which the opset is raised, where a pipeline begins with them: they find constants and take away what nobody needs.
 _BEFORE_RAISING: Final = frozenset(
     {

@@ -59,6 +59,8 @@ def record_plan(log: PruningLog, *, prepare: str = "", source: str = "") -> Prun
 class PlanRecorder(Instrumentation):
     """Records what the pruning passes of a pipeline do.
 
+    Where the check at the end of :func:`graphopt.optimize` fails and rewrites are left out, the plan is that of the run before.
+
     Attributes:
         plan: of the last pipeline that was watched, ``None`` before.
 
