@@ -5,6 +5,7 @@ Weights are named as they are in the model before the first of these passes; ind
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ class PruningLog:
         kept: by weight and axis, bool [size of the axis before anything was taken away].
         groups: by weight and axis, the names of the groups whose indices it has.
         masks: by weight, bool [its shape as it is now]: false where it was made zero.
+        broken: why this can't be told as one plan: the model was rewritten between two of the passes; ``""`` if it can.
     """
 
     model: str = ""
@@ -57,6 +59,7 @@ class PruningLog:
     kept: dict[tuple[str, int], _Mask] = field(default_factory=dict)
     groups: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     masks: dict[str, _Mask] = field(default_factory=dict)
+    broken: str = ""
 
     def begin(self, graph: Graph, item: Pass) -> None:
         """A pass is about to take something away from a graph, or to say again what is gone."""
@@ -77,11 +80,14 @@ class PruningLog:
             array([0, 0, 1, 1])
         """
         for item in axes:
-            mask = self.masks.get(item.weight)
+            place = item.weight, item.axis
+            mask, before = self.masks.get(item.weight), self.kept.get(place)
+            known = item.kept.size if before is None else int(np.count_nonzero(before))
+            if known != item.kept.size or (mask is not None and mask.shape[item.axis : item.axis + 1] != (known,)):
+                self._break(item.weight)
+                continue
             if mask is not None:
                 self.masks[item.weight] = np.compress(item.kept, mask, item.axis)
-            place = item.weight, item.axis
-            before = self.kept.get(place)
             if before is None:
                 self.kept[place], self.groups[place] = item.kept.copy(), item.groups
             else:
@@ -92,7 +98,13 @@ class PruningLog:
         """Elements are zero from now on: by weight, bool [its shape], false where they are."""
         for name, mask in masks.items():
             before = self.masks.get(name)
-            self.masks[name] = mask.copy() if before is None else before & mask
+            if before is not None and before.shape != mask.shape:
+                self._break(name)
+            else:
+                self.masks[name] = mask.copy() if before is None else before & mask
+
+    def _break(self, weight: str) -> None:
+        self.broken = f"weight {weight!r} has another shape than the last pruning left of it"
 
 
 def _text(item: Pass) -> str:
@@ -121,11 +133,12 @@ def weight_names(graph: Graph) -> dict[Value, str]:
     owner = graph.root.owner
     scope = "::".join(part for part in owner.key if part) + "/" if isinstance(owner, Function) else ""
     names: dict[Value, str] = {}
-    counts: dict[str, int] = {}
+    taken: set[str] = set()
     for inner in graph.walk_graphs():
         stated = [node.outputs[0] for node in inner.nodes if node.op == "Constant"]
         for value in (*inner.initializers(), *stated):
-            name = scope + value.name
-            counts[name] = counts.get(name, 0) + 1
-            names[value] = name if counts[name] == 1 else f"{name}#{counts[name]}"
+            choices = (f"{scope}{value.name}#{number}" for number in itertools.count(2))
+            name = next(name for name in itertools.chain([scope + value.name], choices) if name not in taken)
+            taken.add(name)
+            names[value] = name
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from graphopt.errors import PruningError
 from graphopt.ir import Model
 from graphopt.passes import (
     AxisPlan,
@@ -18,7 +19,7 @@ from graphopt.passes import (
     PruningPlan,
     structure_digest,
 )
-from graphopt.passes.record import PassRecord
+from graphopt.passes.record import PassRecord, PipelineReport
 
 __all__ = ["PlanRecorder", "record_plan"]
 
@@ -35,6 +36,9 @@ def record_plan(log: PruningLog, *, prepare: str = "", source: str = "") -> Prun
         A plan for the model as it was before the first of them; axes with the same indices of the same groups stand together. It is
         empty if nothing was taken away.
 
+    Raises:
+        PruningError: if the model was rewritten between two prunings so that one plan can't tell both.
+
     Example:
         >>> import numpy as np
         >>> from graphopt.passes import NotedAxis
@@ -44,6 +48,10 @@ def record_plan(log: PruningLog, *, prepare: str = "", source: str = "") -> Prun
         >>> print(record_plan(log).summary())
         w: 3 of 4 kept, in w axis 1, v axis 0
     """
+    if log.broken:
+        raise PruningError(
+            f"what was pruned is no plan: {log.broken}; prune once, or leave out what rewrites in between"
+        )
     together: dict[tuple[tuple[str, ...], int, bytes], dict[str, tuple[int, ...]]] = {}
     for (name, axis), kept in log.kept.items():
         weights = together.setdefault((log.groups[name, axis], kept.size, kept.tobytes()), {})
@@ -62,7 +70,7 @@ class PlanRecorder(Instrumentation):
     Where the check at the end of :func:`graphopt.optimize` fails and rewrites are left out, the plan is that of the run before.
 
     Attributes:
-        plan: of the last pipeline that was watched, ``None`` before.
+        plan: of the last pipeline that was watched, ``None`` before, and where there is none.
 
     Example:
         >>> import graphopt
@@ -78,22 +86,26 @@ class PlanRecorder(Instrumentation):
     def __init__(self) -> None:
         self.plan: PruningPlan | None = None
         self._source = self._prepare = ""
+        self._found = False
         self._pipeline = Pipeline(())
         self._ctx = PassContext()
 
     def before_pipeline(self, pipeline: Pipeline, model: Model, ctx: PassContext) -> None:
         """Note what the model is."""
-        self.plan = None
+        self.plan, self._found = None, False
         self._pipeline, self._ctx = pipeline, ctx
         self._source, self._prepare = structure_digest(model), ""
 
     def after_pass(self, item: Pass, model: Model, result: PassResult, record: PassRecord) -> None:
-        """Note what came before the first pass that took something away; the plan is that of what was taken away so far."""
-        if not self._ctx.pruned.model:
-            return
-        if self.plan is None:
-            self._prepare = self._before(item)
-        self.plan = record_plan(self._ctx.pruned, prepare=self._prepare, source=self._source)
+        """Note what came before the first pass that took something away."""
+        if self._ctx.pruned.model and not self._found:
+            self._found, self._prepare = True, self._before(item)
+
+    def after_pipeline(self, model: Model, report: PipelineReport) -> None:
+        """Make the plan."""
+        log = self._ctx.pruned
+        if log.model and not log.broken:
+            self.plan = record_plan(log, prepare=self._prepare, source=self._source)
 
     def _before(self, item: Pass) -> str:
         items = self._pipeline.items

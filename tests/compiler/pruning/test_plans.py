@@ -10,8 +10,8 @@ import graphopt
 from graphopt.compiler.pruning.plans import PlanRecorder, record_plan
 from graphopt.data import digits_model
 from graphopt.errors import PruningError
-from graphopt.ir import structural_equal
-from graphopt.passes import NotedAxis, PassContext, PruningLog
+from graphopt.ir import Constant, Graph, Value, structural_equal
+from graphopt.passes import NotedAxis, PassContext, PruningLog, weight_names
 from graphopt.serde import lift_model
 from graphopt.transforms.pruning import PruneMagnitude
 
@@ -81,3 +81,27 @@ def test_a_step_with_an_option_that_has_no_text_is_named():
     log = PruningLog()
     log.begin(model.graph, odd)
     assert ["prune-magnitude"] == log.steps
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda log: log.note_axes([NotedAxis("w", 1, (), np.array([True, False, True]))]),
+        lambda log: log.note_masks({"w": np.ones((3, 2), np.bool_)}),
+        lambda log: log.note_axes([NotedAxis("w", 2, (), np.array([True, False]))]),
+    ],
+)
+def test_a_weight_that_was_turned_between_two_prunings_is_no_plan(again):
+    log = PruningLog()
+    log.note_masks({"w": np.ones((2, 3), np.bool_)})
+    log.note_axes([NotedAxis("w", 1, (), np.array([True, False, True]))])
+    again(log)
+    with pytest.raises(PruningError, match="no plan: weight 'w' has another shape than the last pruning left of it"):
+        record_plan(log)
+
+
+def test_names_of_weights_are_told_apart():
+    graph = Graph("g")
+    for name in ("w", "w#2", "w"):
+        graph.add_initializer(Value(name, None, Constant(np.ones(2, np.float32))))
+    assert ["w", "w#2", "w#3"] == list(weight_names(graph).values())
