@@ -24,6 +24,8 @@ __all__ = ["ATTEMPT_HEADS", "LAYER_HEADS", "attempt_cells", "curve_table", "laye
 #: Heads of the tables of layers, and of what was tried within a budget.
 LAYER_HEADS = ("layer", "op", "work>", "weights", "left", "operations>", "zero>", "pruned>", "recovered>")
 ATTEMPT_HEADS = ("tried", "left>", "accuracy", "")
+#: Part of zeros below which nobody wanted them.
+_FEW = 0.005
 
 
 def prune_view(report: PruneReport, files: Sequence[Path] = ()) -> RenderableType:
@@ -50,7 +52,7 @@ def layer_cells(layer: PrunedLayer) -> list[str]:
         _shape(layer.before),
         _shape(layer.after) if layer.after != layer.before else "",
         f"{layer.flops:.0%}" if layer.flops < 1 else "",
-        f"{layer.sparsity:.0%}" if layer.sparsity else "",
+        f"{layer.sparsity:.0%}" if layer.sparsity >= _FEW else "",
         db_text(layer.pruned_db),
         db_text(layer.recovered_db),
     ]

@@ -79,6 +79,9 @@ class Choice:
         pruned, result, report.attempts = best_within(
             self._trials, self._steps, self._units.units, report.sensitivity, budget, self.recovered
         )
+        report.notes.append(
+            f"which model is kept was decided on the {report.examples:,} held-out examples that it is judged on; evaluate it on others too"
+        )
         return pruned, result
 
     def as_stated(self, applying: Pipeline | None) -> Trial:

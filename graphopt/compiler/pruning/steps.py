@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from graphopt.compiler.pruning.amounts import Amount
+from graphopt.compiler.pruning.amounts import Amount, Kind
 from graphopt.compiler.pruning.units import Unit
 from graphopt.errors import PipelineError
 from graphopt.ir import Model
@@ -16,8 +16,14 @@ __all__ = ["Levels", "Steps"]
 
 #: The part of each unit that goes, by the unit's name; what is not there stays whole.
 Levels = Mapping[str, float]
-_PASSES: Final = {"channels": "prune-channels", "magnitude": "prune-magnitude", "n-m": "prune-n-m"}
+_PASSES: Final[Mapping[Kind, str]] = {"channels": "prune-channels", "magnitude": "prune-magnitude", "n-m": "prune-n-m"}
 _RECONSTRUCT, _MASKED, _NORM = "reconstruct-layers", "recover-masked", "reestimate-batch-norm"
+_RECOVERING: Final[Mapping[Kind, Sequence[str]]] = {
+    "channels": (_RECONSTRUCT,),
+    "magnitude": (_MASKED,),
+    "n-m": (_MASKED,),
+    "plan": (_RECONSTRUCT, _MASKED),
+}
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,19 @@ class Steps:
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def check_options(self) -> None:
-        """See that options are of passes that may run.
+        """See that options are of passes that may run, and make sense.
 
         Raises:
-            PipelineError: if one is not.
+            PipelineError: if not.
         """
-        known = (*_PASSES.values(), _RECONSTRUCT, _MASKED, _NORM)
-        for name in self.options:
+        kind = self.amount.kind
+        known = (*([_PASSES[kind]] if kind in _PASSES else []), *_RECOVERING[kind], _NORM)
+        for name, options in self.options.items():
             if name not in known:
                 raise PipelineError(
-                    f"options are given for {name!r}, which prunes nothing{suggestion(name, known) or ';'} passes: {', '.join(known)}"
+                    f"options are given for {name!r}, which does not run{suggestion(name, known) or ';'} passes: {', '.join(known)}"
                 )
+            build_pass(self.registry[name], options)
 
     def stated(self, value: float | None = None) -> Pipeline:
         """What prunes by the amount that is stated.
@@ -101,9 +109,7 @@ class Steps:
         Args:
             model: that is pruned; where BatchNormalization is left in it, its statistics are found anew.
         """
-        names = [_RECONSTRUCT if self.amount.kind == "channels" else _MASKED]
-        if self.amount.kind == "plan":
-            names = [_RECONSTRUCT, _MASKED]
+        names = list(_RECOVERING[self.amount.kind])
         if any(node.op == "BatchNormalization" for node in model.graph.nodes):
             names.append(_NORM)
         return Pipeline.of(*(build_pass(self.registry[name], self.options.get(name, {})) for name in names))

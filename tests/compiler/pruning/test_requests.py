@@ -127,9 +127,18 @@ def test_labels_and_metrics_that_do_not_fit():
         graphopt.prune(digits_model(), {"image": IMAGES[:, :, :4]}, magnitude=0.5)
 
 
-def test_options_of_other_passes():
-    with pytest.raises(PipelineError, match="options are given for 'fold-constant', which prunes nothing"):
-        graphopt.prune(digits_model(), magnitude=0.5, options={"fold-constant": {}})
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fold-constants": {}}, "options are given for 'fold-constants', which does not run; passes: prune-magnitude"),
+        ({"reconstruct-layers": {}}, "options are given for 'reconstruct-layers', which does not run"),
+        ({"recover-masked": {"dampin": 1}}, "pass 'recover-masked' has no option 'dampin'; did you mean 'damping'"),
+        ({"prune-magnitude": {"min_size": 0}}, "option 'min_size' of pass 'prune-magnitude' is 0"),
+    ],
+)
+def test_options_that_make_no_sense(options, said):
+    with pytest.raises(PipelineError, match=said):
+        graphopt.prune(digits_model(), magnitude=0.5, options=options)
 
 
 def test_nothing_can_be_pruned_and_why():
