@@ -109,12 +109,14 @@ def _backend(model: Path, stated: str | None, environment: Environment) -> str:
     """What runs the model: what is stated, or what its form says."""
     if stated is not None and not model.is_dir():
         return stated
-    return backends_for(model, [DEFAULT_BACKEND], environment)[0]
+    return backends_for(model, [stated or DEFAULT_BACKEND], environment)[0]
 
 
 def _runner(file: RunnableFile, environment: Environment, options: RunOptions, *, reference: bool) -> Runner:
     if not reference:
         return file.open(options, isolate=True)
+    if not file.is_model:
+        raise UsageError(f"--runtime reference runs ONNX models, and {file.source!r} is none; leave it out")
     from graphopt.runtime import ReferenceRunner  # lazily: imports the reference evaluator
 
     return ReferenceRunner(file.path, kernels=environment.plugins.load().kernels)

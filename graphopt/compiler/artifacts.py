@@ -135,10 +135,10 @@ def backends_for(path: str | os.PathLike[str], names: Sequence[str], environment
         PipelineError: if there is no such backend.
         ExecutionError: if nobody brings a runtime for one.
     """
-    if os.path.isdir(path):
-        return [HYBRID]
     end = Path(path).suffix.lower()
     suffixes = {name: _suffix(environment, name) for name in names}
+    if os.path.isdir(path):
+        return [HYBRID]
     own = [name for name in names if end == suffixes[name] != _ONNX]
     if not own and list(names) == [DEFAULT_BACKEND] and end not in _MODELS:
         known = environment.plugins.runtimes

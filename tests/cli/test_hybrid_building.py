@@ -86,6 +86,8 @@ def test_a_folder_is_built_run_measured_and_compared(tmp_path, model, machine):
     ]
     assert [folder, model] == [row["model"] for row in rows]
     assert {} == machine.cuda.held, "everything was given back"
+    assert "unknown backend 'nope'" in said("run", folder, "--backend", "nope", code=2)
+    assert "--runtime reference runs ONNX models" in said("run", folder, "--runtime", "reference", code=2)
     shown = said("inspect", folder)
     assert "2, 1 of them for tensorrt" in shown
     assert "000-rest.onnx" in shown
