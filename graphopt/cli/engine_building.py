@@ -15,6 +15,7 @@ from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.backends.tensorrt.profiles import parse_profile, parse_sizes, profiles_of
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import engine_options as of
+from graphopt.cli.library_noise import without_library_noise
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, Quiet, Seed, UsageError
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.building import Engine, library_for
@@ -163,7 +164,7 @@ def build(
                 "--timing-cache": timing_cache,
             }
         )
-    with progress(f"building {model}", wanted=not (quiet or as_json)) as tell:
+    with without_library_noise(), progress(f"building {model}", wanted=not (quiet or as_json)) as tell:
         if refit is not None:
             engine = refit_engine(
                 refit, model, target=target, check=check, inputs=inputs, seed=seed, progress=tell, plugins=plugins

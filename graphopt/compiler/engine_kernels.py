@@ -31,7 +31,7 @@ def check_compiles_here(api: Api, runtime: TensorRtRuntime) -> None:
         )
     reason = runtime.available()
     if reason is not None:
-        raise ExecutionError(f"--runtime-cache compiles kernels for the GPU that is here: {reason}; leave it out")
+        raise ExecutionError(f"--runtime-cache compiles kernels for the GPU that is here: {reason}, or leave it out")
 
 
 def compile_kernels(

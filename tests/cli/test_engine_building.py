@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import onnx
 import pytest
@@ -157,6 +159,34 @@ def test_what_tensorrt_does_not_take_is_one_line(tmp_path, text, reason):
     assert 2 == done.exit_code
     assert reason in done.stderr
     assert (1, ["x.onnx"]) == (len(done.stderr.splitlines()), [path.name for path in tmp_path.iterdir()])
+
+
+@needs_library
+@pytest.mark.skipif(API is not None and not API.is_rtx, reason="what TensorRT-RTX refuses without a GPU")
+def test_what_the_library_prints_by_itself_is_not_seen(tmp_path):
+    arguments = ["build", MODEL, "-o", str(tmp_path / "x.engine"), "--no-check", "--dim", "batch=1", "--refittable"]
+    command = [sys.executable, "-m", "graphopt"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:  # with a driver it builds
+        assert (2, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
+        assert "are compiled by a GPU's driver" in done.stderr
+        seen = subprocess.run([*command, "--debug", *arguments], capture_output=True, text=True, check=False)
+        assert "Internal Error" in seen.stderr
+
+
+def test_python_writes_to_stderr_while_libraries_do_not():
+    code = """
+import os, sys
+from graphopt.cli.library_noise import without_library_noise
+os.write(2, b"before\\n")
+with without_library_noise():
+    os.write(2, b"noise\\n")
+    print("said", file=sys.stderr)
+os.write(2, b"after\\n")
+print("end", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ["before", "said", "after", "end"] == done.stderr.split()
 
 
 @needs_library
