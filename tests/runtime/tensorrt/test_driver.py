@@ -12,6 +12,9 @@ import pytest
 
 from graphopt.errors import ExecutionError
 from graphopt.runtime.tensorrt.driver import DriverCuda
+from graphopt.testing.tensorrt.fake_library import fake_api
+from tests.backends.tensorrt.library import needs_library
+from tests.runtime.tensorrt.engines import Bench
 
 COMPILER = shutil.which("cc")
 pytestmark = pytest.mark.skipif(
@@ -117,3 +120,18 @@ def test_a_driver_without_a_call(library):
 
     with pytest.raises(ExecutionError, match="the NVIDIA driver has no cuGetErrorName; update it"):
         DriverCuda(Old())  # type: ignore[arg-type]  # what is looked at is there
+
+
+@needs_library
+def test_an_engine_runs_through_the_driver(library, tmp_path):
+    """All calls that a run makes, with the streams and addresses that the driver gave; everything is given back."""
+    bench = Bench(fake_api(), device(library))
+    text = "(float[n, 2] x) => (float[n, 2] y, float[n, 2] z) { y = Neg (x) z = Exp (x) }"
+    with bench.opened(text, tmp_path, sizes={"n": (1, 2, 500)}) as runner:
+        for count in (1, 500, 3):
+            x = np.linspace(-1, 1, 2 * count, dtype=np.float32).reshape(count, 2)
+            found = runner.run({"x": x})
+            np.testing.assert_array_equal(-x, found["y"])
+            np.testing.assert_allclose(found["z"], np.exp(x), rtol=1e-6)
+        assert 0 < runner.run_again()
+    assert 0 == library.fake_held()
