@@ -83,7 +83,9 @@ def improve(
                 raise
             effects.append(Effect(name, best, best, kept=False, reason=str(err)))
             continue
-        found = _sqnr(tried, plan, how)
+        found = (
+            best if (tried, how) == (trials, settings) else _sqnr(tried, plan, how)
+        )  # the same if nothing was changed
         kept = wanted is not None or found > best + _LEAST_DB
         effects.append(Effect(name, best, found, kept))
         if kept:
@@ -131,8 +133,8 @@ def _with(
     )
     options |= {**stated, **asked}
     step = Pipeline.of(build_pass(registry[ACCURACY_PASSES[name]], options))
-    model, _ = trials.workshop.run(trials.model, step, trials.calibration)
-    return again(model), settings
+    model, records = trials.workshop.run(trials.model, step, trials.calibration)
+    return (again(model) if any(record.changed for record in records) else trials), settings
 
 
 def _sqnr(trials: Trials, plan: Plan, settings: Settings) -> float:

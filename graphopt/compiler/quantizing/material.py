@@ -15,6 +15,7 @@ from graphopt.compiler.calibration_source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.examples import FewBatches, Split, first_examples, open_examples, split_examples
 from graphopt.compiler.quantizing.judge import Judge
+from graphopt.compiler.quantizing.labels import examples_in
 from graphopt.compiler.quantizing.metrics import MetricKind, find_metric
 from graphopt.compiler.quantizing.opening import Start
 from graphopt.compiler.quantizing.request import QuantizeRequest
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Material", "calibration_of", "find_material", "timed_feeds", "view_of_few"]
 
-#: Examples that passes look at; of which ranges come from all.
+#: Examples that passes look at, and that ranges come from until forms are chosen: so many bytes, for large ones have much in each,
+#: within these ends.
+_LOOKED_AT_BYTES: Final = 8 << 20
+_LEAST_LOOKED_AT: Final = 64
 _MOST_LOOKED_AT: Final = 512
 #: The same while plans are tried.
 _FEW: Final = 24
@@ -119,7 +123,7 @@ def calibration_of(
     *,
     everything: bool = False,
 ) -> CalibrationSource | None:
-    """Ranges from the data; passes look at no more examples than their statistics gain by. ``None`` where there is nothing.
+    """Ranges and tensors from the data, ``None`` where there is nothing; no more examples are looked at than statistics gain by.
 
     Args:
         material: the data.
@@ -127,25 +131,37 @@ def calibration_of(
         request: says what finds the others.
         environment: plugins.
         tell: told what is going on.
-        everything: whether examples that were held out are looked at too.
+        everything: whether examples that were held out are looked at too, and ranges come from all of them.
     """
     if not material.is_real and table is None:
         return None
-    feeds: Callable[[], Iterator[Feeds]] | None = None
-    if material.is_real:
-        feeds = functools.partial(iter, material.split.data) if everything else material.split.calibration
+    split = material.split
+    look = functools.partial(_looked_through, split, everything=everything)
+    most = _looked_at(split.held_out[0][0])
     ranges = Batches(
         environment,
-        feeds,
+        functools.partial(look, None if everything or not split.every else most) if material.is_real else None,
         table=table,
         calibrator=request.calibrator,
         options=request.calibrator_options,
         scheme=environment.backend(request.target).target.quantization,
         progress=lambda text: tell(f"calibrating: {text}"),
     )
-    if feeds is None:
+    if not material.is_real:
         return ranges
-    return FewBatches(ranges, Batches(environment, lambda: first_examples(feeds(), _MOST_LOOKED_AT)))
+    return FewBatches(ranges, Batches(environment, functools.partial(look, most)))
+
+
+def _looked_through(split: Split, most: int | None, *, everything: bool) -> Iterator[Feeds]:
+    """The examples of a split, without those that are held out unless ``everything`` is wanted; so many at most."""
+    batches = iter(split.data) if everything else split.calibration()
+    return batches if most is None else first_examples(batches, most)
+
+
+def _looked_at(feeds: Feeds) -> int:
+    """How many examples statistics of layers gain by, from a batch of them."""
+    size = sum(array.nbytes for array in feeds.values() if isinstance(array, np.ndarray)) // max(examples_in(feeds), 1)
+    return min(max(_LOOKED_AT_BYTES // max(size, 1), _LEAST_LOOKED_AT), _MOST_LOOKED_AT)
 
 
 def view_of_few(
