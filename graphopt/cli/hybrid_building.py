@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from graphopt.cli.library_noise import without_library_noise
 from graphopt.cli.options import UsageError
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.hybrid import build_hybrid
@@ -51,7 +52,7 @@ def build_folder(
             raise UsageError(
                 f"{name} is for a single engine, and --hybrid makes a folder of parts; leave one of them out"
             )
-    with progress(f"building {model}", wanted=not (quiet or as_json)) as tell:
+    with without_library_noise(), progress(f"building {model}", wanted=not (quiet or as_json)) as tell:
         built = build_hybrid(model, output, options=options, progress=tell, plugins=plugins, **settings)  # type: ignore[arg-type]
     if as_json:
         write_json(hybrid_dict(built))
