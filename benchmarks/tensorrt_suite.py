@@ -115,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="cases whose names contain this")
     parser.add_argument("--forms", nargs="*", default=["frozen", "as it is"])
     parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/tensorrt_suite.json)")
+    parser.add_argument("--keep", action="store_true", help="keep what the record at --json has of others")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.worker is not None:
@@ -123,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [case.name for case in load_cases() if case.data_sets and (options.only or "") in case.name]
     pytorch = {case.name for case in load_cases() if case.kind.startswith("pytorch")}
     console, record = Console(), dict[str, object]()
+    if options.keep and options.json is not None and options.json.is_file():
+        record |= json.loads(options.json.read_text(encoding="utf-8"))["results"]
     heads = (
         "form",
         "networks by",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphopt.backends.tensorrt.converters.generators import counted
 from graphopt.backends.tensorrt.converters.narrow import cut_to_output
-from graphopt.backends.tensorrt.converters.operands import dtype_of, floats_only
+from graphopt.backends.tensorrt.converters.operands import floats_only
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
@@ -188,14 +189,15 @@ def _logarithm(e: Emitter, node: Node, x: Tensor) -> Tensor:
 def hardmax(e: Emitter, node: Node) -> Sequence[Tensor]:
     """1 at the first of the largest along an axis, 0 elsewhere."""
     x = e.input(node, 0)
-    opset = node.opset or 13
+    opset, vector = node.opset or 13, e.rank(x) == 1
+    x = e.unsqueeze(x, [0]) if vector else x
     axis = e.axis(node.int_attr("axis", -1 if opset >= 13 else 1), x)
     if opset < 13 and axis != e.rank(x) - 1:
         raise e.fail("a Hardmax over several axes")
-    if e.rank(x) < 2 or x.shape[axis] == -1:
-        raise e.fail("a Hardmax over an axis of unknown size, or of a vector")
     layer = e.check(e.network.add_topk(x, e.api.enum("TopKOperation", "MAX"), 1, 1 << axis))
-    shape = [x.shape[axis] if place == axis else 1 for place in range(e.rank(x))]
-    places = e.constant(np.arange(x.shape[axis], dtype=np.int32).reshape(shape))
-    hit = e.elementwise(e.cast(layer.get_output(1), DType.INT32), places, "EQUAL")
-    return [e.cast(hit, dtype_of(node.output) or DType.FLOAT)]
+    size = x.shape[axis]
+    places = counted(e, size if size != -1 else e.sizes(x, [axis]))
+    places = e.reshape(places, [-1 if place == axis else 1 for place in range(e.rank(x))])
+    hit = e.elementwise(e.cast(layer.get_output(1), DType.INT64), places, "EQUAL")
+    found = e.cast(hit, x.dtype)
+    return [e.squeeze(found, [0]) if vector else found]

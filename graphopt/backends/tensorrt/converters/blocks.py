@@ -36,7 +36,13 @@ def _split_sizes(e: Emitter, x: Tensor, parts: Sequence[int | tuple[int, int, in
     return e.reshape(x, e.concat(pieces))
 
 
-@lower("DepthToSpace")
+def _channels_known(node: Node) -> str | None:
+    value = node.input_at(0)
+    fixed = value is not None and value.shape is not None and isinstance(value.shape[1], int)
+    return None if fixed else "blocks of a number of channels that is not fixed"
+
+
+@lower("DepthToSpace", supports=_channels_known)
 def depth_to_space(e: Emitter, node: Node) -> Sequence[Tensor]:
     """Two shuffles."""
     x, block = e.input(node, 0), node.int_attr("blocksize")
@@ -48,7 +54,7 @@ def depth_to_space(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [_joined(e, x, moved, depth, block, 1)]
 
 
-@lower("SpaceToDepth")
+@lower("SpaceToDepth", supports=_channels_known)
 def space_to_depth(e: Emitter, node: Node) -> Sequence[Tensor]:
     """Two shuffles."""
     x, block = e.input(node, 0), node.int_attr("blocksize")

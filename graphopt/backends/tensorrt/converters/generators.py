@@ -20,7 +20,16 @@ from graphopt.ir import Constant, DType, Node
 __all__ = ["constant", "constant_of_shape", "counted", "eye_like", "one_hot", "range_", "triangle"]
 
 
-@lower("Constant")
+def _numbers(node: Node) -> str | None:
+    """A constant may be of text."""
+    given = node.attr("value")
+    text = (isinstance(given, Constant) and given.dtype is DType.STRING) or any(
+        name.startswith("value_string") for name in node.attributes
+    )
+    return "there are no strings" if text else None
+
+
+@lower("Constant", supports=_numbers)
 def constant(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A constant layer."""
     found = node.attr("value")

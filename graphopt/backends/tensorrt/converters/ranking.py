@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.backends.tensorrt.converters.operands import constants, dtype_of, integers
+from graphopt.backends.tensorrt.converters.operands import constants, dtype_of, fixed_inputs, integers
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
@@ -31,7 +31,13 @@ def _ranked(e: Emitter, x: Tensor, op: str, k: int, axis: int) -> tuple[Tensor, 
     return found[0], e.cast(found[1], DType.INT64)
 
 
-@lower("ArgMax", "ArgMin")
+def _ends_known(node: Node) -> str | None:
+    if not node.int_attr("select_last_index", 0):
+        return None
+    return fixed_inputs(0)(node)
+
+
+@lower("ArgMax", "ArgMin", supports=_ends_known)
 def arg(e: Emitter, node: Node) -> Sequence[Tensor]:
     """The first of one; the last of equal ones is the first from the other end."""
     x = e.input(node, 0)
