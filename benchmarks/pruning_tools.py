@@ -66,7 +66,8 @@ def _graphopt_channels_only(model: Path, data: Feeds, amount: float) -> Any:  # 
 def _graphopt_zeros(model: Path, data: Feeds, amount: float) -> Any:  # noqa: ANN401
     import graphopt
 
-    return graphopt.prune(model, data, magnitude=amount, seconds=1)
+    stepwise = {"prune-magnitude": {"steps": 3}}
+    return graphopt.prune(model, data, magnitude=amount, options=stepwise, seconds=1)
 
 
 def _graphopt_zeros_only(model: Path, data: Feeds, amount: float) -> Any:  # noqa: ANN401

@@ -3,8 +3,10 @@
 Of the float constants of rank 2 or more the ``int(sparsity * size)`` elements of smallest ``|w|`` become zero, where ``size`` counts a
 tensor or all tensors of the scope; of equal ones those that come first, by tensor and then by index. A NaN counts as the largest. Constants
 with fewer than two axes longer than 1 (biases, scales) and small ones stay as they are; a constant that several layers read is counted
-once. Touches weights; needs no types, no data; idempotent. Numerics: lossy. Source: Han et al., Learning both Weights and Connections for
-Efficient Neural Networks, 2015, section 3.1 (without the retraining); global: Frankle, Carbin, The Lottery Ticket Hypothesis, 2019.
+once. Touches weights; needs no types, data only between steps; idempotent. Numerics: lossy.
+
+Source: Han et al., Learning both Weights and Connections for Efficient Neural Networks, 2015, section 3.1 (without the retraining);
+global: Frankle, Carbin, The Lottery Ticket Hypothesis, 2019.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from graphopt.errors import PipelineError
+from graphopt.errors import CalibrationError, PipelineError
 from graphopt.ir import Array, Constant, Graph, Value
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import Pass, PassContext, PassResult
+from graphopt.transforms.pruning.masked import RecoverMasked
 from graphopt.transforms.pruning.masking import zero_weights
 from graphopt.transforms.pruning.selection import Selection
 from graphopt.transforms.statistics import FLOATS
@@ -64,6 +67,8 @@ class PruneMagnitude(Pass):
         min_size: tensors with fewer elements stay as they are.
         include: only the weights of these layers: names, patterns of ``*``, or ``op:Conv``; all if empty.
         exclude: no weights of these layers.
+        steps: in which weights go, each of the same part of what is left; between them the others make up for that, as
+            ``recover-masked`` does, which needs data. Where most weights go, two steps lose less than one.
     """
 
     name: ClassVar[str] = "prune-magnitude"
@@ -76,20 +81,38 @@ class PruneMagnitude(Pass):
     min_size: Annotated[int, msgspec.Meta(ge=1)] = 4
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    steps: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise PipelineError(f"prune-magnitude: steps is {self.steps}, expected 1 or more")
         if not 0 <= self.sparsity < 1:
             raise PipelineError(f"prune-magnitude: sparsity is {self.sparsity}, expected a number in [0, 1)")
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Prune the constants of a graph and its subgraphs, each once."""
-        zeroed = tensors = 0
+        if self.steps > 1 and ctx.calibration is None:
+            raise CalibrationError(
+                f"prune-magnitude: steps is {self.steps}, and between them weights are fitted to data, of which there is none; "
+                "bring calibration data, or leave steps out"
+            )
+        zeroed = 0
+        tensors: set[Value] = set()
+        for step in range(1, self.steps + 1):
+            changed = self._zero(graph, ctx, 1 - (1 - self.sparsity) ** (step / self.steps))
+            if changed and step < self.steps:
+                RecoverMasked().run(graph, ctx)
+            zeroed, tensors = zeroed + sum(changed.values()), tensors | changed.keys()
+        return PassResult(changed=bool(tensors), stats={"zeroed": zeroed, "tensors": len(tensors)})
+
+    def _zero(self, graph: Graph, ctx: PassContext, sparsity: float) -> dict[Value, int]:
+        """How many elements of each weight became zero."""
+        changed: dict[Value, int] = {}
         for scope in self._scopes(graph, ctx):
-            chosen = _smallest([constant.numpy() for _value, constant in scope], self.sparsity)
+            chosen = _smallest([constant.numpy() for _value, constant in scope], sparsity)
             masks = {value: ~gone for (value, _constant), gone in zip(scope, chosen, strict=True) if gone.any()}
-            changed = zero_weights(self, graph, ctx, masks)
-            zeroed, tensors = zeroed + sum(changed.values()), tensors + len(changed)
-        return PassResult(changed=tensors > 0, stats={"zeroed": zeroed, "tensors": tensors})
+            changed |= zero_weights(self, graph, ctx, masks)
+        return changed
 
     def _scopes(self, graph: Graph, ctx: PassContext) -> list[list[tuple[Value, Constant]]]:
         """Weights that are compared with each other."""

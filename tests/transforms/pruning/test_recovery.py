@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphopt.errors import CalibrationError
+from graphopt.errors import CalibrationError, PipelineError
 from graphopt.ir import clone_model
 from graphopt.passes import PassContext, Reference
 from graphopt.transforms.pruning import (
@@ -74,9 +74,10 @@ def test_layers_are_fitted_to_what_they_gave():
 
 def test_a_channel_that_another_one_stands_for_is_made_up_for_in_full():
     """Two units are equal: the one that is left takes the weights of both."""
-    w = RNG.normal(size=(4, 8)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    w = np.concatenate([np.eye(4), -np.eye(4)], axis=1).astype(np.float32)
     w[:, 5] = w[:, 2]
-    v = RNG.normal(size=(8, 3)).astype(np.float32)
+    v = rng.normal(size=(8, 3)).astype(np.float32)
     owner = lifted(
         model(
             "h = MatMul (x, w) g = Relu (h) y = MatMul (g, v)",
@@ -85,7 +86,7 @@ def test_a_channel_that_another_one_stands_for_is_made_up_for_in_full():
             initializers={"w": w, "v": v},
         )
     )
-    feeds = {"x": RNG.normal(size=(64, 4)).astype(np.float32)}
+    feeds = {"x": rng.normal(size=(64, 4)).astype(np.float32)}
     expected = run_model(owner, feeds)["y"]
     ctx = PassContext(calibration=Batches(feeds))
     PruneChannels(ratio=0.12, round_to=1, criterion="reconstruction").run(owner.graph, ctx)
@@ -122,6 +123,30 @@ def test_biases_alone_bring_means_back():
     assert {"b", "c"} >= {name for name in before if not np.array_equal(before[name], after[name])} >= {"c"}
     given_now = np.concatenate([run_model(owner, feeds)["y"] for feeds in data])
     np.testing.assert_allclose(given_now.mean(axis=0), expected.mean(axis=0), atol=1e-5)
+
+
+def test_zeros_in_steps():
+    """Between steps the weights that are left move; in the end as many are zero as in one step, and a second run finds nothing to do."""
+    once, stepwise = (PruneMagnitude(sparsity=0.8, scope="global", steps=steps) for steps in (1, 3))
+    found = []
+    for item in (once, stepwise):
+        owner, ctx = lifted(network()), PassContext(calibration=Batches(*images(8)))
+        original = arrays(owner)
+        item.run(owner.graph, ctx)
+        assert not item.run(owner.graph, ctx).changed
+        left = {name: array for name, array in arrays(owner).items() if array.ndim > 1}
+        assert int(0.8 * sum(map(np.size, left.values()))) == sum(int((array == 0).sum()) for array in left.values())
+        found.append(all(((array == 0) | (array == original[name])).all() for name, array in left.items()))
+    assert [True, False] == found
+
+
+def test_steps_need_data():
+    with pytest.raises(
+        CalibrationError, match=r"prune-magnitude: steps is 2, and between them weights are fitted to data"
+    ):
+        PruneMagnitude(steps=2).run(lifted(network()).graph, PassContext())
+    with pytest.raises(PipelineError, match="prune-magnitude: steps is 0, expected 1 or more"):
+        PruneMagnitude(steps=0)
 
 
 def test_nothing_was_removed_so_nothing_is_done():
