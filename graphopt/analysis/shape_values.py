@@ -44,14 +44,19 @@ def _symbol(value: Value, axis: int) -> SymbolicDim:
 
 
 class ShapeValues:
-    """Answers what is known of integer tensors and of sizes."""
+    """Answers what is known of integer tensors and of sizes.
 
-    __slots__ = ("_dims", "_epoch", "_known", "_sizes")
+    Attributes:
+        doubts: names of sizes of which a quotient would be known if they were never zero.
+    """
+
+    __slots__ = ("_dims", "_epoch", "_known", "_sizes", "doubts")
 
     def __init__(self) -> None:
         self._known: dict[Value, tuple[Integers | None, int]] = {}
         self._dims: dict[Value, tuple[Type | None, tuple[Dim, ...]]] = {}
         self._sizes: set[Dim] = set()
+        self.doubts: set[str] = set()
         self._epoch = 0
 
     def at(self, epoch: int) -> ShapeValues:
@@ -139,6 +144,8 @@ class ShapeValues:
             None if item is None else self._evaluate(item, depth + 1) for item in node.inputs
         ]
         found = evaluate(node, value.index, inputs)
+        if node.op in ("Div", "Mod") and inputs[0] is not None and (found is None or None in found.elements):
+            self.doubts.update(*(dim.symbols() for dim in inputs[0].elements if isinstance(dim, SymbolicDim)))
         if (
             node.op == "Cast" and value.dtype in _HOLDS_SIZES and inputs[0] is not None
         ):  # whatever the expression, it is a size

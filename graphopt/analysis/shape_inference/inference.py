@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from graphopt.analysis.integer_ops import EVALUATORS
 from graphopt.analysis.shape_inference.control_flow import BODIES
@@ -11,7 +12,17 @@ from graphopt.analysis.shape_inference.facts import Facts, ShapeFunction
 from graphopt.analysis.shape_inference.registry import SHAPE_FUNCTIONS
 from graphopt.analysis.shape_inference.walk import BROKEN, NodeRules, Walk
 from graphopt.analysis.shape_values import ShapeValues
-from graphopt.ir import Model, Node, TensorType, Type, collector_paused, fresh_dim
+from graphopt.ir import (
+    Model,
+    Node,
+    SymbolicDim,
+    TensorType,
+    Type,
+    collector_paused,
+    fresh_dim,
+    lower_bound,
+    upper_bound,
+)
 from graphopt.ir.model import FunctionKey
 
 __all__ = ["SymbolicTypes"]
@@ -50,7 +61,10 @@ class SymbolicTypes:
                     if value.const is None:
                         value.type = None
         changed = self._walk(model, static=static)
-        if self._facts.doubts & self._facts.positive:  # what a later node proved would have said more of an earlier one
+        doubts = (self._facts.doubts | self._values.doubts) & self._facts.positive
+        if doubts:  # what a later node proved would have said more of an earlier one
+            for value in model.graph.inputs:
+                value.type = _not_empty(value.type, doubts)
             changed += self._walk(model, static=static)
         return changed
 
@@ -84,6 +98,19 @@ class SymbolicTypes:
             return False
         learned = [self._values.refresh(value) for value in node.outputs]
         return True in learned
+
+
+def _not_empty(given: Type | None, names: AbstractSet[str]) -> Type | None:
+    """The type of an input with sizes of these names that are at least 1: a run in which one is zero fails."""
+    if type(given) is not TensorType or given.shape is None:
+        return given
+    shape = tuple(
+        SymbolicDim(dim.name, 1, upper_bound(dim))
+        if isinstance(dim, SymbolicDim) and dim.name in names and dim.name is not None and not lower_bound(dim)
+        else dim
+        for dim in given.shape
+    )
+    return TensorType(given.dtype, shape)
 
 
 def _with_symbols(found: Type | None) -> Type | None:
