@@ -124,21 +124,34 @@ def structure_digest(subject: Model | Graph) -> str:
     return structural_hash(whole, names=True, weights=False).hex()
 
 
-def weight_names(graph: Graph) -> dict[Value, str]:
+def weight_names(graph: Graph, *, computed: bool = False) -> dict[Value, str]:
     """The constants of a graph and the graphs inside it, each with a name that no other has.
 
     It is the name of the value; in a function that of the function stands before it. Where branches give one name to different
     constants, those that come later have a number.
+
+    Args:
+        graph: the outermost one.
+        computed: whether what nodes compute follows, under names that are made likewise.
     """
     owner = graph.root.owner
     scope = "::".join(part for part in owner.key if part) + "/" if isinstance(owner, Function) else ""
     names: dict[Value, str] = {}
     taken: set[str] = set()
-    for inner in graph.walk_graphs():
+    graphs = list(graph.walk_graphs())
+    nodes = [node for inner in graphs for node in inner.nodes if node.op != "Constant"] if computed else []
+    for inner in graphs:
         stated = [node.outputs[0] for node in inner.nodes if node.op == "Constant"]
         for value in (*inner.initializers(), *stated):
-            choices = (f"{scope}{value.name}#{number}" for number in itertools.count(2))
-            name = next(name for name in itertools.chain([scope + value.name], choices) if name not in taken)
-            taken.add(name)
-            names[value] = name
+            names[value] = _untaken(scope + value.name, taken)
+    for value in (value for node in nodes for value in node.outputs if value.name):
+        names[value] = _untaken(scope + value.name, taken)
     return names
+
+
+def _untaken(name: str, taken: set[str]) -> str:
+    """The name, with a number if somebody has it; somebody has it then."""
+    choices = (f"{name}#{number}" for number in itertools.count(2))
+    found = next(choice for choice in itertools.chain([name], choices) if choice not in taken)
+    taken.add(found)
+    return found

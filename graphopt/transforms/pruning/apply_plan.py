@@ -15,7 +15,7 @@ import numpy as np
 
 from graphopt.analysis.dim_groups import DimGroups, Extent, Leaf, Mask, Product, find_dim_groups
 from graphopt.errors import PipelineError, PruningError
-from graphopt.ir import Graph, Model, Value, clone_model
+from graphopt.ir import Dim, Graph, Model, Value, clone_model
 from graphopt.ir.constant_nodes import constant_of
 from graphopt.numerics import Lossy, Numerics
 from graphopt.passes import (
@@ -72,6 +72,8 @@ def apply_plan(graph: Graph, plan: PruningPlan, ctx: PassContext, item: ApplyPru
         PruningError: if the plan is of another model, or contradicts what goes together in this one; nothing is changed then.
     """
     asked = ApplyPruningPlan() if item is None else item
+    if plan.is_empty:
+        return PassResult(changed=False)
     if asked.match == "model":
         _check_model(graph, plan)
     return _Application(graph, plan, ctx, asked).run()
@@ -99,7 +101,9 @@ class _Application:
         self.graph, self.plan, self.ctx, self.item = graph, plan, ctx, item
         owner = graph.owner
         graphs = [graph, *(item.graph for item in owner.functions.values())] if isinstance(owner, Model) else [graph]
-        self.homes = {name: (value, home) for home in graphs for value, name in weight_names(home).items()}
+        self.homes = {
+            name: (value, home) for home in graphs for value, name in weight_names(home, computed=True).items()
+        }
         self.groups = find_dim_groups(graph, ctx.dim_roles)
 
     def run(self) -> PassResult:
@@ -132,12 +136,10 @@ class _Application:
         for plan in self.plan.axes:
             for name, axis in plan.places():
                 value, _home = self.weight(name)
-                constant = constant_of(value)
-                extents = self.groups.follow.known().get(value)
-                if constant is None or axis >= constant.ndim or constant.shape[axis] != plan.kept.size:
-                    shape = "no constant" if constant is None else f"shape {list(constant.shape)}"
+                extents, sizes = self.groups.follow.known().get(value), _sizes(value)
+                if axis >= len(sizes) or sizes[axis] != plan.kept.size:
                     raise PruningError(
-                        f"weight {name!r} is of {shape}, and the plan keeps some of {plan.kept.size} indices of axis {axis}; "
+                        f"weight {name!r} is of shape {sizes}, and the plan keeps some of {plan.kept.size} indices of axis {axis}; "
                         "apply the plan to the model before it was pruned"
                     )
                 if extents is None:
@@ -181,14 +183,23 @@ class _Application:
         return found
 
 
+def _sizes(value: Value) -> list[Dim]:
+    """The shape of a constant, or of what a node computes as far as it is known."""
+    constant = constant_of(value)
+    return list(value.shape or ()) if constant is None else list(constant.shape)
+
+
 def _leaves(groups: DimGroups, extent: Extent, kept: Mask, where: str) -> list[tuple[Leaf, Mask]]:
     """What a mask of an axis means for the classes of indices that the axis is made of."""
     found = groups.follow.extents.resolve(extent)
     if isinstance(found, Leaf):
         return [(found, kept)]
     sizes = [part.size for part in (found.factors if isinstance(found, Product) else found.parts)]
-    assert all(isinstance(size, int) for size in sizes), "a constant has known sizes"
     numbers = [size for size in sizes if isinstance(size, int)]
+    if len(numbers) < len(sizes):
+        raise PruningError(
+            f"the plan names {where}, parts of which have no known size; name a constant that goes with it"
+        )
     if not isinstance(found, Product):
         pieces = np.split(kept, np.cumsum(numbers)[:-1])
         return [

@@ -7,12 +7,12 @@ indices did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import numpy as np
 
-from graphopt.analysis.dim_groups import DimGroups, Removal
+from graphopt.analysis.dim_groups import DimGroups, Leaf, Removal
 from graphopt.analysis.dim_groups.sizes import Entry
 from graphopt.ir import Constant, Graph, Node, TensorType, Value
 from graphopt.ir.constant_nodes import constant_of
@@ -46,17 +46,29 @@ def remove_indices(graph: Graph, groups: DimGroups, removal: Removal, reference:
 
 
 def cut_axes(graph: Graph, groups: DimGroups, removal: Removal) -> Iterator[NotedAxis]:
-    """The axes of weights that become shorter by a removal; arguments as those of :func:`remove_indices`."""
-    names = weight_names(graph)
-    titles = {group.leaf: group.name for group in groups.groups}
-    for value, axes in groups.follow.known().items():
-        if constant_of(value) is None or value not in names:
+    """The axes of weights that become shorter by a removal; arguments as those of :func:`remove_indices`.
+
+    Of indices that no constant has, as where weights are filled in by a node, one axis of a computed tensor.
+    """
+    names = weight_names(graph, computed=True)
+    known = groups.follow.known()
+    left = set(removal)
+    for value in sorted(known, key=lambda value: constant_of(value) is None):
+        is_constant = constant_of(value) is not None
+        if value not in names or not (is_constant or left):
             continue
-        for axis, extent in enumerate(axes or ()):
+        for axis, extent in enumerate(known[value] or ()):
+            leaves = dict.fromkeys(leaf for leaf in groups.follow.extents.leaves(extent) if leaf in removal)
             mask = groups.mask(extent, removal)
-            if mask is not None:
-                leaves = [leaf for leaf in dict.fromkeys(groups.follow.extents.leaves(extent)) if leaf in removal]
-                yield NotedAxis(names[value], axis, tuple(titles[leaf] for leaf in leaves), mask)
+            if mask is not None and (is_constant or not left.isdisjoint(leaves)):
+                left.difference_update(leaves)
+                yield NotedAxis(names[value], axis, _titles(groups, leaves), mask)
+
+
+def _titles(groups: DimGroups, leaves: Iterable[Leaf]) -> tuple[str, ...]:
+    """Names of the groups of some leaves."""
+    wanted = set(leaves)
+    return tuple(group.name for group in groups.groups if group.leaf in wanted)
 
 
 def _shrink(value: Value, groups: DimGroups, removal: Removal, reference: Reference | None) -> bool:

@@ -94,6 +94,24 @@ def weights(owner):
     }
 
 
+def test_weights_that_nodes_fill_in_go_too(tmp_path):
+    """No constant has the indices; the plan names what is computed."""
+    text = "w = ConstantOfShape (s) h = MatMul (x, w) g = Relu (h) v = ConstantOfShape (t) y = MatMul (g, v)"
+    start = {"s": np.array([4, 16], np.int64), "t": np.array([16, 3], np.int64)}
+    proto = model(text, "float[5,4] x", "float[5,3] y", initializers=start)
+    left, again = lifted(proto), lifted(proto)
+    plan = pruned(left, [PruneChannels(ratio=0.5)])
+    assert [{"w": (1,)}] == [item.weights for item in plan.axes]
+    ApplyPruningPlan(str(plan.save(tmp_path / "plan.json"))).run(again.graph, PassContext())
+    assert structural_equal(left, again)
+    assert [[4, 8], [8, 3]] == sorted(array.tolist() for array in weights(again).values())
+
+
+def test_an_empty_plan_does_nothing_to_any_model():
+    owner = mlp()
+    assert not apply_plan(owner.graph, PruningPlan("0f"), PassContext()).changed
+
+
 def test_channels_of_integers_go_with_their_scales(tmp_path):
     """The plan has scales and zero points by channel too, and fits a model that was quantized anew."""
     net, proto = quantized_convolutions()
