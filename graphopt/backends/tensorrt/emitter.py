@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Emitter"]
 
+#: Types of constants that are one number all over, and expanded where they are used.
+_EXPANDED: Final = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
+_LARGE: Final = 4096
+_SAMPLE: Final = 64
 #: References to an array that only a view has: that one, a variable here, and the argument of the count.
 _BY_ITS_VIEW: Final = 3
 #: Element types that TensorRT takes as a pointer only, and whose numbers can't be read back from a network.
@@ -171,6 +175,11 @@ class Emitter:
         value = node.input_at(place)
         return None if value is None or value.const is None or not value.is_constant else value.const.numpy()
 
+    def kernel(self, node: Node, place: int) -> Array | None:
+        """Weights that a layer is to hold; ``None`` if it reads them as a tensor: they are not constant, or one number all over."""
+        found = self.array(node, place)
+        return None if found is None or self._is_uniform(found) else found
+
     # -- constants -------------------------------------------------------------------------------------------------------------
 
     def constant(self, array: Array | np.generic, dtype: DType | None = None) -> Tensor:
@@ -191,7 +200,14 @@ class Emitter:
         """The type of an input or output of the network."""
         return dtype if dtype in _AT_EDGES else self.inside(dtype)
 
+    def _is_uniform(self, array: Array) -> bool:
+        """Whether an engine need not hold an array, which is one number all over. What is exchanged later is held whatever it is."""
+        return not self._refittable and _is_one_number(array)
+
     def _shared(self, array: Array, dtype: DType) -> Tensor:
+        if dtype in _EXPANDED and self._is_uniform(array):
+            one = self._shared(array.reshape(-1)[:1].reshape((1,) * array.ndim), dtype)
+            return self.expand(one, array.shape)
         kept = _lasting(array)
         small = kept.size <= 64 and not (self._refittable and dtype.is_float)
         key = (str(dtype), kept.shape, kept.tobytes()) if small else None
@@ -414,6 +430,14 @@ def _lasting(array: Array) -> Array:
     kept = np.empty(array.shape, plain)
     kept[...] = array
     return kept
+
+
+def _is_one_number(array: Array) -> bool:
+    """Whether a large array has the same bits everywhere; one that is not contiguous is not looked through."""
+    if array.size < _LARGE or not array.flags.c_contiguous or array.dtype.itemsize not in (2, 4):
+        return False
+    bits = array.reshape(-1).view(f"u{array.dtype.itemsize}")
+    return bool((bits[:_SAMPLE] == bits[0]).all() and (bits == bits[0]).all())
 
 
 def _may_change(array: Array) -> bool:

@@ -32,13 +32,13 @@ conv_supports = all_of(floats_only, _spatial, fixed_inputs(1))
 
 @lower("Conv", supports=conv_supports)
 def conv(e: Emitter, node: Node) -> Sequence[Tensor]:
-    """One convolution layer; weights that are not constant are its second input."""
+    """One convolution layer; weights that are not constant, or one number all over, are its second input."""
     x, kernel = e.input(node, 0), _kernel_shape(e, node)
     window = window_of(e, node, kernel[2:], tuple(x.shape)[2:])
     flat = len(kernel) == 3
     if flat:
         x, window = one_dimensional(x, e), window.widened()
-    array, bias = e.array(node, 1), e.array(node, 2)
+    array, bias = e.kernel(node, 1), e.array(node, 2)
     later = e.optional(node, 2) if bias is None else None
     dtype = e.api.ir_dtype(x.dtype)
     layer = e.check(
