@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
 
 from graphopt.backends.onnx.atomic import check_output, new_files
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.evaluation import BatchSize, LabelsOption, LimitOption
+from graphopt.cli.judging_options import ACCURACY, OUTPUT, Data, Metric, Output, panel_option
 from graphopt.cli.options import AsJson, ModelPath, NoPlugin, Quiet, Seed, UsageError
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.errors import PruningError
@@ -20,30 +21,13 @@ from graphopt.report.prune_view import prune_view
 __all__ = ["prune"]
 
 _WHAT: Final = "What goes"
-_DATA: Final = "Data"
-_ACCURACY: Final = "Accuracy"
-_OUTPUT: Final = "Output"
 _IMPORTANCES = Literal["auto", "l1", "l2", "bn-scale", "activation-energy", "reconstruction"]
 _SCOPES = Literal["tensor", "layer-type", "global"]
 
 
-def _option(panel: str, *names: str, text: str, metavar: str | None = None, **more: Any) -> Any:  # noqa: ANN401 - as typer.Option
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
-
-
-Output: TypeAlias = Annotated[
-    Path | None,
-    _option(
-        _OUTPUT,
-        "--output",
-        "-o",
-        metavar="OUT.onnx",
-        text="Where to save the result; without it only the report is made.",
-    ),
-]
 Channels: TypeAlias = Annotated[
     str | None,
-    _option(
+    panel_option(
         _WHAT,
         "--channels",
         metavar="flops=0.5",
@@ -53,7 +37,7 @@ Channels: TypeAlias = Annotated[
 ]
 Magnitude: TypeAlias = Annotated[
     str | None,
-    _option(
+    panel_option(
         _WHAT,
         "--magnitude",
         metavar="0.8",
@@ -62,15 +46,17 @@ Magnitude: TypeAlias = Annotated[
 ]
 Pattern: TypeAlias = Annotated[
     str | None,
-    _option(_WHAT, "--n-m", metavar="2:4", text="Of each 4 neighbours 2 are kept, as sparse tensor cores want it."),
+    panel_option(
+        _WHAT, "--n-m", metavar="2:4", text="Of each 4 neighbours 2 are kept, as sparse tensor cores want it."
+    ),
 ]
 PlanFile: TypeAlias = Annotated[
     Path | None,
-    _option(_WHAT, "--plan", metavar="IN.json", text="What another pruning decided, as --save-plan wrote it."),
+    panel_option(_WHAT, "--plan", metavar="IN.json", text="What another pruning decided, as --save-plan wrote it."),
 ]
 Importance: TypeAlias = Annotated[
     _IMPORTANCES,
-    _option(
+    panel_option(
         _WHAT,
         "--importance",
         metavar="NAME",
@@ -80,7 +66,7 @@ Importance: TypeAlias = Annotated[
 ]
 Scope: TypeAlias = Annotated[
     _SCOPES,
-    _option(
+    panel_option(
         _WHAT,
         "--scope",
         metavar="NAME",
@@ -89,7 +75,7 @@ Scope: TypeAlias = Annotated[
 ]
 Included: TypeAlias = Annotated[
     list[str] | None,
-    _option(
+    panel_option(
         _WHAT,
         "--include",
         metavar="NAME",
@@ -97,37 +83,19 @@ Included: TypeAlias = Annotated[
     ),
 ]
 Excluded: TypeAlias = Annotated[
-    list[str] | None, _option(_WHAT, "--exclude", metavar="NAME", text="Leave these alone; may be repeated.")
-]
-Data: TypeAlias = Annotated[
-    str | None,
-    _option(
-        _DATA,
-        "--data",
-        metavar="D",
-        text="Examples: .npz, a folder of .npy or .npz files, or module:callable. A quarter of them is held out to judge on.",
-    ),
-]
-Metric: TypeAlias = Annotated[
-    str | None,
-    _option(
-        _ACCURACY,
-        "--metric",
-        metavar="NAME",
-        text="top1, top5, mse, cosine, sqnr, or module:callable. Default: top1 with labels, else sqnr.",
-    ),
+    list[str] | None, panel_option(_WHAT, "--exclude", metavar="NAME", text="Leave these alone; may be repeated.")
 ]
 Drop: TypeAlias = Annotated[
     str | None,
-    _option(
-        _ACCURACY,
+    panel_option(
+        ACCURACY,
         "--max-accuracy-drop",
         metavar="1%",
         text="How much worse the metric may become: as much goes as that allows, from each layer what it can spare.",
     ),
 ]
 Sqnr: TypeAlias = Annotated[
-    float | None, _option(_ACCURACY, "--min-sqnr", metavar="DB", text="The same for the SQNR of the outputs.")
+    float | None, panel_option(ACCURACY, "--min-sqnr", metavar="DB", text="The same for the SQNR of the outputs.")
 ]
 
 
@@ -143,14 +111,15 @@ def prune(
     include: Included = None,
     exclude: Excluded = None,
     round_to: Annotated[
-        int, _option(_WHAT, "--round-to", metavar="N", min=1, text="Leave channels in multiples of this. Default: 8.")
+        int,
+        panel_option(_WHAT, "--round-to", metavar="N", min=1, text="Leave channels in multiples of this. Default: 8."),
     ] = 8,
     min_channels: Annotated[
-        int, _option(_WHAT, "--min-channels", metavar="N", min=1, text="Leave so many in each group. Default: 1.")
+        int, panel_option(_WHAT, "--min-channels", metavar="N", min=1, text="Leave so many in each group. Default: 1.")
     ] = 1,
     prepare: Annotated[
         str | None,
-        _option(
+        panel_option(
             _WHAT,
             "--prepare",
             metavar="PASSES",
@@ -159,10 +128,10 @@ def prune(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        _option(_WHAT, "--set", metavar="PASS.OPTION=VALUE", text="Set an option of a pass; may be repeated."),
+        panel_option(_WHAT, "--set", metavar="PASS.OPTION=VALUE", text="Set an option of a pass; may be repeated."),
     ] = None,
     target: Annotated[
-        str, _option(_WHAT, "--target", metavar="NAME", text="What the model is made for. Default: onnxruntime.")
+        str, panel_option(_WHAT, "--target", metavar="NAME", text="What the model is made for. Default: onnxruntime.")
     ] = "onnxruntime",
     data: Data = None,
     batch: BatchSize = None,
@@ -173,16 +142,16 @@ def prune(
     min_sqnr: Sqnr = None,
     sensitivity: Annotated[
         bool,
-        _option(
-            _ACCURACY,
+        panel_option(
+            ACCURACY,
             "--sensitivity",
             text="Prune each layer or group alone, and show what that costs. Without an amount or a budget nothing else is done.",
         ),
     ] = False,
     ratios: Annotated[
         str | None,
-        _option(
-            _ACCURACY,
+        panel_option(
+            ACCURACY,
             "--ratios",
             metavar="0.25,0.5",
             text="Parts that --sensitivity takes away. Default: 0.25,0.5,0.75 of channels, 0.5,0.75,0.9 of weights.",
@@ -190,8 +159,8 @@ def prune(
     ] = None,
     recover: Annotated[
         bool,
-        _option(
-            _ACCURACY,
+        panel_option(
+            ACCURACY,
             "--recover/--no-recover",
             text="Fit what is left of each layer to what the layer gave before; on by default, needs data.",
         ),
@@ -210,12 +179,14 @@ def prune(
     ] = True,
     page: Annotated[
         Path | None,
-        _option(_OUTPUT, "--page", metavar="FILE.html", text="Where a page with all layers, plots and curves goes."),
+        panel_option(
+            OUTPUT, "--page", metavar="FILE.html", text="Where a page with all layers, plots and curves goes."
+        ),
     ] = None,
     save_plan: Annotated[
-        Path | None, _option(_OUTPUT, "--save-plan", metavar="OUT.json", text="Where what was decided goes.")
+        Path | None, panel_option(OUTPUT, "--save-plan", metavar="OUT.json", text="Where what was decided goes.")
     ] = None,
-    force: Annotated[bool, _option(_OUTPUT, "--force", "-f", text="Replace files that are there.")] = False,
+    force: Annotated[bool, panel_option(OUTPUT, "--force", "-f", text="Replace files that are there.")] = False,
     seed: Seed = 0,
     no_plugin: NoPlugin = None,
     as_json: AsJson = False,

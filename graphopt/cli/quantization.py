@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
 
 from graphopt.backends.onnx.atomic import check_output, new_files
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.evaluation import BatchSize, LabelsOption, LimitOption
+from graphopt.cli.judging_options import ACCURACY, DATA, OUTPUT, Data, Metric, Output, panel_option
 from graphopt.cli.options import AsJson, ModelPath, NoPlugin, Quiet, Seed
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.passes import parse_overrides
@@ -19,60 +20,27 @@ from graphopt.report.quantize_view import prospects_view, quantize_view
 __all__ = ["quantize"]
 
 _FORM: Final = "Form"
-_DATA: Final = "Data"
-_ACCURACY: Final = "Accuracy"
-_OUTPUT: Final = "Output"
 _FORMS = Literal["auto", "static", "qoperator", "dynamic", "weights", "stored", "float16", "bfloat16"]
 _TYPES = Literal["int8", "int4", "uint4"]
 
 
-def _option(panel: str, *names: str, text: str, metavar: str | None = None, **more: Any) -> Any:  # noqa: ANN401 - as typer.Option
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
-
-
-Output: TypeAlias = Annotated[
-    Path | None,
-    _option(
-        _OUTPUT,
-        "--output",
-        "-o",
-        metavar="OUT.onnx",
-        text="Where to save the result; without it only the report is made.",
-    ),
-]
-Data: TypeAlias = Annotated[
-    str | None,
-    _option(
-        _DATA,
-        "--data",
-        metavar="D",
-        text="Examples: .npz, a folder of .npy or .npz files, or module:callable. A quarter of them is held out to judge on.",
-    ),
-]
 Calibrator: TypeAlias = Annotated[
     str,
-    _option(_DATA, "--calibrator", metavar="NAME", text="What finds ranges; graphopt list calibrators. Default: auto."),
+    panel_option(
+        DATA, "--calibrator", metavar="NAME", text="What finds ranges; graphopt list calibrators. Default: auto."
+    ),
 ]
 CalibratorOptions: TypeAlias = Annotated[
     list[str] | None,
-    _option(_DATA, "--option", metavar="NAME=VALUE", text="An option of the calibrator; may be repeated."),
+    panel_option(DATA, "--option", metavar="NAME=VALUE", text="An option of the calibrator; may be repeated."),
 ]
 Table: TypeAlias = Annotated[
-    Path | None, _option(_DATA, "--table", metavar="TABLE.json", text="Ranges that graphopt calibrate has found.")
-]
-Metric: TypeAlias = Annotated[
-    str | None,
-    _option(
-        _ACCURACY,
-        "--metric",
-        metavar="NAME",
-        text="top1, top5, mse, cosine, sqnr, or module:callable. Default: top1 with labels, else sqnr.",
-    ),
+    Path | None, panel_option(DATA, "--table", metavar="TABLE.json", text="Ranges that graphopt calibrate has found.")
 ]
 Drop: TypeAlias = Annotated[
     str | None,
-    _option(
-        _ACCURACY,
+    panel_option(
+        ACCURACY,
         "--max-accuracy-drop",
         metavar="0.5%",
         text="How much worse the metric may become; the worst layers stay in floats until that holds.",
@@ -80,14 +48,14 @@ Drop: TypeAlias = Annotated[
 ]
 Sqnr: TypeAlias = Annotated[
     float | None,
-    _option(
-        _ACCURACY, "--min-sqnr", metavar="DB", text="The same for the SQNR of the outputs. Default: 20, aimed for."
+    panel_option(
+        ACCURACY, "--min-sqnr", metavar="DB", text="The same for the SQNR of the outputs. Default: 20, aimed for."
     ),
 ]
 Accuracy: TypeAlias = Annotated[
     str,
-    _option(
-        _ACCURACY,
+    panel_option(
+        ACCURACY,
         "--accuracy",
         metavar="NAMES",
         text="Passes for accuracy: auto for those that help (default), none, or some of equalize,smooth,correct-biases,gptq,"
@@ -96,17 +64,17 @@ Accuracy: TypeAlias = Annotated[
 ]
 Included: TypeAlias = Annotated[
     list[str] | None,
-    _option(
+    panel_option(
         _FORM, "--include", metavar="LAYER", text="Quantize these layers only: name, pattern, op:Conv; may be repeated."
     ),
 ]
 Excluded: TypeAlias = Annotated[
     list[str] | None,
-    _option(_FORM, "--exclude", metavar="LAYER", text="Leave these layers in floats; may be repeated."),
+    panel_option(_FORM, "--exclude", metavar="LAYER", text="Leave these layers in floats; may be repeated."),
 ]
 FormName: TypeAlias = Annotated[
     _FORMS,
-    _option(
+    panel_option(
         _FORM,
         "--form",
         metavar="NAME",
@@ -122,19 +90,21 @@ def quantize(
     data: Data = None,
     form: FormName = "auto",
     target: Annotated[
-        str, _option(_FORM, "--target", metavar="NAME", text="What the model is made for. Default: onnxruntime.")
+        str, panel_option(_FORM, "--target", metavar="NAME", text="What the model is made for. Default: onnxruntime.")
     ] = "onnxruntime",
     weight_type: Annotated[
-        _TYPES, _option(_FORM, "--weights", metavar="TYPE", text="Of form weights: int8 (default), int4 or uint4.")
+        _TYPES, panel_option(_FORM, "--weights", metavar="TYPE", text="Of form weights: int8 (default), int4 or uint4.")
     ] = "int8",
     block: Annotated[
         int | None,
-        _option(_FORM, "--block", metavar="N", min=0, text="Of form weights: how many share a scale; 0 for a channel."),
+        panel_option(
+            _FORM, "--block", metavar="N", min=0, text="Of form weights: how many share a scale; 0 for a channel."
+        ),
     ] = None,
     include: Included = None,
     exclude: Excluded = None,
     requantize: Annotated[
-        bool, _option(_FORM, "--requantize", text="Quantize a model anew that is quantized already.")
+        bool, panel_option(_FORM, "--requantize", text="Quantize a model anew that is quantized already.")
     ] = False,
     calibrator: Calibrator = "auto",
     calibrator_options: CalibratorOptions = None,
@@ -148,7 +118,7 @@ def quantize(
     accuracy: Accuracy = "auto",
     settings: Annotated[
         list[str] | None,
-        _option(_FORM, "--set", metavar="PASS.OPTION=VALUE", text="Set an option of a pass; may be repeated."),
+        panel_option(_FORM, "--set", metavar="PASS.OPTION=VALUE", text="Set an option of a pass; may be repeated."),
     ] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.001, help="Time for measuring; data is looked at besides.")
@@ -161,9 +131,11 @@ def quantize(
     ] = True,
     page: Annotated[
         Path | None,
-        _option(_OUTPUT, "--page", metavar="FILE.html", text="Where a page with all layers and the trade-off goes."),
+        panel_option(
+            OUTPUT, "--page", metavar="FILE.html", text="Where a page with all layers and the trade-off goes."
+        ),
     ] = None,
-    force: Annotated[bool, _option(_OUTPUT, "--force", "-f", text="Replace files that are there.")] = False,
+    force: Annotated[bool, panel_option(OUTPUT, "--force", "-f", text="Replace files that are there.")] = False,
     seed: Seed = 0,
     no_plugin: NoPlugin = None,
     as_json: AsJson = False,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Final
 
-import numpy as np
-
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.phases import Phases
 from graphopt.compiler.pruning.choosing import Choice
 from graphopt.compiler.pruning.evidence import Evidence, gather_evidence
 from graphopt.compiler.pruning.opening import Start, open_model, steps_of, units_of
@@ -23,52 +20,31 @@ from graphopt.compiler.pruning.steps import Steps
 from graphopt.compiler.pruning.trials import Trial, Trials
 from graphopt.compiler.pruning.units import Prunable
 from graphopt.compiler.quantizing.candidates import Stopwatch
-from graphopt.compiler.quantizing.labels import examples_in
+from graphopt.compiler.quantizing.material import timed_feeds
 from graphopt.compiler.result import count_ops
 from graphopt.errors import PruningError, VerificationError
 from graphopt.ir import Array
 from graphopt.numerics import Lossy
 from graphopt.passes import Pipeline, structure_digest
 from graphopt.plugin_manager import PluginManager
-from graphopt.runtime.base import Datum, Feeds
 
 __all__ = ["Work"]
 
 #: Part of the time to measure that a pair of models gets.
 _PAIR: Final = 0.1
-#: Examples that are measured together, beside one alone.
-_TOGETHER: Final = 8
 _UNRECOVERED: Final = "nothing was recovered: no layer with constant float weights could be fitted; a quantized model is pruned before that"
 
 
-class Work:
+class Work(Phases):
     """One pruning: what is open while it goes on."""
 
     def __init__(
         self, source: object, request: PruneRequest, tell: Callable[[str], None], plugins: PluginManager | None
     ) -> None:
+        super().__init__(tell)
         self.source = source
         self.request = request
-        self.tell = tell
         self.environment = Environment(plugins)
-        self.stack = ExitStack()
-        self.seconds: dict[str, float] = {}
-
-    def __enter__(self) -> Work:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stack.close()
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the time of a block to a phase."""
-        start = time.perf_counter()
-        self.tell(phase)
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
     def run(self, data: object, labels: Array | None, batch: int | None, limit: int | None) -> Pruned:
         """All of it; arguments as those of :func:`graphopt.prune`."""
@@ -114,8 +90,7 @@ class Work:
         request, first = self.request, evidence.first
         trials = Trials(start.prepared, start.workshop, evidence.judge, first, evidence.calibration, self.tell)
         whole = trials.prune("the prepared model", Pipeline(()))
-        counts = sorted({1, min(_TOGETHER, examples_in(first))})
-        feeds = [_first_of(first, count) for count in counts] if evidence.batched else [dict(first)]
+        feeds = timed_feeds(first, batched=evidence.batched)
         path = trials.make(whole).path
         trials.stopwatch = Stopwatch(path, feeds, seconds=request.seconds * _PAIR, threads=request.threads)
         return trials, whole
@@ -173,8 +148,3 @@ class Work:
         report.verdict = check_equivalence(original, trials.make(result).path, numerics=Lossy())
         if report.verdict.status == "failed":
             raise VerificationError(f"the pruned model fails its check: {report.verdict.reason}; nothing was written")
-
-
-def _first_of(feeds: Feeds, count: int) -> dict[str, Datum]:
-    """The first examples of a batch."""
-    return {name: array[:count] if isinstance(array, np.ndarray) else array for name, array in feeds.items()}

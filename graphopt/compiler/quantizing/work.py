@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from graphopt.compiler.calibration_data import input_specs
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.phases import Phases
 from graphopt.compiler.quantizing.assembling import fill_report
 from graphopt.compiler.quantizing.budget import budget_of
 from graphopt.compiler.quantizing.candidates import Candidate, Stopwatch, Trials
@@ -40,34 +39,16 @@ _PAIR: Final = 0.04
 _AS_FAST: Final = 0.97
 
 
-class Work:
+class Work(Phases):
     """One quantization: what is open while it goes on."""
 
     def __init__(
         self, source: object, request: QuantizeRequest, tell: Callable[[str], None], plugins: PluginManager | None
     ) -> None:
+        super().__init__(tell)
         self.source = source
         self.request = request
-        self.tell = tell
         self.environment = Environment(plugins)
-        self.stack = ExitStack()
-        self.seconds: dict[str, float] = {}
-
-    def __enter__(self) -> Work:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stack.close()
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the time of a block to a phase."""
-        start = time.perf_counter()
-        self.tell(phase)
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
     def run(self, data: object, labels: Array | None, batch: int | None, limit: int | None) -> Quantized:
         """All of it; arguments as those of :func:`graphopt.quantize`."""
