@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,13 +10,13 @@ from graphopt.analysis.partitioning import Partition, Region, partition
 from graphopt.compiler.artifacts import builds_engines
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.optimizing import optimize
-from graphopt.compiler.result import OptimizeReport
+from graphopt.compiler.result import Optimized, OptimizeReport
 from graphopt.errors import ModelError
 from graphopt.ir import DType, Model, Node, SymbolicDim, TensorType, Value, clone_model
 from graphopt.plugin_manager import PluginManager
 from graphopt.verify.reduction.editing import erase
 
-__all__ = ["Cut", "cut", "part_of"]
+__all__ = ["Cut", "cut", "cut_optimized", "named_sizes", "part_of"]
 
 _MOST_AXES: Final = 8
 #: Element types that stay inside of an engine, or that it does not have.
@@ -61,9 +60,6 @@ def cut(
     *,
     target: str = "tensorrt",
     level: str = "O2",
-    check: bool = False,
-    inputs: str | os.PathLike[str] | Mapping[str, object] | None = None,
-    seed: int = 0,
     progress: Callable[[str], None] | None = None,
     plugins: PluginManager | None = None,
 ) -> Cut:
@@ -73,38 +69,42 @@ def cut(
         source: path, bytes, ``ModelProto``, IR, or what a plugin's frontend accepts.
         target: what takes as much as it can.
         level: what the model goes through before, a level or the text of a pipeline.
-        check: whether that is compared with the original.
-        inputs: for that check.
-        seed: of generated ones.
         progress: told what is going on.
         plugins: where backends come from.
 
     Raises:
         PipelineError: if target or level are unknown.
         ModelError: if the model is broken.
-        VerificationError: if the optimized model differs from the original.
     """
     environment = Environment(plugins)
-    backend = environment.backend(target)
-    shapes = _named_sizes(environment.lift(source)) if builds_engines(environment, target) else {}
     found = optimize(
         source,
         target=target,
         pipeline=level,
-        input_shapes=shapes,
-        check=check,
-        check_as_onnx=True,
-        inputs=inputs,
-        seed=seed,
+        input_shapes=named_sizes(environment.lift(source), target, environment),
+        check=False,
         progress=progress,
         plugins=environment.plugins,
     )
-    environment.context(backend).types.infer_model(found.model)
+    return cut_optimized(found, target, environment)
+
+
+def cut_optimized(found: Optimized, target: str, environment: Environment) -> Cut:
+    """Where a model would be cut that was optimized for a target, with :func:`named_sizes` as the shapes of its inputs."""
+    environment.context(environment.backend(target)).types.infer_model(found.model)
     return Cut(found.model, target, _partition(found.model, target, environment, {}), found.report)
 
 
-def _named_sizes(model: Model) -> dict[str, tuple[int | str, ...]]:
-    """Names for sizes of inputs that have none: what depends on them is then known by these names."""
+def named_sizes(model: Model, target: str, environment: Environment) -> dict[str, tuple[int | str, ...]]:
+    """Shapes of inputs with a name for each size that has none: what depends on them is then known by these names.
+
+    Args:
+        model: it; not changed.
+        target: of the cut; only for engines sizes matter.
+        environment: has the backend.
+    """
+    if not builds_engines(environment, target):
+        return {}
     taken = {name for value in model.graph.inputs if isinstance(value.type, TensorType) for name in _symbols(value)}
     found: dict[str, tuple[int | str, ...]] = {}
     for value in model.graph.inputs:

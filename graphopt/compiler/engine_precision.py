@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from graphopt.compiler.environment import Environment
@@ -15,6 +15,7 @@ from graphopt.ir import Model
 __all__ = [
     "PRECISIONS",
     "check_precision",
+    "is_comparable",
     "optimized_for_engine",
     "quantized_for",
     "refuse_left_out",
@@ -26,6 +27,11 @@ PRECISIONS: Final[Mapping[str, str]] = {"fp32": "", "fp16": "convert-to-float16"
 _INTEGERS: Final = "int8"
 #: What ONNX Runtime does not compute in on a processor, so that there is nothing to compare.
 _NOT_RUN: Final = "bf16"
+
+
+def is_comparable(precision: str) -> bool:
+    """Whether ONNX Runtime computes in a precision on a processor, so that a model of it can be compared with the original."""
+    return precision != _NOT_RUN
 
 
 def check_precision(precision: str, data: object) -> None:
@@ -78,6 +84,7 @@ def optimized_for_engine(
     inputs: str | os.PathLike[str] | Mapping[str, object] | None,
     seed: int,
     progress: Callable[[str], None] | None,
+    input_shapes: Mapping[str, Sequence[int | str]] | None = None,
 ) -> tuple[Optimized, list[str]]:
     """The model that an engine is built of, and what people should know of it.
 
@@ -91,16 +98,18 @@ def optimized_for_engine(
         inputs: for that check.
         seed: of generated ones.
         progress: told what is going on.
+        input_shapes: as for :func:`graphopt.optimize`.
 
     Raises:
         VerificationError: if the result differs from ``source``, or would if its floats were converted.
     """
     converting = PRECISIONS.get(precision, "")
-    apart = check and precision == _NOT_RUN
+    apart = check and not is_comparable(precision)
     found = optimize(
         source,
         target=target,
         pipeline=level if apart or not converting else f"{level},{converting}",
+        input_shapes=input_shapes,
         check=check,
         check_as_onnx=True,
         inputs=inputs,

@@ -163,7 +163,7 @@ def test_a_model_whose_sizes_nobody_states(machine):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ([], "'d' has sizes that are not fixed (n); state them for the engines: --dim n=MIN,USUAL,MAX"),
+        ([], "'x' has sizes that are not fixed (n); state them for the engines: --dim n=MIN,USUAL,MAX"),
         ([*DIM, "--layers"], "--layers is for a single engine, and --hybrid makes a folder of parts"),
         ([*DIM, "--timing-cache", "cache"], "--timing-cache is for a single engine"),
         ([*DIM, "--precision", "int8"], "precision int8 needs examples to quantize with"),

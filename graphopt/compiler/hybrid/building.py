@@ -15,13 +15,13 @@ from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.backends.tensorrt.manifest_contents import source_digest
 from graphopt.compiler.artifacts import builds_engines
 from graphopt.compiler.building import library_for, with_profile_data
-from graphopt.compiler.cutting import Cut, cut, part_of
-from graphopt.compiler.engine_precision import PRECISIONS, check_precision, quantized_for, refuse_left_out
+from graphopt.compiler.cutting import Cut, cut_optimized, named_sizes, part_of
+from graphopt.compiler.engine_precision import check_precision, optimized_for_engine, quantized_for
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.checking import check_parts
 from graphopt.compiler.hybrid.folder import check_folder_output, new_folder
 from graphopt.compiler.hybrid.parts import PartMaker, RefusedRegionError
-from graphopt.compiler.hybrid.size_ranges import SizeRanges
+from graphopt.compiler.hybrid.size_ranges import SizeRanges, refuse_open_inputs
 from graphopt.compiler.result import OptimizeReport
 from graphopt.errors import PipelineError, UnsupportedOpError, VerificationError
 from graphopt.plugin_manager import PluginManager
@@ -130,19 +130,25 @@ def build_hybrid(
     if data is not None:
         model, note = quantized_for(source, data, environment, target, seed, tell)
         notes.append(note)
-    found = cut(
+    lifted = environment.lift(model)
+    shapes = named_sizes(lifted, target, environment)
+    options = options or EngineOptions()
+    if engines and profile_data is None:  # before the work, not after it
+        refuse_open_inputs(lifted, shapes, options.stated_profiles())
+    optimized, said = optimized_for_engine(
         model,
+        environment,
         target=target,
-        level=",".join(part for part in (level, PRECISIONS.get(precision, "")) if part),
+        level=level,
+        precision=precision,
         check=check,
         inputs=inputs,
         seed=seed,
         progress=progress,
-        plugins=environment.plugins,
+        input_shapes=shapes,
     )
-    if found.report is not None:
-        refuse_left_out(found.report, precision)
-    options = options or EngineOptions()
+    notes += said
+    found = cut_optimized(optimized, target, environment)
     if profile_data is not None:
         options = with_profile_data(options, Path(profile_data), found.model)
     fed = [value for value in found.model.graph.inputs if not value.is_constant]
@@ -155,7 +161,7 @@ def build_hybrid(
         sparse,
         os.fspath(source) if isinstance(source, str | os.PathLike) else "",
         source_digest(source),
-        "" if found.report is None else found.report.pipeline,
+        optimized.report.pipeline,
         precision,
         tell,
     )
@@ -172,12 +178,15 @@ def build_hybrid(
             tell("comparing the chain of parts")
             verdict, checked_in = check_parts(found, manifest, draft, model, environment, inputs=inputs, seed=seed)
             seconds["check of parts"] = time.perf_counter() - start
-            if verdict.status == "failed":
+            if verdict is None:
+                notes.append(
+                    f"the chain of parts is not compared with the original: ONNX Runtime does not compute in {precision} here"
+                )
+            elif verdict.status == "failed":
                 raise VerificationError(
                     f"the parts do not compute what the model computes: {verdict.reason}; nothing was written"
                 )
-    done = {} if found.report is None else found.report.seconds
-    return Hybrid(Path(output), manifest, found, verdict, checked_in, {**done, **seconds}, notes)
+    return Hybrid(Path(output), manifest, found, verdict, checked_in, {**optimized.report.seconds, **seconds}, notes)
 
 
 def _made(found: Cut, maker: PartMaker, draft: Path) -> tuple[Cut, list[HybridPart]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from graphopt.backends.onnx.files import save
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, HYBRID, RunnableFile, find_runtime
 from graphopt.compiler.cutting import Cut, part_of
+from graphopt.compiler.engine_precision import is_comparable
 from graphopt.compiler.environment import Environment
 from graphopt.numerics import Numerics, weakest
 from graphopt.runtime.hybrid.manifest import MANIFEST, HybridManifest, digests_of, write_manifest
@@ -34,7 +35,7 @@ def check_parts(
     *,
     inputs: object = None,
     seed: int = 0,
-) -> tuple[Verdict, str]:
+) -> tuple[Verdict | None, str]:
     """The verdict on a folder of parts, and what ran them.
 
     Args:
@@ -47,13 +48,16 @@ def check_parts(
         seed: of drawn ones.
 
     Returns:
-        The verdict, and ``"hybrid"`` when the folder ran as it is, ``"onnxruntime"`` when each part ran as ONNX.
+        The verdict, and ``"hybrid"`` when the folder ran as it is, ``"onnxruntime"`` when each part ran as ONNX. No verdict where neither
+        can be: the target does not run here, and ONNX Runtime does not compute in the precision of the model.
 
     Raises:
         ExecutionError: if the original does not run.
     """
     runtimes = {part.backend: find_runtime(environment, part.backend) for part in manifest.parts}
     as_it_is = all(why_unavailable(name, stated) is None for name, stated in runtimes.items())
+    if not as_it_is and not is_comparable(manifest.precision):
+        return None, ""
     numerics: list[Numerics] = [] if found.report is None else [found.report.numerics]
     with (
         tempfile.TemporaryDirectory(prefix="graphopt-hybrid-", ignore_cleanup_errors=True) as scratch,

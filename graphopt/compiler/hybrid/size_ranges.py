@@ -7,13 +7,13 @@ at the ends of the ranges of these dimensions, its usual size that of usual ones
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from graphopt.backends.tensorrt.profiles import InputRange, Profile
 from graphopt.errors import ExecutionError
-from graphopt.ir import Dim, SymbolicDim, TensorType, Value
+from graphopt.ir import Dim, Model, SymbolicDim, TensorType, Value
 
-__all__ = ["SizeRanges"]
+__all__ = ["SizeRanges", "refuse_open_inputs"]
 
 #: Smallest, usual and largest size.
 _Range = tuple[int, int, int]
@@ -94,3 +94,30 @@ class SizeRanges:
         found = [size.evaluate(dict(zip(symbols, corner, strict=True))) for corner in itertools.product(*ends)]
         usual = size.evaluate({name: self._known[name][1] for name in symbols})
         return min(*found, usual), usual, max(*found, usual)
+
+
+def refuse_open_inputs(model: Model, shapes: Mapping[str, Sequence[int | str]], profiles: Sequence[Profile]) -> None:
+    """See that sizes of all inputs are stated.
+
+    Args:
+        model: it; not changed.
+        shapes: names for sizes that have none, by input.
+        profiles: what is stated.
+
+    Raises:
+        ExecutionError: naming the first input of which a size is not fixed and not stated, with the options that state it.
+    """
+    fed = []
+    for value in model.graph.inputs:
+        if value.is_constant or not isinstance(value.type, TensorType) or value.type.shape is None:
+            continue
+        names = shapes.get(value.name)
+        made = Value(value.name)
+        made.type = value.type if names is None else value.type.with_shape(tuple(map(_size, names)))
+        fed.append(made)
+    for stated in profiles:
+        SizeRanges(fed, stated).profile(fed)
+
+
+def _size(stated: int | str) -> Dim:
+    return stated if isinstance(stated, int) else SymbolicDim(stated)

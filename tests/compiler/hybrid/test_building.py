@@ -259,6 +259,32 @@ def test_bad_requests(tmp_path, text, options, error, reason):
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_floats_of_half_the_size(tmp_path, precision):
+    machine = Machine.new()
+    built = machine.build(model(), tmp_path / "parts", sizes=SIZES, precision=precision, inputs=feeds(2))
+    assert precision == built.manifest.precision
+    if precision == "bf16":
+        assert (None, "") == (built.verdict, built.checked_in)
+        assert any("ONNX Runtime does not compute in bf16 here" in note for note in built.notes)
+        return
+    assert built.verdict is not None
+    assert "ok" == built.verdict.status
+    found = machine.run(tmp_path / "parts", feeds(2))
+    assert close(found["y"], expected(model(), feeds(2))["y"], rtol=2e-2)
+    assert not close(found["y"], expected(model(), feeds(2))["y"], rtol=1e-6)
+
+
+def test_sizes_without_names(tmp_path):
+    """They get names, so that sizes of inner values follow from them."""
+    text = MODEL.replace("float[n,4,4] x)", "float[?,4,4] x)").replace("float[n,4,4] x,", "float[?,4,4] x,")
+    machine = Machine.new()
+    with pytest.raises(ExecutionError, match=r"'x' has sizes that are not fixed \(size_0_0\)"):
+        machine.build(model(text), tmp_path / "parts", check=False)
+    machine.build(model(text), tmp_path / "parts", sizes={"size_0_0": (1, 2, 8)}, check=False)
+    assert close(machine.run(tmp_path / "parts", feeds(3))["y"], expected(model(), feeds(3))["y"])
+
+
 def test_what_is_there_is_replaced_only_if_it_is_a_folder_of_parts_and_that_is_asked_for(tmp_path):
     machine = Machine.new()
     folder = tmp_path / "parts"
