@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +23,27 @@ if TYPE_CHECKING:
     from graphopt.compiler.kernel_families import Fusibility
     from graphopt.verify import Verdict
 
-__all__ = ["OptimizeReport", "Optimized", "count_ops"]
+__all__ = ["OptimizeReport", "Optimized", "count_ops", "plain_number", "plain_numbers"]
 
 
 def count_ops(model: Model) -> Counter[str]:
     """How often each operator stands in a model, subgraphs and functions included."""
     return Counter(node.op for owner in model.owners() for node in owner.graph.walk())
+
+
+def plain_number(value: float | None) -> object:
+    """A number as JSON can have it: one that is not finite is text."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def plain_numbers(values: Mapping[str, float]) -> dict[str, object]:
+    """Numbers by name, as JSON can have them.
+
+    Example:
+        >>> plain_numbers({"top1": 98.5, "sqnr": float("inf")})
+        {'top1': 98.5, 'sqnr': 'inf'}
+    """
+    return {name: plain_number(value) for name, value in values.items()}
 
 
 @dataclass(slots=True)

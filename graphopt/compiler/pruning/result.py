@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.compiler.result import Optimized, OptimizeReport
+from graphopt.compiler.result import Optimized, OptimizeReport, plain_number, plain_numbers
 from graphopt.errors import PruningError
 
 if TYPE_CHECKING:
@@ -128,9 +127,9 @@ class PruneReport(OptimizeReport):
             "importance": self.importance,
             "budget": self.budget,
             "metrics": {
-                "before": _finite(self.metric_before),
-                "pruned": _finite(self.metric_pruned),
-                "after": _finite(self.metric_after),
+                "before": plain_numbers(self.metric_before),
+                "pruned": plain_numbers(self.metric_pruned),
+                "after": plain_numbers(self.metric_after),
             },
             "size": {"before": _size(self.size_before), "after": _size(self.size_after)},
             "flops_left": self.flops_left,
@@ -148,8 +147,8 @@ class PruneReport(OptimizeReport):
                     "shape": {"before": list(layer.before), "after": list(layer.after)},
                     "flops_left": layer.flops,
                     "sparsity": layer.sparsity,
-                    "pruned_db": _number(layer.pruned_db),
-                    "recovered_db": _number(layer.recovered_db),
+                    "pruned_db": plain_number(layer.pruned_db),
+                    "recovered_db": plain_number(layer.recovered_db),
                 }
                 for layer in self.layers
             ],
@@ -161,7 +160,7 @@ class PruneReport(OptimizeReport):
                         {
                             "part": point.part,
                             "left": point.left,
-                            "metrics": _finite(point.values),
+                            "metrics": plain_numbers(point.values),
                             "reason": point.reason,
                         }
                         for point in curve.points
@@ -174,7 +173,7 @@ class PruneReport(OptimizeReport):
                 {
                     "way": item.way,
                     "left": item.left,
-                    "metrics": _finite(item.values),
+                    "metrics": plain_numbers(item.values),
                     "reason": item.reason,
                     "holds": item.holds,
                     "kept": item.kept,
@@ -187,14 +186,6 @@ class PruneReport(OptimizeReport):
 
 def _size(size: Size | None) -> dict[str, int] | None:
     return None if size is None else {"flops": size.flops, "weights": size.weights, "zeros": size.zeros}
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, object]:
-    return {name: _number(value) for name, value in values.items()}
-
-
-def _number(value: float | None) -> object:
-    return value if value is None or math.isfinite(value) else str(value)
 
 
 class Pruned(Optimized):

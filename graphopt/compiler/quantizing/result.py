@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from graphopt.compiler.result import Optimized, OptimizeReport
+from graphopt.compiler.result import Optimized, OptimizeReport, plain_number, plain_numbers
 
 if TYPE_CHECKING:
     from graphopt.backends.base import Backend
@@ -149,7 +148,7 @@ class QuantizeReport(OptimizeReport):
             "calibrator": self.calibrator,
             "prospects": self.prospects.to_dict(),
             "budget": self.budget,
-            "metrics": {"before": _finite(self.metric_before), "after": _finite(self.metric_after)},
+            "metrics": {"before": plain_numbers(self.metric_before), "after": plain_numbers(self.metric_after)},
             "speedup": self.speedup,
             "latency": {"before": list(self.latency_before), "after": list(self.latency_after)},
             "bytes": {"before": self.size_before, "after": self.size_after},
@@ -161,19 +160,24 @@ class QuantizeReport(OptimizeReport):
                     "outcome": item.outcome,
                     "reason": item.reason,
                     "speedup": item.speedup,
-                    "metrics": _finite(item.values),
+                    "metrics": plain_numbers(item.values),
                     "bytes": item.size,
                 }
                 for item in self.candidates
             ],
             "effects": [
-                {"pass": item.name, "before": _number(item.before), "after": _number(item.after), "kept": item.kept}
+                {
+                    "pass": item.name,
+                    "before": plain_number(item.before),
+                    "after": plain_number(item.after),
+                    "kept": item.kept,
+                }
                 for item in self.effects
             ],
             "curve": [
                 {
                     "floats": point.floats,
-                    "metrics": _finite(point.values),
+                    "metrics": plain_numbers(point.values),
                     "bytes": point.size,
                     "speedup": point.speedup,
                     "kept": point.kept,
@@ -192,8 +196,8 @@ def _layer_dict(layer: LayerReport) -> dict[str, object]:
         "share": layer.share,
         "form": layer.form,
         "why": layer.why,
-        "alone_db": _number(layer.alone_db),
-        "error_db": _number(layer.error_db),
+        "alone_db": plain_number(layer.alone_db),
+        "error_db": plain_number(layer.error_db),
         "seconds": dict(layer.seconds),
         "kernel": layer.kernel,
         "input": None if parameters is None else parameters.to_dict(),
@@ -201,14 +205,6 @@ def _layer_dict(layer: LayerReport) -> dict[str, object]:
         if layer.spread is None
         else {"low": layer.spread.low, "high": layer.spread.high, "counts": list(layer.spread.counts)},
     }
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, object]:
-    return {name: _number(value) for name, value in values.items()}
-
-
-def _number(value: float | None) -> object:
-    return value if value is None or math.isfinite(value) else str(value)
 
 
 class Quantized(Optimized):
