@@ -27,6 +27,7 @@ __all__ = ["Emitter"]
 _EXPANDED: Final = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
 _LARGE: Final = 4096
 _SAMPLE: Final = 64
+_BLOCK: Final = 1 << 20
 #: References to an array that only a view has: that one, a variable here, and the argument of the count.
 _BY_ITS_VIEW: Final = 3
 #: Element types that TensorRT takes as a pointer only, and whose numbers can't be read back from a network.
@@ -437,7 +438,9 @@ def _is_one_number(array: Array) -> bool:
     if array.size < _LARGE or not array.flags.c_contiguous or array.dtype.itemsize not in (2, 4):
         return False
     bits = array.reshape(-1).view(f"u{array.dtype.itemsize}")
-    return bool((bits[:_SAMPLE] == bits[0]).all() and (bits == bits[0]).all())
+    starts = (0, *range(_SAMPLE, bits.size, _BLOCK))
+    ends = (_SAMPLE, *(start + _BLOCK for start in starts[1:]))
+    return all(bool((bits[start:end] == bits[0]).all()) for start, end in zip(starts, ends, strict=True))
 
 
 def _may_change(array: Array) -> bool:
