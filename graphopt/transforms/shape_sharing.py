@@ -2,10 +2,9 @@
 
 Exporters compute a batch size again in each layer, from the tensor that is there: ``Gather(Shape(a), 0)``, ``Gather(Shape(b), 0)``. Where
 symbolic inference (:class:`~graphopt.analysis.ShapeValues`) finds the same expression in each element of two such tensors, the later one
-gives way to the earlier, in a graph around it too. What is all numbers is left to ``fold-shapes``. Sizes that a tensor has, but several
-nodes compute, are taken from it (:mod:`graphopt.transforms.taken_shapes`).
+gives way to the earlier, in a graph around it too. What is all numbers is left to ``fold-shapes``.
 
-Exact; needs types; linear in nodes.
+Exact; needs types; one walk, linear in nodes.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ from graphopt.analysis.integer_ops import EVALUATORS
 from graphopt.ir import Graph, Node, Value
 from graphopt.passes import Pass, PassContext, PassResult
 from graphopt.rewriting import Rewriter
-from graphopt.transforms.taken_shapes import take_shapes
 
 __all__ = ["ShareShapeValues"]
 
 
 @dataclass(frozen=True)
 class ShareShapeValues(Pass):
-    """Compute once what several nodes compute of the same sizes, or take it from a tensor that has them. Exact; needs types; idempotent."""
+    """Compute once what several nodes compute of the same sizes. Exact; needs types; idempotent."""
 
     name: ClassVar[str] = "share-shape-values"
     keeps_types: ClassVar[bool] = True
@@ -36,9 +34,7 @@ class ShareShapeValues(Pass):
         """Look at each node of a graph and its subgraphs once."""
         search = _Search(ctx, self.name)
         search.visit(graph)
-        taken = take_shapes(graph, ctx, self.name)
-        stats = {name: count for name, count in (("values", search.shared), ("taken", taken)) if count}
-        return PassResult(changed=bool(stats), stats=stats)
+        return PassResult(changed=search.shared > 0, stats={"values": search.shared} if search.shared else {})
 
 
 class _Search:
