@@ -6,11 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphopt.backends.tensorrt.converters.operands import all_of, constants, floats_only, integers, rank_of
+from graphopt.backends.tensorrt.converters.interpolation import axis_resizes, weights_of
+from graphopt.backends.tensorrt.converters.matrices import product
+from graphopt.backends.tensorrt.converters.operands import (
+    all_of,
+    constants,
+    floats_only,
+    integers,
+    rank_of,
+    static_shape,
+)
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
-from graphopt.ir import DType, Node
+from graphopt.ir import DType, Node, constant_of
 
 __all__ = ["grid_sample", "resize", "upsample"]
 
@@ -24,21 +33,39 @@ _ROUNDING = {"round_prefer_floor": "HALF_DOWN", "round_prefer_ceil": "HALF_UP", 
 _MODES = {"nearest": "NEAREST", "linear": "LINEAR", "bilinear": "LINEAR", "cubic": "CUBIC", "bicubic": "CUBIC"}
 
 
-def _plain_resize(node: Node) -> str | None:
+def _by_matrices(node: Node) -> bool:
+    """Whether TensorRT's layer lacks it."""
     coordinates = node.str_attr("coordinate_transformation_mode") or "half_pixel"
-    if coordinates not in _COORDINATES:
-        return f"coordinates {coordinates!r}"
-    if node.int_attr("antialias", 0):
-        return "antialiasing"
-    if (node.str_attr("keep_aspect_ratio_policy") or "stretch") != "stretch":
-        return "a policy on the aspect ratio"
-    return constants(2)(node)
+    policy = node.str_attr("keep_aspect_ratio_policy") or "stretch"
+    if coordinates == "align_corners" and (scales := constant_of(node.input_at(2))) is not None and scales.size:
+        value, axes = node.input_at(0), node.ints_attr("axes")
+        shape = () if value is None or value.shape is None else value.shape
+        sizes = [shape[axis] for axis in axes] if axes else list(shape)
+        factors = scales.numpy().reshape(-1)
+        if not all(
+            isinstance(size, int) and float(size * float(factor)).is_integer()
+            for size, factor in zip(sizes, factors, strict=True)
+        ):
+            return True  # the size is rounded before it is used there
+    return coordinates not in _COORDINATES or bool(node.int_attr("antialias", 0)) or policy != "stretch"
 
 
-@lower("Resize", supports=all_of(floats_only, _plain_resize))
+def _known_resize(node: Node) -> str | None:
+    if (node.opset or 11) < 11:
+        return constants(1)(node)
+    if not _by_matrices(node):
+        return constants(2)(node)
+    if static_shape(node.input_at(0)) is None:
+        return "a Resize by weights (antialiasing, a crop, rounded sizes) of sizes that are not fixed"
+    return constants(1, 2, 3)(node)
+
+
+@lower("Resize", supports=all_of(floats_only, _known_resize))
 def resize(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One layer, by sizes where they are stated, else by factors."""
     x, old = e.input(node, 0), (node.opset or 11) < 11
+    if not old and _by_matrices(node):
+        return [_weighted(e, node, x)]
     rank = e.rank(x)
     scales = e.array(node, 1 if old else 2)
     axes = [axis % rank for axis in node.ints_attr("axes") or range(rank)]
@@ -59,11 +86,6 @@ def resize(e: Emitter, node: Node) -> Sequence[Tensor]:
     if scales is not None and scales.size:
         full = np.ones(rank, np.float32)
         full[axes] = scales
-        exact = all(
-            size != -1 and float(size * factor).is_integer() for size, factor in zip(x.shape, full, strict=True)
-        )
-        if coordinates == "align_corners" and not exact:
-            raise e.fail("aligned corners of a size that is no whole number, which is rounded before it is used")
         layer.scales = tuple(float(item) for item in full)
     elif sizes is not None:
         shape = list(x.shape)
@@ -79,6 +101,25 @@ def resize(e: Emitter, node: Node) -> Sequence[Tensor]:
     else:
         raise e.fail("sizes of some axes that are not constant")
     return [e.out(layer)]
+
+
+def _weighted(e: Emitter, node: Node, x: Tensor) -> Tensor:
+    """A product for each axis that changes; what a crop has outside of the input is a number of its own."""
+    rank, dtype = e.rank(x), e.api.ir_dtype(x.dtype)
+    visible = np.ones((1,) * rank, np.bool_)
+    for axis, how in enumerate(axis_resizes(node, tuple(x.shape))):
+        weights, inside = weights_of(node, how)
+        visible = visible & inside.reshape([-1 if place == axis else 1 for place in range(rank)])
+        if how.before == how.after and np.array_equal(weights, np.eye(how.before)):
+            continue
+        order = [place for place in range(rank) if place != axis] + [axis]
+        back = [order.index(place) for place in range(rank)]
+        matrix = e.constant(np.ascontiguousarray(weights.T).astype(dtype.numpy), dtype)
+        x = e.transpose(product(e, e.transpose(x, order), matrix), back)
+    if node.str_attr("coordinate_transformation_mode") != "tf_crop_and_resize" or visible.all():
+        return x
+    outside = e.scalar_like(node.float_attr("extrapolation_value", 0.0), x)
+    return e.select(e.constant(np.broadcast_to(visible, tuple(x.shape)).copy()), x, outside)
 
 
 @lower("Upsample", supports=all_of(floats_only, constants(1)))
