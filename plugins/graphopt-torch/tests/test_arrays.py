@@ -12,10 +12,12 @@ from graphopt_torch import (
     to_state_dict,
 )
 from graphopt_torch.arrangement import Arrangement, arrangements
+from graphopt_torch.recurrent import stacks_of
 
 import graphopt
 from graphopt.compiler import PlanRecorder
 from graphopt.errors import ModelError, PruningError
+from graphopt.ir import Constant, DType, GraphBuilder
 from graphopt.passes import AxisPlan, PackedMask, PruningPlan
 
 EXPORTERS = ("dynamo", "script")
@@ -187,6 +189,55 @@ def test_parameters_that_do_not_fit_are_told(sample, change, line):
     with pytest.raises(ModelError, match=line) as told:
         from_state_dict(model, changed, match_weights(model, sample.STATE))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_gates_are_put_in_the_order_of_onnx(op, directions):
+    """Each gate by its number: what ONNX has first is the first of PyTorch's in this order."""
+    gates, order = {"LSTM": (4, (0, 3, 1, 2)), "GRU": (3, (1, 0, 2)), "RNN": (1, (0,))}[op]
+    rng, state, size = np.random.default_rng(0), {}, 5
+    for end in ["", "_reverse"][:directions]:
+        for kind, shape in {"weight_ih": (3,), "weight_hh": (size,), "bias_ih": (), "bias_hh": ()}.items():
+            blocks = [rng.normal(size=(size, *shape)) + 10 * gate for gate in range(gates)]
+            state[f"rnn.{kind}_l0{end}"] = np.concatenate(blocks).astype(np.float32)
+    b = GraphBuilder(opset=18)
+    x = b.input("x", DType.FLOAT, ["t", "n", 3])
+    made = [stack.weight([state[name] for name in stack.names]) for stack in stacks_of(state)]
+    assert [(directions, gates * size, 3), (directions, gates * size, size), (directions, 2 * gates * size)] == [
+        array.shape for array in made
+    ]
+    assert [10 * gate for gate in order] == np.round(made[0][0].reshape(gates, -1).mean(axis=1), -1).tolist()
+    direction = {"direction": "bidirectional"} if directions == 2 else {}
+    reset = {"linear_before_reset": 1} if op == "GRU" else {}
+    b.output(b.op(op, x, *(b.constant(array) for array in made), hidden_size=size, **direction, **reset), "y")
+    names = match_weights(b.build(), state)
+    assert ({}, ()) == (names.unmatched, names.unused)
+    found = to_state_dict(b.model, state, names)
+    for name, array in state.items():
+        np.testing.assert_array_equal(array, found[name])
+    changed = from_state_dict(b.model, {name: 2 * array for name, array in state.items()}, names)
+    np.testing.assert_array_equal(2 * made[2], next(iter(reversed(changed.graph.initializers()))).const.numpy())
+    with pytest.raises(ModelError, match="differ in shape or type"):
+        from_state_dict(b.model, {**state, "rnn.bias_hh_l0": np.ones(3, np.float32)}, names)
+
+
+def test_a_matrix_that_two_weights_are_is_found_for_both():
+    """An embedding that is tied to the last layer; it can't come back as two."""
+    state = {"table.weight": np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)}
+    b = GraphBuilder(opset=18)
+    table = b.constant(state["table.weight"], "table.weight")
+    y = b.Gather(table, b.input("x", DType.INT64, ["n"]))
+    b.output(b.MatMul(y, b.constant(np.ascontiguousarray(state["table.weight"].T), "val_0")), "y")
+    names = match_weights(b.build(), state)
+    assert {"table.weight", "val_0"} == names.sources.keys()
+    np.testing.assert_array_equal(state["table.weight"], to_state_dict(b.model, state, names)["table.weight"])
+    apart = from_state_dict(b.model, {"table.weight": 3 * state["table.weight"]}, names)
+    value = next(value for value in apart.graph.initializers() if value.name == "val_0")
+    np.testing.assert_array_equal(3 * state["table.weight"].T, value.const.numpy())
+    value.const = Constant(np.zeros((4, 7), np.float32))
+    with pytest.raises(ModelError, match="as another weight is, and they differ now"):
+        to_state_dict(apart, state, names)
 
 
 # -- pruned -----------------------------------------------------------------------------------------------------------------

@@ -205,14 +205,12 @@ def test_layers_know_their_sizes_after_they_are_cut(model, trained):
 
 
 def test_what_can_not_be_cut_is_told_and_nothing_is_changed(trained):
-    module = nn.Sequential(nn.Linear(4, 6), nn.LSTM(6, 5))
+    module = nn.Sequential(nn.Linear(4, 6), nn.Bilinear(6, 5, 20))
     names = match_weights_of(module)
     before = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     kept = np.arange(20) < 10
-    plan = PruningPlan(
-        "0f", (AxisPlan((), kept, {"1.weight_ih_l0": (0,)}), AxisPlan((), kept[8:14], {"0.weight": (0,)}))
-    )
-    with pytest.raises(PruningError, match="LSTM can't be cut to size"):
+    plan = PruningPlan("0f", (AxisPlan((), kept, {"1.weight": (0,)}), AxisPlan((), kept[8:14], {"0.weight": (0,)})))
+    with pytest.raises(PruningError, match="Bilinear can't be cut to size"):
         shrink(module, plan, names)
     assert before == {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     with pytest.raises(PruningError, match=r"parameter '0\.weight' has shape"):
@@ -258,12 +256,52 @@ def test_attention_is_matched_and_not_cut(tmp_path):
     assert to_state_dict(left, state_of(nn.Sequential()), WeightNames({})) == {}
 
 
-def test_recurrent_weights_are_listed_and_told():
-    """ONNX has them in another order; a plan that cuts them is told."""
-    module = nn.Sequential(nn.Linear(4, 6))
-    names = WeightNames({}, {"W": "no parameter holds its numbers"}, ("0.weight",))
-    with pytest.raises(PruningError, match="may be what it is made of"):
-        shrink(module, PruningPlan("0f", (AxisPlan((), np.arange(6) > 2, {"W": (1,)}),)), names)
+class Recurrent(nn.Module):
+    """Both directions of an LSTM, then a GRU."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 12, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(24, 8, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(self.gru(self.lstm(x)[0])[0][:, -1])
+
+
+@pytest.mark.parametrize("dynamo", EXPORTERS)
+def test_recurrent_layers_go_and_come_back_with_fewer_units(dynamo, tmp_path):
+    torch.manual_seed(0)
+    module, x = Recurrent().eval(), torch.randn(2, 7, 6)
+    path = tmp_path / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (x,), path, dynamo=dynamo, **({"verbose": False} if dynamo else {}))
+    left, plan = pruned(path, "prune-channels{ratio=0.5,round_to=2}")
+    names = match_weights(path, state_of(module), plan)
+    assert ((), 8) == (
+        names.unused,
+        sum(source.stack is not None or bool(source.parameter) for source in names.sources.values()),
+    )
+    small = shrink(copy.deepcopy(module), plan, names)
+    assert (6, 4, 4) == (small.lstm.hidden_size, small.gru.hidden_size, small.head.in_features)
+    found = to_state_dict(left, module, names, plan)
+    small.load_state_dict({name: torch.as_tensor(array) for name, array in found.items()})
+    tuned = from_state_dict(left, small.state_dict(), names)
+    for onnx in (left, tuned):
+        with graphopt.Session(onnx, optimize=False, threads=1) as session, torch.no_grad():
+            (given,) = session.run({session.inputs[0].name: x.numpy()}).values()
+            np.testing.assert_allclose(small(x).numpy(), given, rtol=1e-4, atol=1e-5)
+    masks = masks_of_parameters(plan, names, {name: tensor.shape for name, tensor in module.state_dict().items()})
+    assert masks["lstm.weight_hh_l0"].sum() == found["lstm.weight_hh_l0"].size
+
+
+def test_layers_of_one_lstm_have_one_size():
+    module = nn.LSTM(4, 6, num_layers=2)
+    names = match_weights_of(module)
+    kept = AxisPlan((), np.arange(6) > 2, {"weight_hh_l0": (1,)})
+    with pytest.raises(PruningError, match=r"LSTM has one size for all its layers, and the plan keeps \[3, 6\] units"):
+        shrink(module, PruningPlan("0f", (kept,)), names)
 
 
 def test_tied_parameters_are_there_once():

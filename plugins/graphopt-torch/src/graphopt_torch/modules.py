@@ -134,6 +134,8 @@ def _sizes(nn, part, kept):
         return {"num_features": vector}
     if isinstance(part, nn.LayerNorm) and len(part.normalized_shape) == 1:
         return {"normalized_shape": (vector,)}
+    if isinstance(part, nn.RNNBase):
+        return _recurrent_sizes(part, kept)
     if isinstance(part, nn.PReLU):
         return {"num_parameters": vector}
     if type(part).forward is nn.Module.forward or not type(part).__module__.startswith("torch.nn"):
@@ -141,6 +143,22 @@ def _sizes(nn, part, kept):
     raise PruningError(
         f"{type(part).__name__} can't be cut to size; leave its groups out of the plan (without), or mask it"
     )
+
+
+def _recurrent_sizes(part, kept):
+    """The sizes of a recurrent layer: all its layers and directions have one."""
+    inputs, hidden = set(), set()
+    for name, _parameter in part.named_parameters(recurse=False):
+        size = {axis: int(mask.sum()) for axis, mask in kept.get(name, {}).items()}
+        if name == "weight_ih_l0" or name == "weight_ih_l0_reverse":
+            inputs.add(size.get(1, part.input_size))
+        if name.startswith("weight_hh"):
+            hidden.add(size.get(1, part.hidden_size))
+    if len(inputs) > 1 or len(hidden) > 1 or part.proj_size:
+        raise PruningError(
+            f"{type(part).__name__} has one size for all its layers, and the plan keeps {sorted(hidden)} units; leave it out"
+        )
+    return {"input_size": inputs.pop(), "hidden_size": hidden.pop()}
 
 
 def _groups(part, outputs, mask):

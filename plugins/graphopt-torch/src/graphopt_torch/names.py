@@ -18,6 +18,7 @@ from graphopt.passes import PruningPlan
 from graphopt_torch.arrangement import Arrangement, arrangements
 from graphopt_torch.files import write_whole
 from graphopt_torch.folding import Norm, find_norm, norms_of
+from graphopt_torch.recurrent import Stack, stacks_of
 from graphopt_torch.weights import weights_of
 
 __all__ = ["Source", "WeightNames", "match_weights"]
@@ -36,12 +37,34 @@ class Source:
         arrangement: how its axes are those of the parameter.
         norm: the BatchNormalization that was folded into it.
         is_bias: whether it is the bias that came of folding.
+        stack: the parameters of a recurrent layer that make it, in place of ``parameter``.
     """
 
     parameter: str
     arrangement: Arrangement
     norm: Norm | None = None
     is_bias: bool = False
+    stack: Stack | None = None
+
+    @property
+    def parameters(self):
+        """All parameters that it is made of."""
+        own = (self.parameter,) if self.parameter else ()
+        return (
+            own
+            + (self.norm.names if self.norm is not None else ())
+            + (self.stack.names if self.stack is not None else ())
+        )
+
+    def cuts(self, axis, kept):
+        """Each parameter that loses indices when an axis of the weight does, with its axis and what is kept of it."""
+        if self.stack is not None:
+            return self.stack.cuts(axis, kept)
+        place = self.arrangement.axes[axis]
+        found = [(self.parameter, place, kept)] if self.parameter and place >= 0 else []
+        if self.norm is not None and axis == 0:
+            found += [(name, 0, kept) for name in self.norm.names]
+        return found
 
 
 @dataclass(frozen=True)
@@ -116,6 +139,7 @@ def match_weights(model, state, plan=None):
     matcher.by_name()
     matcher.by_numbers()
     matcher.by_folding()
+    matcher.by_stacking()
     return matcher.names(prepare)
 
 
@@ -133,10 +157,10 @@ class _Matcher:
         """Weights of floats that are no parameter yet."""
         return {name: array for name, array in self.weights.items() if name not in self.sources}
 
-    def take(self, name, source, *parameters):
+    def take(self, name, source):
         """Note what a weight is."""
         self.sources[name] = source
-        self.taken.update(parameters or (source.parameter,))
+        self.taken.update(source.parameters)
 
     def by_name(self):
         """The same name, or one that ends with the other after a dot, and the same numbers."""
@@ -149,13 +173,16 @@ class _Matcher:
                     break
 
     def by_numbers(self):
-        """The same numbers as one parameter that no other weight is; several would be a guess."""
+        """The same numbers as one parameter that no other weight is; several would be a guess. A matrix may be one that is taken: tied."""
         for name, weight in self.left().items():
-            found = {
+            alike = {
                 other: arrangement
                 for other, array in self.state.items()
-                if other not in self.taken and (arrangement := _same(weight, array)) is not None
+                if (arrangement := _same(weight, array)) is not None
             }
+            found = {other: arrangement for other, arrangement in alike.items() if other not in self.taken}
+            if not found and weight.ndim > 1 and weight.min(initial=np.inf) < weight.max(initial=-np.inf):
+                found = alike
             if len(found) == 1:
                 ((other, arrangement),) = found.items()
                 self.take(name, Source(other, arrangement))
@@ -178,7 +205,7 @@ class _Matcher:
                 norm = find_norm(weight, self.state[other], self.state, free)
                 if norm is not None:
                     free.remove(norm.prefix)
-                    self.take(name, Source(other, _plain(weight), norm), other, *norm.names)
+                    self.take(name, Source(other, _plain(weight), norm))
                     self._take_bias(name, other, norm)
                     break
 
@@ -189,10 +216,20 @@ class _Matcher:
         limit = _TOLERANCE * max(1.0, float(np.max(np.abs(expected), initial=0)))
         for name, array in self.left().items():
             if array.shape == expected.shape and np.all(np.abs(array - expected) <= limit):
-                self.take(name, Source(stated, _plain(array), norm, is_bias=True), *([stated] if stated else []))
+                self.take(name, Source(stated, _plain(array), norm, is_bias=True))
                 return
-        del self.sources[weight]
+        self.taken.difference_update(self.sources.pop(weight).parameters)
         self.reasons[weight] = f"{norm.prefix[:-1]!r} is folded into it, but no bias came of that"
+
+    def by_stacking(self):
+        """Gates of recurrent layers, in the order of ONNX."""
+        for stack in stacks_of(self.state):
+            made = stack.weight([self.state[name] for name in stack.names])
+            for name, weight in self.left().items():
+                if weight.dtype == made.dtype and np.array_equal(weight, made):
+                    self.reasons.pop(name, None)
+                    self.take(name, Source("", _plain(weight), stack=stack))
+                    break
 
     def names(self, prepare):
         """All that was found."""

@@ -27,14 +27,9 @@ def kept_of_parameters(plan, names):
             if name not in names.sources:
                 _expect_own(name, names)
                 continue
-            source = names.sources[name]
-            place = source.arrangement.axes[axis]
-            parameters = [(source.parameter, place)] if source.parameter and place >= 0 else []
-            if source.norm is not None and axis == 0:
-                parameters += [(part, 0) for part in source.norm.names]
-            for parameter, place in parameters:
-                present = found.setdefault(parameter, {}).setdefault(place, item.kept)
-                if not np.array_equal(present, item.kept):
+            for parameter, place, kept in names.sources[name].cuts(axis, item.kept):
+                present = found.setdefault(parameter, {}).setdefault(place, kept)
+                if not np.array_equal(present, kept):
                     raise PruningError(f"the plan keeps different indices of parameter {parameter!r} in two weights")
     return found
 
@@ -73,6 +68,8 @@ def masks_of_parameters(plan, names, shapes, *, shrunk=False):
         source = names.sources.get(name)
         if source is None:
             _expect_own(name, names)
+        elif source.stack is not None:
+            zeros |= dict(zip(source.stack.names, source.stack.parameters(mask.array()), strict=True))
         elif not source.is_bias:
             zeros[source.parameter] = source.arrangement.parameter(mask.array())
     if shrunk:

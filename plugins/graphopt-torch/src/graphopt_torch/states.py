@@ -40,8 +40,7 @@ def to_state_dict(model, module, names, plan=None):
     kept = {} if plan is None else kept_of_parameters(plan, names)
     state = {name: _cut(np.asarray(array), kept.get(name, {})) for name, array in before.items()}
     _expect([name for name in names.sources if name not in weights], "the model has no weight", "of the pruned model?")
-    found = dict(state)
-    folded = {}
+    made, folded = {}, {}
     for name, source in names.sources.items():
         weight = weights[name]
         if source.is_bias:
@@ -55,13 +54,21 @@ def to_state_dict(model, module, names, plan=None):
                 )
             plain = weight / np.where(scale == 0, 1, scale)
             weight = np.where(scale == 0, state[source.parameter], plain).astype(weight.dtype)
-        array = source.arrangement.parameter(weight)
-        if array.shape != state[source.parameter].shape:
-            raise ModelError(
-                f"weight {name!r} is parameter {source.parameter!r} of shape {list(array.shape)}, expected "
-                f"{list(state[source.parameter].shape)}; give the plan of what was pruned"
-            )
-        found[source.parameter] = array
+        parts = (
+            {source.parameter: source.arrangement.parameter(weight)} if source.stack is None else _split(source, weight)
+        )
+        for parameter, array in parts.items():
+            if array.shape != state[parameter].shape:
+                raise ModelError(
+                    f"weight {name!r} is parameter {parameter!r} of shape {list(array.shape)}, expected "
+                    f"{list(state[parameter].shape)}; give the plan of what was pruned"
+                )
+            if parameter in made and not np.array_equal(made[parameter], array):
+                raise ModelError(
+                    f"weight {name!r} is parameter {parameter!r}, as another weight is, and they differ now"
+                )
+            made[parameter] = array
+    found = state | made
     for prefix, (source, bias) in folded.items():
         own = found[source.parameter] if source.parameter else 0.0
         mean = source.norm.mean_for(state, own, bias)
@@ -84,8 +91,7 @@ def from_state_dict(model, state, names):
         ModelError: if parameters are missing or unknown, or of another shape or type than the weights.
     """
     given = _unmasked({name: _array(item) for name, item in state.items()})
-    wanted = {source.parameter for source in names.sources.values() if source.parameter}
-    wanted |= {name for source in names.sources.values() if source.norm is not None for name in source.norm.names}
+    wanted = {name for source in names.sources.values() for name in source.parameters}
     _expect([name for name in wanted if name not in given], "the parameters have no", "of the same module?")
     strange = [name for name in given if name not in wanted and name not in names.unused + names.counters]
     _expect(strange, "the model was exported without parameter", "leave it out, or match the names anew")
@@ -105,8 +111,19 @@ def from_state_dict(model, state, names):
     return lifted
 
 
+def _split(source, weight):
+    return dict(zip(source.stack.names, source.stack.parameters(weight), strict=True))
+
+
 def _weight(name, source, given, constant):
-    if source.is_bias:
+    if source.stack is not None:
+        parts = [given[parameter] for parameter in source.stack.names]
+        if len({(part.dtype, part.shape) for part in parts}) > 1 or parts[0].dtype != constant.dtype.numpy:
+            raise ModelError(
+                f"the parameters of weight {name!r} ({', '.join(source.stack.names)}) differ in shape or type"
+            )
+        array = source.stack.weight(parts)
+    elif source.is_bias:
         own = np.asarray(given[source.parameter], np.float64) if source.parameter else 0.0
         array = source.norm.folded_bias(given, own).astype(constant.dtype.numpy)
     else:
@@ -129,7 +146,7 @@ def _weight(name, source, given, constant):
         array = source.arrangement.weight(array)
     if array.shape != constant.shape:
         raise ModelError(
-            f"parameter {source.parameter!r} makes weight {name!r} of shape {list(array.shape)}, expected {list(constant.shape)}; is "
+            f"parameter {source.parameters[0]!r} makes weight {name!r} of shape {list(array.shape)}, expected {list(constant.shape)}; is "
             "one of them pruned and the other not?"
         )
     return array
