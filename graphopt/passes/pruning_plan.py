@@ -128,8 +128,9 @@ class PruningPlan:
         def is_named(names: Sequence[str]) -> bool:
             return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
-        axes = tuple(item for item in self.axes if not is_named((*item.groups, *item.weights)))
-        gone = {name for item in self.axes if item not in axes for name in item.weights}
+        named = [is_named((*item.groups, *item.weights)) for item in self.axes]
+        axes = tuple(item for item, leaves in zip(self.axes, named, strict=True) if not leaves)
+        gone = {name for item, leaves in zip(self.axes, named, strict=True) if leaves for name in item.weights}
         masks = {name: mask for name, mask in self.masks.items() if name not in gone and not is_named([name])}
         return replace(self, axes=axes, masks=masks)
 

@@ -74,8 +74,7 @@ def open_model(
             f"models for target {request.target!r} are no ONNX files, so none can be judged; prune for --target onnx"
         )
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graphopt-prune-")))
-    stated = request.plan
-    plan = stated if stated is None or isinstance(stated, PruningPlan) else PruningPlan.load(cast("str", stated))
+    plan = _plan(request)
     original = environment.lift(source)
     file = stack.enter_context(RunnableFile(source, DEFAULT_BACKEND, environment))
     workshop = Workshop(environment, request.target, folder, request.seed, tell)
@@ -88,9 +87,28 @@ def open_model(
         environment.context(workshop.backend).types.infer_model(known)
     applying = None
     if plan is not None:
-        path = plan.save(folder / "plan.json") if plan is stated else os.fspath(cast("str", stated))
+        stated = not isinstance(request.plan, PruningPlan) and not request.exclude
+        path = os.fspath(cast("str", request.plan)) if stated else plan.save(folder / "plan.json")
         applying = Pipeline.of(build_pass(registry["apply-pruning-plan"], {"plan": str(path)}))
     return Start(original, model, text, file, workshop, folder, applying)
+
+
+def _plan(request: PruneRequest) -> PruningPlan | None:
+    """The plan that is stated, without what is excluded."""
+    stated = request.plan
+    if stated is None:
+        return None
+    plan = stated if isinstance(stated, PruningPlan) else PruningPlan.load(cast("str", stated))
+    for pattern in request.exclude:
+        rest = plan.without([pattern])
+        if len(rest.axes) == len(plan.axes) and len(rest.masks) == len(plan.masks):
+            raise PruningError(
+                f"exclude {pattern!r} fits no group and no weight of the plan; graphopt inspect shows them"
+            )
+    plan = plan.without(request.exclude) if request.exclude else plan
+    if plan.is_empty:
+        raise PruningError("nothing is left of the plan; leave out --exclude, or record another plan")
+    return plan
 
 
 def steps_of(start: Start, request: PruneRequest, *, has_data: bool) -> Steps:

@@ -111,6 +111,8 @@ class PruneRequest:
                 f"{self.amount.kind} is auto, and nothing says how much accuracy may go; state a number, "
                 "--max-accuracy-drop or --min-sqnr"
             )
+        if self.include and self.amount.kind == "plan":
+            raise PruningError("a plan says what goes, and include names layers; leave out --include, or edit the plan")
         if self.sensitivity and self.amount.kind == "plan":
             raise PruningError("a plan says what goes, and sensitivity is asked for; sweep without the plan")
         if not self.has_budget:

@@ -125,6 +125,12 @@ def test_a_plan_is_saved_and_done_again(tmp_path):
         again = graphopt.prune(digits_model(), DATA, plan=plan, seconds=0.5, batch=16)
         assert again.report.flops_left == first.report.flops_left
         assert again.proto.graph.initializer == first.proto.graph.initializer
+    part = graphopt.prune(digits_model(), plan=path, exclude=("conv1*",), seconds=0.5)
+    assert [(16, 1), (24, 16), (24, 24)] == [layer.after[:2] for layer in part.report.layers[:3]]
+    with pytest.raises(PruningError, match="exclude 'conv9' fits no group and no weight of the plan"):
+        graphopt.prune(digits_model(), plan=path, exclude=("conv9",))
+    with pytest.raises(PruningError, match="nothing is left of the plan"):
+        graphopt.prune(digits_model(), plan=path, exclude=("*",))
     with pytest.raises(PruningError, match="the plan is of a model whose structure"):
         graphopt.prune(chain(), plan=path)
 

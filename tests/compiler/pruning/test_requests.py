@@ -95,6 +95,7 @@ def test_one_amount_is_stated():
         ({"channels": "latency=0.5", "min_sqnr": 20, "data": DATA}, "latency and a budget of accuracy are both stated"),
         ({"plan": "p.json", "min_sqnr": 20, "data": DATA}, "a plan says what goes"),
         ({"plan": "p.json", "sensitivity": True}, "sweep without the plan"),
+        ({"plan": "p.json", "include": ("conv1*",)}, "leave out --include, or edit the plan"),
         ({"plan": "no-such.json"}, "pruning plan 'no-such.json' cannot be read"),
         ({"magnitude": 0.5, "include": ("conv9",)}, "include 'conv9' fits no weight that can be pruned"),
         ({"channels": "ratio=0.5", "exclude": ("/conv4/*",)}, "exclude '/conv4/\\*' fits no weight"),
