@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.crops import MissingPhotographsError, crops, normalized
-from benchmarks.quantization_cases import write_case
+from benchmarks.quantization_cases import normalized_digits, write_case
 
 __all__ = ["write_cases"]
 
@@ -28,7 +28,7 @@ def write_cases(models: Path, mnist: Path | None, into: Path, count: Sequence[in
     model = models / "mnist_resnet_bn.onnx"
     if mnist is not None and model.exists():
         with np.load(mnist) as found:
-            train, test = (_digits(found[name]) for name in ("x_train", "x_test"))
+            train, test = (normalized_digits(found[name]) for name in ("x_train", "x_test"))
             labels = found["y_test"].astype(np.int64)
         case = into / "mnist_resnet_bn"
         write_case(case, model, {"image": train[:_DIGITS]}, {"image": test}, labels=labels, batch=32, timed_batch=8)
@@ -43,10 +43,3 @@ def write_cases(models: Path, mnist: Path | None, into: Path, count: Sequence[in
         case = into / "efficientnet_lite0"
         write_case(case, model, {"image": calibrate}, {"image": judged}, batch=1)
         yield case
-
-
-def _digits(
-    pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    scaled = (pixels.reshape(-1, 1, 28, 28).astype(np.float32) / 255 - 0.1307) / 0.3081
-    return np.asarray(scaled, np.float32)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["main", "write_case"]
+__all__ = ["main", "normalized_digits", "write_case"]
 
 Array = npt.NDArray[Any]
 DIGITS = ("mnist_resnet_bn", "mnist_vit")
@@ -75,7 +75,7 @@ def _digits(zoo: Path, data: Path, into: Path) -> None:
                 "y": ("y_test", "test_labels", "test_y"),
             }.items()
         }
-    images, test = (_normalized_digits(parts[key]) for key in ("x", "test"))
+    images, test = (normalized_digits(parts[key]) for key in ("x", "test"))
     for name in DIGITS:
         if (zoo / f"{name}.onnx").exists():
             write_case(
@@ -89,7 +89,8 @@ def _digits(zoo: Path, data: Path, into: Path) -> None:
             )
 
 
-def _normalized_digits(pixels: Array) -> Array:
+def normalized_digits(pixels: Array) -> Array:
+    """Digits as the models of them take them: float32 [N, 1, 28, 28]."""
     scaled = (pixels.reshape(-1, 1, 28, 28).astype(np.float32) / 255 - 0.1307) / 0.3081
     return np.asarray(scaled, np.float32)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphopt.analysis.dim_groups.extents import Extent, Sum, product_of, sum_of
 from graphopt.analysis.dim_groups.following import (
     AttributeSize,
@@ -12,18 +14,23 @@ from graphopt.analysis.dim_groups.following import (
     SplitSizes,
 )
 from graphopt.analysis.dim_groups.sizes import MOST, Element
-from graphopt.ir import Dim, Node
+from graphopt.ir import Dim, Node, Value
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONS", "join"]
 
 _PICKED = "indices are picked from it"
 
 
 def _concat(node: Node, follow: Following) -> None:
-    operands = [follow.axes(value) for value in node.inputs]
     _join_elements(node, follow)
+    join(node, follow, node.inputs)
+
+
+def join(node: Node, follow: Following, parts: Sequence[Value | None]) -> None:
+    """A node joins tensors along its attribute ``axis``."""
+    operands = [follow.axes(value) for value in parts]
     known = [axes for axes in operands if axes is not None]
-    if len(known) < len(operands) or not known[0]:
+    if len(known) < len(operands) or not known or not known[0]:
         return
     axis = node.int_attr("axis") % len(known[0])
     found = list(known[0])

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graphopt.analysis.dim_groups.extents import Extent, sum_of
+from graphopt.analysis.dim_groups.extents import Extent
 from graphopt.analysis.dim_groups.following import Following, RoleFunction
+from graphopt.analysis.dim_groups.joining import join
 from graphopt.analysis.dim_groups.matrices import contract
 from graphopt.analysis.dim_groups.windows import convolve
 from graphopt.ir import Node
@@ -101,18 +102,7 @@ def _global_pool(node: Node, follow: Following) -> None:
 
 def _concat(node: Node, follow: Following) -> None:
     """``QLinearConcat``: scale and zero point of the result, then three inputs for each part."""
-    operands = [follow.axes(value) for value in node.inputs[2::3]]
-    known = [axes for axes in operands if axes]
-    if len(known) < len(operands) or not known:
-        return
-    axis = node.int_attr("axis") % len(known[0])
-    found = list(known[0])
-    for axes in known[1:]:
-        for place, extent in enumerate(axes):
-            if place != axis:
-                follow.unify(found[place], extent, node)
-    found[axis] = sum_of(*(axes[axis] for axes in known))
-    follow.give(node.outputs[0], found)
+    join(node, follow, node.inputs[2::3])
 
 
 FUNCTIONS: dict[str, RoleFunction] = {
