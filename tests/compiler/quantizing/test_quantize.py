@@ -75,7 +75,13 @@ def test_layers_are_compared_and_models_measured(monkeypatch):
 
 @pytest.mark.parametrize(
     ("form", "op"),
-    [("dynamic", "MatMulInteger"), ("qoperator", "QLinearConv"), ("weights", "DequantizeLinear"), ("float16", "Cast")],
+    [
+        ("dynamic", "MatMulInteger"),
+        ("qoperator", "QLinearConv"),
+        ("weights", "DequantizeLinear"),
+        ("stored", "Cast"),
+        ("float16", "Cast"),
+    ],
 )
 def test_other_forms(form, op):
     registry = graphopt.compiler.Environment().plugins.passes
