@@ -43,6 +43,7 @@ class FoldConstants(Pass):
         max_growth: bytes by which a run may grow the model.
         max_share: what part of the model that may be at most, 400 for a 400th; 0 for no such bound.
         max_bytes: results larger than this are never computed.
+        max_fill: what ConstantOfShape makes of more bytes stays made where it is used, however much the model may grow.
         float_math: whether the executor may be used; else only data movement and integer arithmetic are folded.
     """
 
@@ -52,6 +53,7 @@ class FoldConstants(Pass):
     max_growth: Annotated[int, msgspec.Meta(ge=0)] = 1024
     max_share: Annotated[int, msgspec.Meta(ge=0)] = _SHARE
     max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1 << 28
+    max_fill: Annotated[int, msgspec.Meta(ge=0)] = 1 << 48
     float_math: bool = True
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
@@ -78,7 +80,7 @@ class FoldConstants(Pass):
             )
             if not region.nodes:
                 return False
-            chosen = choose(region, self._allowance(graph))
+            chosen = choose(region, self._allowance(graph), self.max_fill)
             evaluation = Evaluation(region, executor, self.max_bytes, kinds)
             evaluation.compute([value for choice in chosen for value in choice.values])
             stats["runs"] += evaluation.runs

@@ -36,12 +36,13 @@ class Choice:
     nbytes: int
 
 
-def choose(region: Region, allowance: int) -> list[Choice]:
+def choose(region: Region, allowance: int, max_fill: int) -> list[Choice]:
     """The nodes to replace, users before what they use.
 
     Args:
         region: the constant region.
         allowance: bytes by which the model may grow in all.
+        max_fill: bytes of the largest result of ConstantOfShape that is replaced.
     """
     ledger = _Ledger(region)
     kept: set[Node] = set()
@@ -52,7 +53,7 @@ def choose(region: Region, allowance: int) -> list[Choice]:
         if not values:
             continue
         added = _cost(values, region)
-        if added is None:
+        if added is None or (node.op == "ConstantOfShape" and added > max_fill):
             kept.add(node)
             continue
         is_tiny = sum(region.size_of(value) or 0 for value in values) <= _TINY
@@ -63,7 +64,7 @@ def choose(region: Region, allowance: int) -> list[Choice]:
         growth += 0 if is_tiny else max(0, added - freed)
         chosen.append(Choice(node, values, max(added, freed)))
     # All that would grow, or nothing of it: so a second run finds the same.
-    return chosen if growth <= allowance else choose(region, 0)
+    return chosen if growth <= allowance else choose(region, 0, max_fill)
 
 
 def _is_read_outside(value: Value, region: Region, kept: set[Node]) -> bool:

@@ -63,6 +63,16 @@ def test_an_engine_is_smaller_by_what_it_does_not_hold():
     assert ["CONVOLUTION"] == kinds(built)
 
 
+def test_fills_are_no_constants_and_compute_what_they_did():
+    text = """g (float[1,64,5,5] x) => (float[1,64,3,3] y) <int64[4] s = {64, 64, 3, 3}>
+    { w = ConstantOfShape <value = float[1] {0.25}> (s) y = Conv(x, w) }"""
+    model = onnx.parser.parse_model(HEAD + text)
+    built = network_of(model)
+    assert ["CONSTANT", "SLICE", "CONVOLUTION"] == kinds(built)
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 64, 5, 5)).astype(np.float32)}
+    assert close(outputs_of(built, feeds)["y"], expected(model, feeds)["y"])
+
+
 @pytest.mark.parametrize("change", ["one other", "another zero", "small"])
 def test_numbers_that_differ_anywhere_are_held(change):
     model, feeds = filled("a sum", 0.0)

@@ -281,6 +281,22 @@ def test_large_results_are_never_computed():
     assert fold(medium, step=FoldConstants(max_bytes=40000)).result.changed
 
 
+def test_fills_stay_made_however_much_the_model_may_grow():
+    body = "a = ConstantOfShape (s)  b = {}  y = Add (x, b)"
+    joined = graph(body.format("Concat <axis = 0> (a, c)"), "int64[1] s = {99}, float[1] c = {2}", inputs="float[n] x")
+    lone = graph(body.format("Neg (a)"), "int64[1] s = {99}", inputs="float[n] x")
+
+    def folded(text: str, feeds: int, max_fill: int) -> list[str]:
+        step = FoldConstants(max_growth=1 << 20, max_share=0, max_fill=max_fill)
+        found = fold(text.replace("float[1, 3] y", "float[m] y"), {"x": np.ones(feeds, np.float32)}, step=step)
+        return [node.op for node in found.model.graph.nodes]
+
+    assert ["Add"] == folded(joined, 100, 0), "what follows a fill is folded as it was"
+    plain = lone.replace("b = Neg (a)  ", "").replace("Add (x, b)", "Add (x, a)")
+    assert ["Add"] == folded(plain, 99, 1 << 20)
+    assert ["ConstantOfShape", "Add"] == folded(plain, 99, 395)
+
+
 def test_without_float_math_only_data_and_integers_are_folded():
     body = "a = Neg (w)  b = Transpose (w)  c = Add (i, i)  d = Cast <to = 1> (c)  e = Add (a, b)  f = Add (e, d)  y = Add (x, f)"
     model = parse(graph(body, "int64[3] i = {1, 2, 3}, float[3] w = {1, 2, 3}"))
