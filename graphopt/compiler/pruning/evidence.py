@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,9 @@ _ENOUGH: Final = 32
 _SQNR: Final = "sqnr"
 #: dB, beyond which noise is as good as this.
 _LOUD: Final = 300.0
+_ONE_BATCH: Final = (
+    "there is one batch only, so the result is judged on what it was pruned and recovered with; bring more"
+)
 _NO_DATA: Final = "there is no data: the result is judged on generated inputs, which says little"
 
 
@@ -48,6 +51,7 @@ class Evidence:
         few: a few examples of that.
         batched: whether batches can be cut along the first axis of each input.
         notes: what people should know.
+        doubt: why what is recovered may not hold elsewhere, ``""`` for nothing.
     """
 
     split: Split
@@ -58,6 +62,7 @@ class Evidence:
     few: CalibrationSource | None
     batched: bool
     notes: tuple[str, ...] = ()
+    doubt: str = ""
 
     @property
     def first(self) -> Feeds:
@@ -127,8 +132,9 @@ def gather_evidence(
     if data is not None:
         calibration = Batches(environment, lambda: first_examples(split.calibration(), _MOST))
         few = Batches(environment, lambda: first_examples(split.calibration(), _FEW))
-    notes = tuple(_notes(split, recover=request.recover)) if data is not None else (_NO_DATA,)
-    return Evidence(split, data is not None, main, judge, calibration, few, is_batched(specs), notes)
+    notes = (_NO_DATA,) if data is None else () if split.every else (_ONE_BATCH,)
+    doubt = "" if data is None else _doubt(split)
+    return Evidence(split, data is not None, main, judge, calibration, few, is_batched(specs), notes, doubt)
 
 
 def _main(model: Model, request: PruneRequest, *, labelled: bool) -> MetricKind:
@@ -150,14 +156,13 @@ def agreement(outputs: OutputArrays, expected: object) -> float:
     return 100.0 * float(same.mean())
 
 
-def _notes(split: Split, *, recover: bool) -> Iterator[str]:
+def _doubt(split: Split) -> str:
     """What people should know of too little data."""
-    if not split.every:
-        yield "there is one batch only, so the result is judged on what it was pruned and recovered with; bring more"
     seen = sum(map(examples_in, first_examples(split.calibration(), _ENOUGH)))
-    if recover and seen < _ENOUGH:
-        told = f"{seen} example{'' if seen == 1 else 's'}"
-        yield f"layers are fitted to what they gave on {told} only, and may be wrong on all others; bring some hundred"
+    if seen >= _ENOUGH:
+        return ""
+    told = f"{seen} example{'' if seen == 1 else 's'}"
+    return f"layers are fitted to what they gave on {told} only, and may be wrong on all others; bring some hundred"
 
 
 def _beside(model: Model, *, labelled: bool) -> Sequence[MetricKind]:

@@ -72,10 +72,8 @@ class Work(Phases):
                 pruned = choice.as_stated(start.applying)
             with self.timed("recover"):
                 result = choice.recovered(pruned)
-            if request.recover and not evidence.real:
-                report.notes.append("there is no data, so nothing was recovered; give some (--data)")
-            elif result is not pruned and not any(record.changed for record in result.passes[len(pruned.passes) :]):
-                report.notes.append(_UNRECOVERED)
+        if not request.only_sweeps:
+            report.notes += self._of_recovery(pruned, result, evidence)
         with self.timed("report"):
             self._fill(report, trials, whole, pruned, result, evidence)
         if request.check and report.is_pruned:
@@ -84,6 +82,16 @@ class Work(Phases):
         source = structure_digest(start.original)
         plan = record_plan(pruned.log, prepare=start.prepare, source=source) if report.is_pruned else None
         return Pruned(trials.make(result).model, report, start.workshop.backend, plan)
+
+    def _of_recovery(self, pruned: Trial, result: Trial, evidence: Evidence) -> list[str]:
+        """What people should know of how the model was recovered."""
+        if not self.request.recover:
+            return []
+        if not evidence.real:
+            return ["there is no data, so nothing was recovered; give some (--data)"]
+        if any(record.changed for record in result.passes[len(pruned.passes) :]):
+            return [evidence.doubt] if evidence.doubt else []
+        return [_UNRECOVERED] if pruned.reference is not None else []
 
     def _trials(self, start: Start, evidence: Evidence) -> tuple[Trials, Trial]:
         """What makes models, and the prepared one, which all others are measured beside."""

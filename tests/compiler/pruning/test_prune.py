@@ -256,3 +256,17 @@ def test_prune_then_quantize():
     assert "static 4" == both.report.kept
     assert both.report.size_after < 0.35 * pruned.report.file_before
     assert graphopt.evaluate(both, {"image": IMAGES[200:]}, labels=DIGITS[200:]).values["top1"] > 94
+
+
+def test_what_too_little_data_means():
+    one = {"x": VECTORS["x"][:4]}
+    notes = graphopt.prune(CHAIN, one, magnitude=0.5, **CHEAP).report.notes
+    assert ["there is one batch only", "layers are fitted to what they gave on 4 examples only"] == [
+        note.split(",")[0] for note in notes
+    ]
+    assert [] == graphopt.prune(CHAIN, VECTORS, magnitude=0.5, **CHEAP).report.notes
+    assert [] == graphopt.prune(CHAIN, VECTORS, magnitude=0.5, recover=False, **CHEAP).report.notes
+    kept = graphopt.prune(CHAIN, VECTORS, min_sqnr=5, **CHEAP).report.notes
+    assert [
+        "which model is kept was decided on the 32 held-out examples that it is judged on; evaluate it on others too"
+    ] == kept
