@@ -24,6 +24,7 @@ import graphopt
 from graphopt.compiler import PlanRecorder
 from graphopt.data import digits_test
 from graphopt.errors import ModelError, PruningError
+from graphopt.ir import GraphBuilder
 from graphopt.passes import AxisPlan, PruningPlan
 
 if importlib.util.find_spec("torch") is None:
@@ -221,8 +222,6 @@ def test_what_can_not_be_cut_is_told_and_nothing_is_changed(trained):
 
 def match_weights_of(module):
     """Names of a module whose parameters are the weights themselves."""
-    from graphopt.ir import GraphBuilder
-
     b = GraphBuilder(opset=18)
     for name, array in state_of(module).items():
         b.output(b.Neg(b.constant(array, name)))
@@ -304,10 +303,43 @@ def test_layers_of_one_lstm_have_one_size():
         shrink(module, PruningPlan("0f", (kept,)), names)
 
 
-def test_tied_parameters_are_there_once():
+def test_tied_parameters_are_there_once_and_stay_tied():
     module = nn.Sequential(nn.Embedding(7, 3), nn.Linear(3, 7, bias=False))
     module[1].weight = module[0].weight
     assert ["0.weight"] == list(state_of(module))
+    kept = AxisPlan((), np.array([True, False, True]), {"0.weight": (1,)})
+    shrink(module, PruningPlan("0f", (kept,)), match_weights_of(module))
+    assert module[1].weight is module[0].weight
+    assert (2, 2, (7, 2)) == (module[0].embedding_dim, module[1].in_features, tuple(module[0].weight.shape))
+    b = GraphBuilder(opset=18)
+    b.output(b.Neg(b.constant(state_of(module)["0.weight"], "0.weight")), "y")
+    tuned = from_state_dict(b.build(), module.state_dict(), match_weights(b.model, state_of(module)))
+    assert 1 == len(tuned.graph.initializers())
+
+
+@pytest.mark.parametrize(
+    ("kept", "groups"), [([1, 0, 1, 0, 1, 0], 3), ([1, 1, 0, 0, 1, 1], 2), ([1, 1, 1, 0, 1, 1], None)]
+)
+def test_normalization_of_groups_loses_whole_groups_or_as_much_of_each(kept, groups):
+    module = nn.Sequential(nn.GroupNorm(3, 6))
+    with torch.no_grad():
+        module[0].weight.uniform_()
+        module[0].bias.uniform_()
+    plan = PruningPlan("0f", (AxisPlan((), np.array(kept, bool), {"0.weight": (0,), "0.bias": (0,)}),))
+    if groups is None:
+        with pytest.raises(PruningError, match="3 groups would keep different numbers of channels"):
+            shrink(module, plan, match_weights_of(module))
+        return
+    shrink(module, plan, match_weights_of(module))
+    assert (groups, sum(kept)) == (module[0].num_groups, module[0].num_channels)
+    assert module(torch.randn(1, sum(kept), 2)).shape == (1, sum(kept), 2)
+
+
+def test_a_parameter_that_is_not_there_can_not_be_masked():
+    module = nn.Linear(3, 2)
+    with pytest.raises(PruningError, match="the module has no parameter 'wieght' to mask"):
+        apply_masks(module, {"weight": np.ones((2, 3), bool), "wieght": np.ones((2, 3), bool)})
+    assert ["weight"] == apply_masks(module, {"weight": np.ones((2, 3), bool)})
 
 
 def test_bfloat16_keeps_its_bits():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from graphopt.errors import ModelError, PruningError
+from graphopt.errors import PruningError
 from graphopt_torch.plans import kept_of_parameters
 
 __all__ = ["apply_masks", "remove_masks", "shrink", "state_of"]
@@ -42,11 +42,19 @@ def apply_masks(module, masks):
 
     Returns:
         The names of the parameters that are masked now.
+
+    Raises:
+        PruningError: if the module lacks one of them; nothing is masked then.
     """
     import torch
     from torch.nn.utils import prune
 
     parameters = dict(module.named_parameters())
+    strange = next(
+        (name for name in masks if name not in parameters and name not in dict(module.named_buffers())), None
+    )
+    if strange is not None:
+        raise PruningError(f"the module has no parameter {strange!r} to mask; is it masked already, or another module?")
     done = []
     for name, mask in masks.items():
         if name in parameters:
@@ -91,27 +99,35 @@ def shrink(module, plan, names):
             raise PruningError(
                 f"the module has no parameter {name!r}; give the module that the model was exported from"
             )
-        tensor, (owner, _, leaf) = tensors[name], name.rpartition(".")
+        tensor = tensors[name]
         for axis, mask in kept.items():
             if tensor.ndim <= axis or tensor.shape[axis] != mask.size:
                 raise PruningError(
                     f"parameter {name!r} has shape {list(tensor.shape)}, and the plan keeps some of {mask.size}"
                 )
-        cuts.setdefault(module.get_submodule(owner), {})[leaf] = kept
+        for other in [same for same, item in tensors.items() if item is tensor]:  # tied ones go together
+            owner, _, leaf = other.rpartition(".")
+            cuts.setdefault(module.get_submodule(owner), {})[leaf] = kept
     sizes = {part: _sizes(torch.nn, part, kept) for part, kept in cuts.items()}
+    made = {}
     for part, leaves in cuts.items():
         for leaf, kept in leaves.items():
             tensor = getattr(part, leaf)
-            smaller = tensor.detach()
-            for axis, mask in kept.items():
-                places = torch.as_tensor(np.flatnonzero(mask), device=tensor.device)
-                smaller = smaller.index_select(axis, places)
-            smaller = smaller.contiguous().clone()
-            is_parameter = isinstance(tensor, torch.nn.Parameter)
-            setattr(part, leaf, torch.nn.Parameter(smaller, tensor.requires_grad) if is_parameter else smaller)
+            if tensor not in made:
+                made[tensor] = _smaller(torch, tensor, kept)
+            setattr(part, leaf, made[tensor])
         for attribute, size in sizes[part].items():
             setattr(part, attribute, size)
     return module
+
+
+def _smaller(torch, tensor, kept):
+    """What is left of a parameter or a buffer, of the same kind."""
+    found = tensor.detach()
+    for axis, mask in kept.items():
+        found = found.index_select(axis, torch.as_tensor(np.flatnonzero(mask), device=tensor.device))
+    found = found.contiguous().clone()
+    return torch.nn.Parameter(found, tensor.requires_grad) if isinstance(tensor, torch.nn.Parameter) else found
 
 
 def _sizes(nn, part, kept):
@@ -122,7 +138,7 @@ def _sizes(nn, part, kept):
     transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     if isinstance(part, convolutions + transposed):
         many, few = ("out_channels", "in_channels")[:: -1 if isinstance(part, transposed) else 1]
-        groups = _groups(part, getattr(part, many), weight.get(0))
+        groups = _groups(part.groups, weight.get(0))
         each = left.get(1, part.weight.shape[1])
         return {many: left.get(0, part.weight.shape[0]), few: each * groups, "groups": groups}
     if isinstance(part, nn.Linear):
@@ -132,6 +148,8 @@ def _sizes(nn, part, kept):
     vector = next((int(axes[0].sum()) for axes in kept.values() if 0 in axes), None)
     if isinstance(part, nn.modules.batchnorm._NormBase):
         return {"num_features": vector}
+    if isinstance(part, nn.GroupNorm):
+        return {"num_channels": vector, "num_groups": _groups(part.num_groups, weight.get(0))}
     if isinstance(part, nn.LayerNorm) and len(part.normalized_shape) == 1:
         return {"normalized_shape": (vector,)}
     if isinstance(part, nn.RNNBase):
@@ -161,12 +179,13 @@ def _recurrent_sizes(part, kept):
     return {"input_size": inputs.pop(), "hidden_size": hidden.pop()}
 
 
-def _groups(part, outputs, mask):
+def _groups(groups, mask):
     """Groups that are left: those that kept something, or all if each lost as much."""
-    if part.groups == 1 or mask is None:
-        return part.groups
-    counts = mask.reshape(part.groups, outputs // part.groups).sum(axis=1)
-    sizes = set(counts[counts > 0].tolist())
-    if len(sizes) != 1:
-        raise ModelError(f"a convolution of {part.groups} groups would keep different numbers of channels in them")
+    if groups == 1 or mask is None:
+        return groups
+    counts = mask.reshape(groups, -1).sum(axis=1)
+    if len(set(counts[counts > 0].tolist())) != 1:
+        raise PruningError(
+            f"a layer of {groups} groups would keep different numbers of channels in them; leave it out of the plan"
+        )
     return int(np.count_nonzero(counts))

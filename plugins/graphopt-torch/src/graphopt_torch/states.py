@@ -90,7 +90,8 @@ def from_state_dict(model, state, names):
     Raises:
         ModelError: if parameters are missing or unknown, or of another shape or type than the weights.
     """
-    given = _unmasked({name: _array(item) for name, item in state.items()})
+    tensors = {name: item for name, item in state.items() if hasattr(item, "data_ptr")}
+    given = _unmasked({name: item for name, item in state.items() if name not in tensors} | state_of(tensors))
     wanted = {name for source in names.sources.values() for name in source.parameters}
     _expect([name for name in wanted if name not in given], "the parameters have no", "of the same module?")
     strange = [name for name in given if name not in wanted and name not in names.unused + names.counters]
@@ -170,10 +171,6 @@ def _unmasked(state):
         if stem != name and f"{stem}_mask" in state:
             found[stem] = (found.pop(name) * found.pop(f"{stem}_mask")).astype(state[name].dtype)
     return found
-
-
-def _array(item):
-    return item if isinstance(item, np.ndarray | np.generic) else state_of({"": item})[""]
 
 
 def _expect(names, what, advice):
