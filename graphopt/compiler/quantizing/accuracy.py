@@ -83,9 +83,8 @@ def improve(
                 raise
             effects.append(Effect(name, best, best, kept=False, reason=str(err)))
             continue
-        found = (
-            best if (tried, how) == (trials, settings) else _sqnr(tried, plan, how)
-        )  # the same if nothing was changed
+        is_same = tried is trials and how == settings  # the pass has changed nothing
+        found = best if is_same else _sqnr(tried, plan, how)
         kept = wanted is not None or found > best + _LEAST_DB
         effects.append(Effect(name, best, found, kept))
         if kept:
