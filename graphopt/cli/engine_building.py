@@ -193,7 +193,7 @@ def build(
             files.append(timing_cache)
         kernels.unlink(missing_ok=True)  # of another engine
         if runtime_cache:
-            files.append(_compile(output, engine, tell))
+            files.append(_compile(output, engine, target, tell))
     if as_json:
         write_json(build_dict(engine) | {"files": [str(path) for path in files]})
     elif not quiet:
@@ -229,11 +229,12 @@ def _check_compiles(target: str) -> None:
     check_compiles_here(api, TensorRtRuntime(lambda: api))
 
 
-def _compile(path: Path, engine: Engine, tell: Callable[[str], None]) -> Path:
+def _compile(path: Path, engine: Engine, target: str, tell: Callable[[str], None]) -> Path:
     from graphopt.compiler.engine_kernels import compile_kernels  # lazily, as above
     from graphopt.runtime.tensorrt.runtime import TensorRtRuntime
 
-    return compile_kernels(path, engine.manifest["profiles"], TensorRtRuntime(), tell=tell)
+    runtime = TensorRtRuntime(lambda: library_for(target))
+    return compile_kernels(path, engine.manifest["profiles"], runtime, tell=tell)
 
 
 def _content(path: Path | None) -> bytes | None:

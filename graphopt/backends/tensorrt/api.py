@@ -48,7 +48,6 @@ class Log:
 
     Attributes:
         logger: what the library takes.
-        layers: text about the layers of the last engine; empty unless it was built with details.
     """
 
     def __init__(self, module: Any) -> None:  # noqa: ANN401  the library
@@ -62,11 +61,16 @@ class Log:
                 if "ERROR" in str(severity):
                     outer._errors.append(text)
                 elif text.startswith(_LAYERS):
-                    outer.layers = text
+                    outer._layers = text
 
         self._errors: list[str] = []
-        self.layers = ""
+        self._layers = ""
         self.logger = Logger()
+
+    def layers(self) -> str:
+        """Text about the layers of the engine that was built since the last call; empty unless it was built with details."""
+        found, self._layers = self._layers, ""
+        return found
 
     def errors(self) -> str:
         """The errors since the last call, in one line."""

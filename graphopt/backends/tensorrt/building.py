@@ -107,7 +107,7 @@ def build_with_layers(
     if made is None:
         raise not_built(api, network.name, built.log.errors(), refittable=options.refittable)
     cache = None if options.timing_cache is None else bytes(config.get_timing_cache().serialize())
-    return BuiltEngine(memoryview(made), ranges, layers_from_text(built.log.layers), cache)
+    return BuiltEngine(memoryview(made), ranges, layers_from_text(built.log.layers()), cache)
 
 
 def _config(built: BuiltNetwork, options: EngineOptions, ranges: Sequence[Ranges]) -> Any:  # noqa: ANN401  IBuilderConfig
