@@ -103,6 +103,11 @@ def test_names_are_the_same_after_they_were_saved(sample, tmp_path):
     assert found == WeightNames.load(found.save(tmp_path / "names.json"))
 
 
+def source(arrangement, stack="null"):
+    """A file of one weight."""
+    return f'{{"format": 1, "sources": {{"w": {{"parameter": "w", "arrangement": {arrangement}, "stack": {stack}}}}}}}'
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -112,6 +117,10 @@ def test_names_are_the_same_after_they_were_saved(sample, tmp_path):
         ('{"format": 2}', "is no file of names"),
         ('{"format": 1}', "missing required field `sources`"),
         ('{"format": 1, "sources": {"w": {"parameter": 1}}}', "is not understood"),
+        (source('{"axes": [0, 0], "rank": 2}'), r"axes \[0, 0\] are not those of a parameter of 2, each once"),
+        (source('{"axes": [3], "rank": 1}'), r"axes \[3\] are not those"),
+        (source('{"axes": [], "rank": 0}', '{"names": ["a"], "gates": [0, 5]}'), "make no weight"),
+        (source('{"axes": [], "rank": 0}', '{"names": ["a"], "gates": [0], "each": 2}'), "make no weight"),
     ],
 )
 def test_what_is_no_file_of_names_is_told(content, line, tmp_path):

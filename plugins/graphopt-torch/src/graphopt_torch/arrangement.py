@@ -25,6 +25,11 @@ class Arrangement:
     axes: tuple[int, ...]
     rank: int
 
+    def __post_init__(self):
+        used = [axis for axis in self.axes if axis != -1]
+        if len(set(used)) < len(used) or not all(0 <= axis < self.rank for axis in used):
+            raise ValueError(f"axes {list(self.axes)} are not those of a parameter of {self.rank}, each once")
+
     @property
     def _order(self):
         """The axes of the parameter, those that the weight lacks first."""

@@ -8,7 +8,8 @@ import typer
 import graphopt
 from graphopt.passes import PruningPlan
 from graphopt_torch.files import read_state, write_state
-from graphopt_torch.names import WeightNames, match_weights
+from graphopt_torch.matching import match_weights
+from graphopt_torch.names import WeightNames
 from graphopt_torch.states import from_state_dict, to_state_dict
 
 __all__ = ["commands"]

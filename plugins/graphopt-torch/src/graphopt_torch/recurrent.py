@@ -39,6 +39,17 @@ class Stack:
     gates: tuple[int, ...]
     each: int = 1
 
+    def __post_init__(self):
+        if (
+            sorted(self.gates) != list(range(len(self.gates)))
+            or self.each < 1
+            or not self.names
+            or len(self.names) % self.each
+        ):
+            raise ValueError(
+                f"gates {list(self.gates)} of {len(self.names)} parameters, {self.each} for a direction, make no weight"
+            )
+
     def weight(self, parameters):
         """The array as ONNX has it."""
         ordered = [_reordered(array, self.gates) for array in parameters]
