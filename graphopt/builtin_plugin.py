@@ -96,6 +96,7 @@ _PASSES: Final[Mapping[str, str]] = {
     "simplify-channels": "transforms.layout:SimplifyChannels",
     "share-shape-values": "transforms.shape_sharing:ShareShapeValues",
     "round-weights": "transforms.quantization.weight_only:RoundWeights",
+    "separate-constants": "transforms.pruning.separate:SeparateConstants",
     "set-input-shapes": "transforms.input_shapes:SetInputShapes",
     "simplify-if": "transforms.control_flow:SimplifyIf",
     "simplify-loop": "transforms.control_flow:SimplifyLoop",

@@ -9,6 +9,7 @@ from graphopt.transforms.pruning.magnitude import PruneMagnitude
 from graphopt.transforms.pruning.masked import RecoverMasked
 from graphopt.transforms.pruning.patterns import PruneNM, follows_n_m, n_m_layers
 from graphopt.transforms.pruning.reconstruct import ReconstructLayers
+from graphopt.transforms.pruning.separate import SeparateConstants
 
 __all__ = [
     "ApplyPruningPlan",
@@ -18,6 +19,7 @@ __all__ = [
     "ReconstructLayers",
     "RecoverMasked",
     "ReestimateBatchNorm",
+    "SeparateConstants",
     "follows_n_m",
     "n_m_layers",
 ]
