@@ -23,7 +23,10 @@ NOT_RUN = {
         "needs a scheduler and a worker, which tests/compiler/test_dask.py starts",
     ): 1,
     ("docs/how-to/write-a-backend.md", "the plugin is not installed here"): 1,
-    ("docs/how-to/build-a-tensorrt-engine.md", "needs a TensorRT library"): 5,
+    ("docs/how-to/build-a-tensorrt-engine.md", "needs a TensorRT library"): 7,
+    ("docs/how-to/build-a-tensorrt-engine.md", "needs a TensorRT library and a GPU"): 1,
+    ("docs/how-to/run-tensorrt-engines.md", "needs a GPU"): 2,
+    ("docs/how-to/run-tensorrt-engines.md", "needs a TensorRT library"): 2,
     ("docs/how-to/prune.md", "torch is no part of graphopt's environment"): 1,
 }
 #: Languages of blocks that are run; `text` is what shows no code.
