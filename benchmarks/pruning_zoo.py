@@ -1,7 +1,7 @@
 """Every model of some folders at one ratio: whether it runs and keeps its interface, what is saved, and why groups are frozen.
 
-A model is brought to O1 first, as shapes that it computes freeze what they are computed from. Operations are counted before and after, and
-beside what was promised: the same sum with the sizes that the groups say are left.
+A model is brought to O1 first, as shapes that it computes freeze what they are computed from, and layers get vectors of their own.
+Operations are counted before and after, and beside what was promised: the same sum with the sizes that the groups say are left.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def measure(folders: Sequence[Path], inputs: Path | None, ratio: float, record: 
 
 
 def _measured(path: Path, inputs: Path | None, ratio: float) -> ZooRow:
-    before = graphopt.optimize(path, level="O1", check=False).proto
+    before = graphopt.optimize(path, pipeline="O1,separate-constants", check=False).proto
     model = lift_model(before)
     OnnxTypes().infer_model(model)
     groups = find_dim_groups(model.graph)
