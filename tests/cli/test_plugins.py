@@ -137,7 +137,7 @@ def test_a_group_of_commands_can_not_take_a_name_that_is_there(stated: bool, mon
     def extend(app: typer.Typer) -> None:
         group = typer.Typer(name="other" if stated else "inspect")
         group.command("hello")(lambda: None)
-        app.add_typer(group, **({"name": "inspect"} if stated else {}))
+        app.add_typer(group, name="inspect") if stated else app.add_typer(group)
 
     class Manager:
         extend_cli = staticmethod(extend)

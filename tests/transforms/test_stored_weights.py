@@ -207,12 +207,12 @@ def test_a_pruned_model_is_smaller_on_disk(tmp_path):
     """From magnitudes to the file, which is checked in ONNX Runtime and read again."""
     weight = RNG.normal(size=(64, 64)).astype(np.float32)
     pipeline = "prune-magnitude{sparsity=0.9}"
-    sizes = []
+    sizes: list[int] = []
     for passes in (pipeline, f"{pipeline},store-weights"):
         result = graphopt.optimize(product(weight), pipeline=passes)
         (path,) = result.save(tmp_path / f"{len(sizes)}.onnx")
         sizes.append(path.stat().st_size)
-        assert DType.FLOAT is result.model.graph.outputs[0].type.dtype
+        assert DType.FLOAT is result.model.graph.outputs[0].dtype
     assert sizes[1] < 0.35 * sizes[0]
     found = [run_model(lift_model(onnx.load(tmp_path / f"{place}.onnx")), FEED)["y"].tobytes() for place in (0, 1)]
     assert found[0] == found[1]

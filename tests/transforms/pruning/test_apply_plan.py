@@ -45,7 +45,7 @@ def trained_on(owner, seed):
         for value in graph.initializers():
             if value.const is not None and value.const.dtype.is_float and value.const.size > 4:
                 array = value.const.numpy()
-                value.const = Constant(np.asarray(rng.uniform(0.5, 1.5, array.shape) * array, array.dtype))
+                value.const = Constant(np.asarray(np.multiply(rng.uniform(0.5, 1.5, array.shape), array), array.dtype))
     return found
 
 
@@ -120,7 +120,7 @@ def test_channels_of_integers_go_with_their_scales(tmp_path):
     path = plan.save(tmp_path / "plan.json")
     for value in other.graph.initializers():
         if value.const is not None and value.const.dtype in (DType.INT8, DType.INT32):
-            value.const = Constant(-value.const.numpy())
+            value.const = Constant(np.negative(value.const.numpy()))
     for owner in (again, other):
         ApplyPruningPlan(str(path)).run(owner.graph, PassContext())
     assert structural_equal(left, again)
