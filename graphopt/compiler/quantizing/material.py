@@ -27,7 +27,7 @@ from graphopt.runtime.base import Feeds
 if TYPE_CHECKING:
     from graphopt.runtime.base import Datum
 
-__all__ = ["Material", "calibration_of", "find_material", "timed_feeds", "view_of_few"]
+__all__ = ["Material", "calibration_of", "examples_to_look_at", "find_material", "timed_feeds", "view_of_few"]
 
 #: Examples that passes look at, and that ranges come from until forms are chosen: so many bytes, for large ones have much in each,
 #: within these ends.
@@ -137,7 +137,7 @@ def calibration_of(
         return None
     split = material.split
     look = functools.partial(_looked_through, split, everything=everything)
-    most = _looked_at(split.held_out[0][0])
+    most = examples_to_look_at(split.held_out[0][0])
     ranges = Batches(
         environment,
         functools.partial(look, None if everything or not split.every else most) if material.is_real else None,
@@ -158,8 +158,16 @@ def _looked_through(split: Split, most: int | None, *, everything: bool) -> Iter
     return batches if most is None else first_examples(batches, most)
 
 
-def _looked_at(feeds: Feeds) -> int:
-    """How many examples statistics of layers gain by, from a batch of them."""
+def examples_to_look_at(feeds: Feeds) -> int:
+    """How many examples statistics of layers gain by: of large ones fewer, for there is much in each.
+
+    Args:
+        feeds: a batch of them.
+
+    Example:
+        >>> [examples_to_look_at({"x": np.zeros((4, size), np.float32)}) for size in (784, 10_000, 150_528)]
+        [512, 209, 64]
+    """
     size = sum(array.nbytes for array in feeds.values() if isinstance(array, np.ndarray)) // max(examples_in(feeds), 1)
     return min(max(_LOOKED_AT_BYTES // max(size, 1), _LEAST_LOOKED_AT), _MOST_LOOKED_AT)
 

@@ -15,11 +15,13 @@ from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing import layer_times
 from graphopt.compiler.quantizing.budget import budget_of, parse_drop
 from graphopt.compiler.quantizing.candidates import Candidate
-from graphopt.compiler.quantizing.examples import first_examples, split_examples
+from graphopt.compiler.quantizing.examples import Split, first_examples, split_examples
 from graphopt.compiler.quantizing.layer_times import TimedKernel, best_forms
 from graphopt.compiler.quantizing.layers import Layer
+from graphopt.compiler.quantizing.material import Material, calibration_of
 from graphopt.compiler.quantizing.metrics import find_metric
 from graphopt.compiler.quantizing.plan import Plan, Settings, uniform
+from graphopt.compiler.quantizing.request import QuantizeRequest
 from graphopt.compiler.quantizing.sensitivity import Known, repair
 from graphopt.data import digits_model, digits_test
 from graphopt.errors import QuantizationError
@@ -82,6 +84,24 @@ def test_points_percent_and_db():
 def test_drops_that_are_not_understood(text):
     with pytest.raises(QuantizationError, match=r"is not understood; expected such as 0\.5% or 0\.2, 0 or more"):
         parse_drop(text)
+
+
+# -- data ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("every", "everything", "seen"), [(4, False, 64), (4, True, 100), (0, False, 100)])
+def test_ranges_come_from_as_many_examples_as_choosing_takes_and_from_all_in_the_end(every, everything, seen):
+    big = np.zeros((1, 1 << 17), np.float32)
+    split = Split([{"x": big}] * 100, every, [({"x": big}, None)])
+    material = Material(split, True, cast("Any", None), cast("Any", None), [])
+    b = GraphBuilder()
+    b.output(b.Relu(b.input("x", DType.FLOAT, ["n", 1 << 17])), "y", DType.FLOAT, ["n", 1 << 17])
+    told: list[str] = []
+    request = QuantizeRequest(calibrator="min-max")
+    source = calibration_of(material, None, request, Environment(), told.append, everything=everything)
+    assert source is not None
+    assert {"x"} == set(source.ranges(b.build(), ["x"]))
+    assert seen == len(told)
 
 
 # -- plans ------------------------------------------------------------------------------------------------------------------------
