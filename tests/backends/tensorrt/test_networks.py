@@ -9,7 +9,16 @@ import numpy as np
 import onnx
 import pytest
 
-from graphopt.backends.tensorrt.converters import activations, convolution, pooling, shapes
+from graphopt.backends.tensorrt.api import Api
+from graphopt.backends.tensorrt.converters import (
+    activations,
+    convolution,
+    matrices,
+    normalization,
+    pooling,
+    shapes,
+    slicing,
+)
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.profiles import Profile, parse_profile
 from graphopt.backends.tensorrt.registry import Registry, builtin_converters, lower
@@ -217,6 +226,66 @@ def test_the_evaluator_sees_a_wrong_lowering(monkeypatch, module, name, wrong):
     built = network_of(model)
     found = outputs_of(built, feeds)["y"]
     assert not close(found, expected(model, feeds)["y"])
+
+
+WORDS = """<ir_version: 8, opset_import: ["": 17]>
+words (int64[2,5] ids, float[6] scale, float[6] bias) => (float[n,m,k] y)
+<float[9,6] table, float[6,4] w, int64[1] one = {1}, int64[1] four = {4}, int64[1] axis = {1}, float s = {0.05}, int8 z = {0}>
+{
+  e = Gather (table, ids)
+  n = LayerNormalization <axis = -1, epsilon = 0.01> (e, scale, bias)
+  q = QuantizeLinear (n, s, z)
+  d = DequantizeLinear (q, s, z)
+  p = MatMul (d, w)
+  c = Slice (p, one, four, axis)
+  m = ReduceMax <axes = [1], keepdims = 1> (c)
+  g = Greater (c, m)
+  u = Where (g, c, m)
+  t = Sub (c, m)
+  r = CumSum (t, one)
+  y = Add (r, u)
+}"""
+
+
+def words():
+    """A model of words, with what layers of images do not have."""
+    rng = np.random.default_rng(4)
+    model = onnx.parser.parse_model(WORDS)
+    for name, shape in {"table": (9, 6), "w": (6, 4)}.items():
+        model.graph.initializer.append(
+            onnx.numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        )
+    feeds = {"ids": np.array([[1, 5, 8, 0, 3], [2, 2, 7, 4, 6]])}
+    return model, feeds | {name: rng.standard_normal(6).astype(np.float32) for name in ("scale", "bias")}
+
+
+def _other_enum(kind, old, new):
+    return lambda real: lambda self, name, member: real(self, name, new if (name, member) == (kind, old) else member)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "wrong"),
+    [
+        (Emitter, "gather", lambda real: lambda self, x, indices, axis: real(self, x, self.elementwise(
+            indices, self.scalar_like(0, indices), "PROD"), axis)),
+        (Emitter, "reduce", lambda real: lambda self, x, op, axes, keep: real(self, x, "MIN" if op == "MAX" else op, axes, keep=keep)),
+        (Emitter, "select", lambda real: lambda self, c, a, b: real(self, c, b, a) if self.is_float(a) else real(self, c, a, b)),
+        (normalization, "_layer", lambda real: lambda e, x, scale, bias, axes, epsilon, groups=1: real(e, x, bias, scale, axes, epsilon)),
+        (normalization, "_layer", lambda real: lambda e, x, scale, bias, axes, epsilon, groups=1: real(e, x, scale, bias, axes, 1.0)),
+        (matrices, "product", lambda real: lambda e, a, b: real(e, a, e.elementwise(b, e.scalar_like(2, b), "PROD"))),
+        (slicing, "slice_sizes", lambda real: lambda e, x, start, shape, stride, mode="": real(
+            e, x, [0] * len(start), shape, stride, mode)),
+        (Api, "enum", _other_enum("ElementWiseOperation", "SUB", "SUM")),
+        (Api, "enum", _other_enum("CumulativeOperation", "SUM", "SUM")),
+    ],
+    ids=["other words", "smallest for largest", "branches swapped", "scale for bias", "another epsilon", "factor", "from the start",
+         "sum for difference", "nothing"],
+)  # fmt: skip
+def test_the_evaluator_sees_a_wrong_lowering_of_words(monkeypatch, module, name, wrong, request):
+    model, feeds = words()
+    monkeypatch.setattr(module, name, wrong(getattr(module, name)))
+    found = outputs_of(network_of(model), feeds)["y"]
+    assert close(found, expected(model, feeds)["y"], rtol=1e-3) == ("nothing" in request.node.name)
 
 
 def test_a_converter_of_higher_priority_goes_first():

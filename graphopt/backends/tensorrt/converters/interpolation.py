@@ -56,11 +56,14 @@ def axis_resizes(node: Node, shape: Sequence[int]) -> list[AxisResize]:
         pick = min if policy == "not_larger" else max
         factor = pick(float(size) / shape[axis] for axis, size in zip(axes, sizes, strict=True))
         scales, sizes = np.full(len(axes), factor), None
+    inferred = node.output.shape or (None,) * rank  # as the runtime rounds it
     for place, axis in enumerate(axes):
+        told = inferred[axis]
         first, last = (0.0, 1.0) if roi is None or not roi.size else (float(roi[place]), float(roi[place + len(axes)]))
         if scales is not None and scales.size:
             exact = float(shape[axis]) * float(scales[place])
             after = int(np.floor(exact + 0.5)) if policy != "stretch" else int(np.floor(exact))
+            after = told if isinstance(told, int) else after
             found[axis] = AxisResize(
                 shape[axis], after, float(scales[place]), first, last, after if policy != "stretch" else exact
             )

@@ -106,13 +106,13 @@ class SpellOutStoredProduct(IntegerRule):
             return NoMatch("weights, their rank or their scale are absent")
         w = dequantized(rw, weights, weight_scale, node.input_at(zero), weights.rank - 1)
         if dynamic:
-            made = rw.new_node("DynamicQuantizeLinear", [node.inputs[0]], outputs=3)
-            given: list[Value | None] = list(made.outputs)
+            stored = rw.new_node("DynamicQuantizeLinear", [node.inputs[0]], outputs=3).outputs
+            x: Value | NoMatch = rw.new_node("DequantizeLinear", list(stored)).output
         else:
-            given = [node.input_at(0), node.input_at(2), node.input_at(4)]
-        if given[0] is None or given[1] is None:
-            return NoMatch("what is multiplied is absent")
-        x = dequantized(rw, given[0], given[1], given[2], 0)
+            integers, steps, zeros = (node.input_at(place) for place in (0, 2, 4))
+            if integers is None or steps is None:
+                return NoMatch("what is multiplied is absent")
+            x = dequantized(rw, integers, steps, zeros, 0)
         if isinstance(w, NoMatch):
             return w
         if isinstance(x, NoMatch):
