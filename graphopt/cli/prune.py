@@ -123,7 +123,7 @@ def prune(
             _WHAT,
             "--prepare",
             metavar="PASSES",
-            text="What the model goes through first. Default: that of the plan, else O2; O1 leaves weights as PyTorch has them.",
+            text="What the model goes through first. Default: that of the plan, else O2,separate-constants; O1 keeps PyTorch's weights.",
         ),
     ] = None,
     settings: Annotated[

@@ -79,7 +79,7 @@ def prune(
         round_to: multiples in which channels are left.
         min_channels: that are left in each group at least.
         recover: whether layers are fitted to what they gave before, where there is data.
-        prepare: pipeline that the model goes through first; that of the plan, else ``O2``.
+        prepare: pipeline that the model goes through first; that of the plan, else ``O2,separate-constants``.
         options: options of passes, by pass and option; they go before all others.
         batch: examples in a batch, where whole arrays are cut.
         limit: how many examples are used.
