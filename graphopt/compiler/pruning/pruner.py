@@ -56,7 +56,8 @@ def prune(
     judge on; importance and recovery look at the rest.
 
     Args:
-        source: path, bytes, ``onnx.ModelProto``, IR (which is copied), or what a plugin's frontend accepts.
+        source: path, bytes, ``onnx.ModelProto``, IR (which is copied), what ``optimize``, ``quantize`` or ``prune`` gave, or what a
+            plugin's frontend accepts.
         data: as :func:`graphopt.quantize` takes it; without data nothing is recovered, and weights alone say what matters.
         channels: channels, heads and hidden units go: ``"flops=0.5"`` (or ``{"flops": 0.5}``) leaves half of the operations at most,
             ``"latency=0.7"`` so much of the time, measured in the runtime, ``"ratio=0.3"`` takes that part of each group; ``"auto"`` with

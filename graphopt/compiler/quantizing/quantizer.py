@@ -58,7 +58,8 @@ def quantize(
     is decided by measuring, so the result is the same on every machine.
 
     Args:
-        source: path, bytes, ``onnx.ModelProto``, IR (which is copied), or what a plugin's frontend accepts.
+        source: path, bytes, ``onnx.ModelProto``, IR (which is copied), what ``optimize``, ``quantize`` or ``prune`` gave, or what a
+            plugin's frontend accepts.
         data: arrays by name with examples along the first axis; a single array for a model with one input; batches, each arrays by name;
             the path of an ``.npz`` or ``.npy`` file or of a folder of them; ``"module:function"`` or a function that gives batches.
             ``None`` for forms that need none.
