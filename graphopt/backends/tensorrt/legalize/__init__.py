@@ -10,7 +10,8 @@ from typing import ClassVar, Final
 
 from graphopt.backends.onnx.legalize import SplitConvActivation
 from graphopt.backends.tensorrt.legalize.shifted import ShiftPair, ShiftWeights
-from graphopt.passes import RewritePass
+from graphopt.ir import DType, Graph
+from graphopt.passes import PassContext, PassResult, RewritePass
 
 __all__ = ["LEGALIZE", "LegalizeTensorRt"]
 
@@ -23,9 +24,32 @@ LEGALIZE: Final = (
 )
 
 
+#: Types that TensorRT lacks, and what their numbers are kept in, which does not hold all of them.
+_DEMOTED: Final = {DType.DOUBLE: "float", DType.UINT64: "int64"}
+
+
 @dataclass(frozen=True)
 class LegalizeTensorRt(RewritePass):
-    """Store as int8 around 0 what is stored as uint8 around 128, and split graphopt's fused operators. Exact."""
+    """Store as int8 around 0 what is stored as uint8 around 128, and split graphopt's fused operators. Exact.
+
+    Doubles and uint64 stay what they are here; that they will be kept in narrower types is said as a warning.
+    """
 
     name: ClassVar[str] = "legalize-tensorrt"
     rules: ClassVar = (ShiftPair(), ShiftWeights(), SplitConvActivation())
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Rewrite, then look at the types that are left."""
+        result = super().run(graph, ctx)
+        for dtype, kept in _DEMOTED.items():
+            names = [value.name for value in graph.values() if value.dtype is dtype]
+            if names:
+                self.logger.warning(
+                    "%d values of %s (%r first) are kept as %s: TensorRT has no %s",
+                    len(names),
+                    dtype,
+                    names[0],
+                    kept,
+                    dtype,
+                )
+        return result
