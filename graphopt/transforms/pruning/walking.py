@@ -72,12 +72,13 @@ class Walk:
                 source = source.with_arrays(self._start.batch)
         cut = clone_model(self._both)
         cut_to(cut, seen.keys(), [value.name for value in begun])
-        self.batches = source.observe(cut, {name: Several(items) for name, items in seen.items()})
-        if tape is not None and tape.is_whole(self.batches):
-            self.close()
-            self._start = tape
-        elif tape is not None:
-            tape.close()
+        try:
+            self.batches = source.observe(cut, {name: Several(items) for name, items in seen.items()})
+            if tape is not None and tape.is_whole(self.batches):
+                self._start, tape = tape, self._start
+        finally:
+            if tape is not None:
+                tape.close()
 
     def _before(self, values: Iterable[Value], begun: set[Value]) -> set[Value]:
         """What is computed for some tensors, themselves among it, from where a run begins."""
@@ -127,9 +128,9 @@ def _can_begin(value: Value) -> bool:
 
 
 def reads_of(node: Node) -> list[Value]:
-    """What a node reads, graphs inside it included."""
+    """What a node reads, with what graphs inside it read from around."""
     found = [value for value in node.inputs if value is not None]
     for graph in node.subgraphs:
-        found += [value for inner in graph.walk() for value in inner.inputs if value is not None]
-        found += graph.outputs
+        read = [value for inner in graph.walk() for value in inner.inputs if value is not None] + list(graph.outputs)
+        found += [value for value in read if value.home is node.graph]
     return found

@@ -122,11 +122,23 @@ def test_layers_beside_each_other_share_a_run():
     assert stats["layers"] > len(source.counted)
 
 
-def test_what_a_branch_captures_is_kept():
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "h = MatMul(x, w) i = MatMul(h, v) c = If(flag) <then_branch = g () => (float[2,8] r) { r = Add(h, h) }, "
+            "else_branch = e () => (float[2,8] s) { s = Mul(h, h) }> j = Add(i, c) y = MatMul(j, u)"
+        ),
+        # integers can't be kept: the node is run once more
+        (
+            "h = MatMul(x, w) c = If(flag) <then_branch = g () => (int64[2,8] r) { q = Add(h, h) r = Cast<to = 7>(q) }, "
+            "else_branch = e () => (int64[2,8] s) { p = Mul(h, h) s = Cast<to = 7>(p) }> d = Cast<to = 1>(c) j = Add(h, d) "
+            "k = MatMul(j, v) f = Cast<to = 1>(c) l = Add(k, f) y = MatMul(l, u)"
+        ),
+    ],
+)
+def test_what_a_branch_captures_is_kept(text):
     """A tensor that a subgraph reads is needed as long as the node that has the subgraph is."""
-    body = "g () => (float[2,8] r) { r = Add(h, h) }"
-    other = "e () => (float[2,8] s) { s = Mul(h, h) }"
-    text = f"h = MatMul(x, w) i = MatMul(h, v) c = If(flag) <then_branch = {body}, else_branch = {other}> j = Add(i, c) y = MatMul(j, u)"
     shapes = {"w": (4, 8), "v": (8, 8), "u": (8, 3)}
     arrays = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     owner = lifted(model(text, "float[2,4] x, bool flag", "float[2,3] y", initializers=arrays))
