@@ -53,7 +53,7 @@ def test_a_precision_that_the_check_does_not_pass_is_no_engine_of_another_precis
 @needs_library
 def test_int8_is_made_of_data_and_the_report_says_which_layers_are():
     images, _ = digits_test()
-    made = build(digits_model(), precision="int8", data={"image": images[:64]}, options=SIZES)
+    made = build(digits_model(), precision="int8", data={"image": images[:24]}, options=SIZES)
     integer = [layer for layer in made.manifest["engine"] if layer["precision"] == "int8"]
     assert {"/conv2/Conv", "/conv3/Conv"} <= {name for layer in integer for name in layer["nodes"]}
     assert str(digits_model()) == made.manifest["source"]
