@@ -11,7 +11,7 @@ import argparse
 import copy
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ PARAMETERS = (
     "Upsample",
 )
 LIMIT = 1e-3
+#: A worker was taken down, or not done in time.
+STOPPED = ("crash", "timeout")
 
 
 def frozen(case: Case) -> tuple[ModelProto, dict[str, Any]]:
@@ -108,6 +110,31 @@ def _work(listed: Path, maker: str, *, freeze: bool) -> None:
         print_result(name, kind, reason)
 
 
+def _measured(
+    maker: str, form: str, names: Sequence[str], before: Mapping[str, Sequence[str]] | None
+) -> dict[str, tuple[str, str]]:
+    """Kind and reason by case. What took its worker down, or was not done in time, is tried once more: machines are busy at times.
+
+    Args:
+        maker: who makes the networks.
+        form: of the cases.
+        names: of the cases.
+        before: what an earlier run found of those that were not built and equal, of which only such cases are tried again.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    todo = list(names)
+    if before is not None:
+        found = dict.fromkeys(names, ("built, equal", "")) | {
+            name: (item[0], item[1]) for name, item in before.items()
+        }
+        todo = [name for name, (kind, _) in found.items() if kind in STOPPED]
+    for title in (f"{maker}, {form}", f"{maker}, {form}, again"):
+        arguments = ["--makers", maker, "--forms", form]
+        found |= run_in_workers(title, "benchmarks.tensorrt_suite", arguments, todo)
+        todo = [name for name, (kind, _) in found.items() if kind in STOPPED]
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, store the record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorrt_suite", description=__doc__)
@@ -115,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="cases whose names contain this")
     parser.add_argument("--forms", nargs="*", default=["frozen", "as it is"])
     parser.add_argument("--json", type=Path, help="where the record goes (default: benchmarks/out/tensorrt_suite.json)")
-    parser.add_argument("--keep", action="store_true", help="keep what the record at --json has of others")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what the record at --json has; what crashed there is tried again"
+    )
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.worker is not None:
@@ -123,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     names = [case.name for case in load_cases() if case.data_sets and (options.only or "") in case.name]
     pytorch = {case.name for case in load_cases() if case.kind.startswith("pytorch")}
-    console, record = Console(), dict[str, object]()
+    console, record = Console(), dict[str, Any]()
     if options.keep and options.json is not None and options.json.is_file():
         record |= json.loads(options.json.read_text(encoding="utf-8"))["results"]
     heads = (
@@ -133,24 +162,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         "built",
         "equal",
         "built and equal",
-        "of pytorch's",
+        "pytorch's built",
+        "and equal",
         "other numbers",
         "crashed",
     )
     table = Table(*heads, title=f"{len(names):,} cases of the ONNX backend suite")
     for form in options.forms:
         for maker in options.makers:
-            arguments = ["--makers", maker, "--forms", form]
-            found = run_in_workers(f"{maker}, {form}", "benchmarks.tensorrt_suite", arguments, names)
+            kept = record.get(f"{maker}, {form}")
+            found = _measured(maker, form, names, kept["not_built_and_equal"] if kept else None)
             kinds = Counter(kind for kind, _ in found.values())
-            crashed = kinds["crash"] + kinds["timeout"]
+            crashed = sum(kinds[kind] for kind in STOPPED)
+            built = {name for name, (kind, _) in found.items() if kind.startswith("built")}
             both = {name for name, (kind, _) in found.items() if kind == "built, equal"}
             counts = {
                 "made": len(found) - kinds["refused"] - crashed,
-                "built": sum(count for kind, count in kinds.items() if kind.startswith("built")),
+                "built": len(built),
                 "equal": sum(count for kind, count in kinds.items() if kind.endswith("equal")),
                 "built and equal": len(both),
-                "of pytorch's": len(both & pytorch),
+                "pytorch's built": len(built & pytorch),
+                "and equal": len(both & pytorch),
                 "other numbers": sum(count for kind, count in kinds.items() if kind.endswith("other numbers")),
                 "crashed": crashed,
             }

@@ -14,6 +14,7 @@ from graphopt.backends.tensorrt.backend import TensorRtBackend
 from graphopt.backends.tensorrt.network import BuiltNetwork
 from graphopt.compiler.environment import Environment
 from graphopt.errors import ExecutionError
+from graphopt.ir import Model
 from graphopt.testing.tensorrt import evaluate
 
 __all__ = ["API", "engine_size", "needs_library", "network_of", "outputs_of"]
@@ -32,7 +33,7 @@ API = _library()
 needs_library = pytest.mark.skipif(API is None, reason="no TensorRT library: pip install graphopt[tensorrt-rtx]")
 
 
-def network_of(source: ModelProto | str) -> BuiltNetwork:
+def network_of(source: ModelProto | Model | str) -> BuiltNetwork:
     """The network of a model, legalized."""
     environment = Environment()
     model = environment.legalized(environment.lift(source), "tensorrt")

@@ -9,7 +9,9 @@ import onnx
 import pytest
 
 from benchmarks.tensorrt_networks import Made, refusal
+from graphopt.compiler.environment import Environment
 from tests.backends.tensorrt.library import close, expected, needs_library, network_of, outputs_of
+from tests.testing.test_builtin_passes import RULES, around
 from tests.transforms.harness import model
 
 pytestmark = needs_library
@@ -139,3 +141,36 @@ def test_packed_weights(inner):
     built = network_of(proto)
     assert close(outputs_of(built, feeds)["y"], expected(proto, feeds)["y"])
     assert not refusal(Made(built.builder, built.log, built.network), feeds)
+
+
+def test_doubles_are_told(caplog):
+    proto = model("y = Add(x, x)", "double[2] x", "double[2] y", opset=18)
+    network_of(proto)
+    assert "2 values of double ('x' first) are kept as float: TensorRT has no double" in caplog.text
+
+
+#: Passes of fusion for ONNX Runtime, and rules that make what only it has.
+FUSIONS = {
+    "fuse-bias-gelu": "fuse-transformer-ops",
+    "fuse-conv-activation": "fuse-conv-activation",
+    "fuse-embed-layer-norm": "fuse-transformer-ops",
+    "fuse-operands-of-product": "fuse-transformer-ops",
+    "fuse-skip-layer-norm": "fuse-skip-norms",
+    "use-multi-head-attention": "fuse-microsoft-attention",
+    "use-rotary-embedding": "fuse-microsoft-attention",
+}
+
+
+@pytest.mark.parametrize("rule", FUSIONS)
+def test_what_is_fused_for_onnx_runtime_becomes_layers(rule):
+    """A model that was optimized for ONNX Runtime can still be built for TensorRT."""
+    for made in around(RULES[rule])[:4]:
+        environment = Environment()
+        fused = environment.lift(made.proto)
+        environment.run_pipeline(
+            fused, environment.pipeline(FUSIONS[rule], "O0"), environment.context(environment.backend("onnxruntime"))
+        )
+        built = network_of(fused)
+        found = outputs_of(built, dict(made.feeds[0]))
+        for item, array in expected(made.proto, made.feeds[0]).items():
+            assert close(found[item], array, rtol=1e-3), item
