@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from graphopt.backends.tensorrt.profiles import InputRange, Profile
 from graphopt.compiler.building import build
 from graphopt.compiler.engine_inspection import inspect_engine
 from graphopt.compiler.engine_precision import refuse_left_out
+from graphopt.compiler.quantizing import quantizer
 from graphopt.compiler.result import OptimizeReport
 from graphopt.compiler.sparse_weights import sparse_layers
 from graphopt.data import digits_model, digits_test
@@ -51,7 +53,9 @@ def test_a_precision_that_the_check_does_not_pass_is_no_engine_of_another_precis
 
 
 @needs_library
-def test_int8_is_made_of_data_and_the_report_says_which_layers_are():
+def test_int8_is_made_of_data_and_the_report_says_which_layers_are(monkeypatch):
+    quick = functools.partial(quantizer.quantize, accuracy="none", seconds=1)  # what helps accuracy takes its time
+    monkeypatch.setattr(quantizer, "quantize", quick)
     images, _ = digits_test()
     made = build(digits_model(), precision="int8", data={"image": images[:24]}, options=SIZES)
     integer = [layer for layer in made.manifest["engine"] if layer["precision"] == "int8"]
