@@ -6,13 +6,13 @@ TensorRT states what is wrong in its log only; a call that fails gives ``None`` 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from graphopt.backends.tensorrt.arrays import is_one_number, lasting, packed_int4
 from graphopt.backends.tensorrt.protocols import Enum, Layer, Network, Tensor
 from graphopt.errors import UnsupportedOpError
 from graphopt.ir import Array, DType, Node, Value
@@ -25,11 +25,6 @@ __all__ = ["Emitter"]
 
 #: Types of constants that are one number all over, and expanded where they are used.
 _EXPANDED: Final = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
-_LARGE: Final = 4096
-_SAMPLE: Final = 64
-_BLOCK: Final = 1 << 20
-#: References to an array that only a view has: that one, a variable here, and the argument of the count.
-_BY_ITS_VIEW: Final = 3
 #: Element types that TensorRT takes as a pointer only, and whose numbers can't be read back from a network.
 _BY_POINTER: Final = (DType.BFLOAT16, DType.FLOAT8E4M3FN, DType.INT4)
 #: What numbers of a type are kept in inside of a network: TensorRT lacks the type, or takes it at the edges and between scales only.
@@ -203,13 +198,13 @@ class Emitter:
 
     def _is_uniform(self, array: Array) -> bool:
         """Whether an engine need not hold an array, which is one number all over. What is exchanged later is held whatever it is."""
-        return not self._refittable and _is_one_number(array)
+        return not self._refittable and is_one_number(array)
 
     def _shared(self, array: Array, dtype: DType) -> Tensor:
         if dtype in _EXPANDED and self._is_uniform(array):
             one = self._shared(array.reshape(-1)[:1].reshape((1,) * array.ndim), dtype)
             return self.expand(one, array.shape)
-        kept = _lasting(array)
+        kept = lasting(array)
         small = kept.size <= 64 and not (self._refittable and dtype.is_float)
         key = (str(dtype), kept.shape, kept.tobytes()) if small else None
         if key is not None and key in self._constants and self._node is not None:
@@ -232,7 +227,7 @@ class Emitter:
         if not kept.size:
             weights = module.Weights(kind)
         elif packed:
-            stored = _packed_int4(kept) if dtype is DType.INT4 else kept
+            stored = packed_int4(kept) if dtype is DType.INT4 else kept
             self._keep.append(stored)
             weights = module.Weights(kind, stored.ctypes.data, kept.size)
         layer = self.check(self.network.add_constant(kept.shape, weights))
@@ -249,7 +244,7 @@ class Emitter:
         """Weights to give to a layer that takes them as numbers; they live as long as the network."""
         if array is None:
             return self.api.module.Weights(self.api.dtype(dtype))
-        kept = _lasting(array)
+        kept = lasting(array)
         self._keep.append(kept)
         return kept
 
@@ -417,48 +412,3 @@ class Emitter:
         """Numbers of ``a`` where the condition holds, of ``b`` elsewhere."""
         condition, a, b = self.aligned(condition, self.plain(a), self.plain(b))
         return self.out(self.network.add_select(condition, a, b))
-
-
-def _lasting(array: Array) -> Array:
-    """A contiguous array of the plain element type that nobody changes: itself if it is one, else a copy.
-
-    ``ascontiguousarray`` would give a scalar an axis; types that were pickled, or state their byte order, are not understood.
-    """
-    plain = np.dtype(array.dtype.type)
-    flags = array.flags
-    if array.size and array.dtype == plain and flags.c_contiguous and flags.aligned and not _may_change(array):
-        return array
-    kept = np.empty(array.shape, plain)
-    kept[...] = array
-    return kept
-
-
-def _is_one_number(array: Array) -> bool:
-    """Whether a large array has the same bits everywhere; one that is not contiguous is not looked through."""
-    if array.size < _LARGE or not array.flags.c_contiguous or array.dtype.itemsize not in (2, 4):
-        return False
-    bits = array.reshape(-1).view(f"u{array.dtype.itemsize}")
-    starts = (0, *range(_SAMPLE, bits.size, _BLOCK))
-    ends = (_SAMPLE, *(start + _BLOCK for start in starts[1:]))
-    return all(bool((bits[start:end] == bits[0]).all()) for start, end in zip(starts, ends, strict=True))
-
-
-def _may_change(array: Array) -> bool:
-    """Whether somebody may write to the memory of an array: to itself, or to an array that it is a view of and that others have too."""
-    if array.flags.writeable:
-        return True
-    base: object = array.base
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable and sys.getrefcount(base) > _BY_ITS_VIEW:
-            return True
-        base = base.base
-    return isinstance(base, bytearray) or (isinstance(base, memoryview) and not base.readonly)
-
-
-def _packed_int4(array: Array) -> Array:
-    """Two numbers a byte, the first one in the low half."""
-    flat = array.reshape(-1).astype(np.int8).view(np.uint8) & 15
-    if flat.size % 2:
-        flat = np.append(flat, np.uint8(0))
-    packed: Array = (flat[0::2] | (flat[1::2] << 4)).astype(np.uint8)
-    return packed

@@ -105,5 +105,7 @@ def _mark_output(e: Emitter, value: Value, dtypes: dict[str, DType]) -> None:
         tensor = e.out(e.network.add_identity(tensor))
     tensor.name = value.name
     if tensor.name != value.name:
-        raise UnsupportedOpError(f"output {value.name!r} has the name of an input, expected another one; rename it in the model")
+        raise UnsupportedOpError(
+            f"output {value.name!r} has the name of an input, expected another one; rename it in the model"
+        )
     e.network.mark_output(tensor)
