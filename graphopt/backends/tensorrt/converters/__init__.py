@@ -22,4 +22,5 @@ from graphopt.backends.tensorrt.converters import reduction as reduction
 from graphopt.backends.tensorrt.converters import resizing as resizing
 from graphopt.backends.tensorrt.converters import shapes as shapes
 from graphopt.backends.tensorrt.converters import slicing as slicing
+from graphopt.backends.tensorrt.converters import spectral as spectral
 from graphopt.backends.tensorrt.converters import unary as unary
