@@ -50,6 +50,8 @@ PARAMETERS = (
 LIMIT = 1e-3
 #: A worker was taken down, or not done in time.
 STOPPED = ("crash", "timeout")
+#: For one case; on a busy machine a worker alone takes a minute to start.
+SECONDS = 600.0
 
 
 def frozen(case: Case) -> tuple[ModelProto, dict[str, Any]]:
@@ -130,7 +132,7 @@ def _measured(
         todo = [name for name, (kind, _) in found.items() if kind in STOPPED]
     for title in (f"{maker}, {form}", f"{maker}, {form}, again"):
         arguments = ["--makers", maker, "--forms", form]
-        found |= run_in_workers(title, "benchmarks.tensorrt_suite", arguments, todo)
+        found |= run_in_workers(title, "benchmarks.tensorrt_suite", arguments, todo, limit_s=SECONDS)
         todo = [name for name, (kind, _) in found.items() if kind in STOPPED]
     return found
 
