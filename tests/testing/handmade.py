@@ -124,6 +124,7 @@ HAND_MADE: dict[str, Callable[[Choices], ModelProto]] = {
     "drop-softmax-guard": handmade_attention.spelled_attention,
     "give-attention-cache": handmade_caches.cached_attention,
     "give-multi-head-attention-cache": handmade_caches.cached_multi_head,
+    "resolve-true-where": handmade_caches.true_mask,
     "rotate-joined-heads": handmade_caches.rotated_heads,
     "use-group-query-attention": handmade_caches.shared_heads,
     "join-attention-heads": handmade_attention.split_attention,

@@ -9,7 +9,7 @@ from graphopt.ir import Array
 from graphopt.testing.strategies.choices import Choices
 from tests.transforms.harness import model
 
-__all__ = ["cached_attention", "cached_multi_head", "mask_of_nothing", "rotated_heads", "shared_heads"]
+__all__ = ["cached_attention", "cached_multi_head", "mask_of_nothing", "rotated_heads", "shared_heads", "true_mask"]
 
 HEADS, SIZE = 2, 8
 WIDTH = HEADS * SIZE
@@ -128,5 +128,28 @@ def mask_of_nothing(choices: Choices) -> ModelProto:
             "size": np.array([1, 1, 3, choices.of((1, 5))]),
             "zero": np.float32(0),
             "low": np.float32(choices.of((-np.inf, -1e4))),
+        },
+    )
+
+
+def true_mask(choices: Choices) -> ModelProto:
+    """A mask that asks of each counted position whether it is one, as where there is none."""
+    compared = choices.of(("GreaterOrEqual", "GreaterOrEqual", "GreaterOrEqual", "Greater"))
+    return model(
+        "h = Neg(x) s = Shape(h) g = Gather(s, at) r = Range(start, g, one) u = Unsqueeze(r, axes) "
+        f"c = {compared}(u, zero) i = Slice(s, a0, a1) k = Concat<axis = 0>(i, i) e = Expand(c, k) "
+        "m = Where(e, yes, no) y = Mul(m, h)",
+        "float[n,n] x",
+        opset=choices.of((13, 17, 21)),
+        initializers={
+            "at": np.array(0, np.int64),
+            "start": np.array(choices.of((0, 0, 0, -1)), np.int64),
+            "zero": np.array(0, np.int64),
+            "one": np.array(1, np.int64),
+            "axes": np.array([choices.of((1, 0))], np.int64),
+            "a0": np.array([0], np.int64),
+            "a1": np.array([1], np.int64),
+            "yes": np.array(choices.of((0.0, 0.5)), np.float32),
+            "no": np.array(-3e38, np.float32),
         },
     )

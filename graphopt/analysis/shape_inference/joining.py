@@ -164,7 +164,9 @@ def _range(node: Node, facts: Facts) -> Sequence[Type | None]:
     ] or (None, None, None)
     if start is None or limit is None or not isinstance(delta, int) or delta == 0:
         return (tensor(dtype, (None,)),)
-    return (tensor(dtype, (counted(limit - start, delta),)),)
+    count = counted(limit - start, delta)
+    span = limit - start if abs(delta) == 1 and facts.is_nonnegative((limit - start) * delta) else None
+    return (tensor(dtype, (count if span is None else span * delta,)),)
 
 
 def counted(span: int | SymbolicDim, step: int) -> Dim:

@@ -32,6 +32,7 @@ from graphopt.transforms.canonicalize import (
     sequences,
     slices,
     transposes,
+    true_conditions,
     unary,
 )
 from graphopt.transforms.movement import ALGEBRA_RULES as MOVEMENT_ALGEBRA_RULES
@@ -60,6 +61,7 @@ class Canonicalize(RewritePass):
         *reductions.RULES,
         *kept_axes.RULES,
         *conditions.RULES,
+        *true_conditions.RULES,
         *clips.RULES,
         *neutral.RULES,
         *constant_chains.RULES,

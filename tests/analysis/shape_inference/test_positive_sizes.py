@@ -42,3 +42,15 @@ def test_without_it_the_quotient_is_not_known():
     element, _, ir = sizes(BODY)
     assert element is None
     assert [0, 3, 0, 0] == [lower_bound(dim) for dim in ir.graph.inputs[0].shape]
+
+
+def test_a_range_over_a_size_has_that_size():
+    """What is the size of a tensor is no less than nothing; of what may be less, the range is empty."""
+    body = "c = Conv(x, w) k = Shape<start = 2, end = 3>(c) l = Squeeze(k) r = Range(zero, l, step) n = Shape(r) y = Expand(z, n)"
+    constants = {**CONSTANTS, "zero": np.array(0, np.int64), "step": np.array(1, np.int64)}
+    proto = model(body, "float[b,3,h,w] x, float[1] z", "float[*] y", opset=17, initializers=constants)
+    ir = lift_model(proto)
+    OnnxTypes().infer_model(ir)
+    values = {value.name: value for node in ir.graph.nodes for value in node.outputs}
+    assert (values["c"].shape[2],) == values["r"].shape
+    assert "h-2" == str(values["r"].shape[0])
