@@ -20,9 +20,13 @@ def _spatial(node: Node) -> str | None:
     rank = rank_of(node.input_at(0))
     if rank is not None and rank not in (3, 4, 5):
         return f"a convolution over {rank - 2} axes"
+    return None
+
+
+def _fixed_channels(node: Node) -> str | None:
     value = node.input_at(0)
     if value is not None and value.shape is not None and not isinstance(value.shape[1], int):
-        return "a convolution of a number of channels that is not fixed"
+        return "a transposed convolution of a number of channels that is not fixed"
     return None
 
 
@@ -72,7 +76,7 @@ def _set(layer: Layer, window: Window) -> None:
     layer.pre_padding, layer.post_padding = window.before, window.after
 
 
-@lower("ConvTranspose", supports=all_of(floats_only, _spatial, fixed_inputs(1)))
+@lower("ConvTranspose", supports=all_of(floats_only, _spatial, _fixed_channels, fixed_inputs(1)))
 def conv_transpose(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One deconvolution layer; what ``output_padding`` adds beyond the padding that is cut holds the bias alone."""
     x, kernel = e.input(node, 0), _kernel_shape(e, node)
