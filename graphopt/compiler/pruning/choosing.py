@@ -106,12 +106,22 @@ class Choice:
     def recovered(self, pruned: Trial) -> Trial:
         """A pruned model that made up for what it lost, the same one where that is not wanted or there is no data.
 
+        Where most weights become zero they do so in two steps, with recovery between.
+
         Raises:
             PruningError: if it can't.
         """
         if not self._request.recover or not self._evidence.real or pruned.reference is None:
             return pruned
-        assert pruned.model is not None, "what failed can't recover"
+        first = self._steps.first_of(pruned.pipeline)
+        if first is not None:
+            half = self._fitted(self._trials.prune(f"{pruned.name}, first step", first))
+            pruned = self._trials.prune(f"{pruned.name}, second step", pruned.pipeline, after=half)
+        return self._fitted(pruned)
+
+    def _fitted(self, pruned: Trial) -> Trial:
+        if pruned.model is None:
+            raise PruningError(pruned.reason)
         found = self._trials.recover(pruned, self._steps.recovering(pruned.model))
         if found.model is None:
             raise PruningError(found.reason)

@@ -36,7 +36,7 @@ def check_promises(trials: Trials, amount: Amount, units: Prunable, pruned: Tria
     assert result.model is not None, "what failed is not checked"
     before, after = trials.size(pruned), trials.size(result)
     for value, name in weight_names(result.model.graph).items():
-        mask, constant = pruned.log.masks.get(name), constant_of(value)
+        mask, constant = result.log.masks.get(name), constant_of(value)
         if mask is not None and constant is not None and np.any(constant.numpy()[~mask]):
             raise VerificationError(f"weight {name!r} has numbers where zeros were promised; nothing was written")
     if after.flops > before.flops or after.weights > before.weights:
@@ -45,7 +45,7 @@ def check_promises(trials: Trials, amount: Amount, units: Prunable, pruned: Tria
         wanted = {name for unit in units.units for name in unit.weights}
         for node, follows in n_m_layers(result.model.graph, amount.n, amount.m):
             weight = node.input_at(1)
-            if not follows and weight is not None and weight.name in wanted and _is_cut(pruned, weight.name):
+            if not follows and weight is not None and weight.name in wanted and _is_cut(result, weight.name):
                 raise VerificationError(
                     f"node {node.name or node.outputs[0].name!r}: its weights do not follow {amount.n}:{amount.m}; nothing was written"
                 )
@@ -59,6 +59,6 @@ def check_promises(trials: Trials, amount: Amount, units: Prunable, pruned: Tria
     return []
 
 
-def _is_cut(pruned: Trial, weight: str) -> bool:
+def _is_cut(result: Trial, weight: str) -> bool:
     """Whether the pass zeroed a part of a weight."""
-    return weight in pruned.log.masks
+    return weight in result.log.masks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from graphopt.compiler.pruning.amounts import Amount, Kind
@@ -11,6 +11,7 @@ from graphopt.compiler.pruning.units import Unit
 from graphopt.errors import PipelineError
 from graphopt.ir import Model
 from graphopt.passes import PassRegistry, Pipeline, build_pass, suggestion
+from graphopt.transforms.pruning import PruneMagnitude
 
 __all__ = ["Levels", "Steps"]
 
@@ -18,6 +19,9 @@ __all__ = ["Levels", "Steps"]
 Levels = Mapping[str, float]
 _PASSES: Final[Mapping[Kind, str]] = {"channels": "prune-channels", "magnitude": "prune-magnitude", "n-m": "prune-n-m"}
 _RECONSTRUCT, _MASKED, _NORM = "reconstruct-layers", "recover-masked", "reestimate-batch-norm"
+#: Part of the weights above which they become zero in two steps, and how much of it goes first.
+_AT_ONCE: Final = 0.6
+_FIRST: Final = 0.75
 _RECOVERING: Final[Mapping[Kind, Sequence[str]]] = {
     "channels": (_RECONSTRUCT,),
     "magnitude": (_MASKED,),
@@ -102,6 +106,20 @@ class Steps:
         for part, include in sorted(names.items()):
             pipeline += self._built({"sparsity": part, "scope": "tensor", "include": tuple(include)})
         return pipeline
+
+    def first_of(self, pipeline: Pipeline) -> Pipeline | None:
+        """What zeros less than a pipeline that zeros most weights: recovery after that loses less than at once; ``None`` for others."""
+        items = tuple(pipeline.passes())
+        if not any(isinstance(item, PruneMagnitude) and item.sparsity > _AT_ONCE for item in items):
+            return None
+        return Pipeline.of(
+            *(
+                replace(item, sparsity=round(_FIRST * item.sparsity, 4))
+                if isinstance(item, PruneMagnitude) and item.sparsity > _AT_ONCE
+                else item
+                for item in items
+            )
+        )
 
     def recovering(self, model: Model) -> Pipeline:
         """What makes up for what was lost.

@@ -80,7 +80,7 @@ class Work(Phases):
             with self.timed("check"):
                 self._check(start.file.path, trials, units, pruned, result, report)
         source = structure_digest(start.original)
-        plan = record_plan(pruned.log, prepare=start.prepare, source=source) if report.is_pruned else None
+        plan = record_plan(result.log, prepare=start.prepare, source=source) if report.is_pruned else None
         return Pruned(trials.make(result).model, report, start.workshop.backend, plan)
 
     def _of_recovery(self, pruned: Trial, result: Trial, evidence: Evidence) -> list[str]:
