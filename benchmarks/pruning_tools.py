@@ -41,14 +41,12 @@ class Pruner:
         modules: imported before the clock starts.
         function: from model, data and amount to the pruned model.
         by_channels: whether the function takes a share of channels.
-        quantized: whether the result has integers.
     """
 
     kind: str
     modules: tuple[str, ...]
     function: Function
     by_channels: bool = False
-    quantized: bool = False
 
 
 def _graphopt_channels(model: Path, data: Feeds, amount: float) -> Any:  # noqa: ANN401  what `save` writes
@@ -157,7 +155,7 @@ _SIM = ("onnx", "onnxsim", "onnxruntime")
 PRUNERS: dict[str, Pruner] = {
     "graphopt": Pruner("channels", _OURS, _graphopt_channels),
     "graphopt, not recovered": Pruner("channels", _OURS, _graphopt_channels_only),
-    "graphopt, then int8": Pruner("channels", _OURS, _graphopt_quantized, quantized=True),
+    "graphopt, then int8": Pruner("channels", _OURS, _graphopt_quantized),
     "onnxsim": Pruner("channels", _SIM, _onnxsim_channels, by_channels=True),
     "onnxsim wanda, finetuned": Pruner("channels", _SIM, _onnxsim_wanda, by_channels=True),
     "graphopt zeros": Pruner("zeros", _OURS, _graphopt_zeros),

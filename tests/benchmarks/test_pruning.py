@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +62,10 @@ def test_rows_of_a_case(case, monkeypatch):
     assert [1.0, 1.0, 1.0] == [row.flops for row in rows]
     assert all(row.speed for row in rows)
     assert 0.5 == pytest.approx(rows[2].zeros, abs=0.01)
-    assert rows[0].accuracy is not None
-    assert rows[0].accuracy >= rows[2].accuracy > 0.2
+    before, after = rows[0].accuracy, rows[2].accuracy
+    assert before is not None
+    assert after is not None
+    assert before >= after > 0.2
 
 
 def test_each_model_of_a_folder(tmp_path, capsys):
@@ -79,8 +82,8 @@ def test_each_model_of_a_folder(tmp_path, capsys):
 
 
 def test_curves():
-    shared = {"case": "net", "accuracy": None}
-    rows = [
+    shared: dict[str, Any] = {"case": "net", "accuracy": None}
+    rows: list[dict[str, Any]] = [
         {**shared, "tool": "original", "flops": 1.0, "agreement": 1.0},
         {**shared, "tool": "graphopt", "flops": 0.8, "agreement": 0.9},
         {**shared, "tool": "graphopt", "flops": 0.5, "agreement": 0.7},

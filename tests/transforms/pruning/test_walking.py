@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphopt.ir import clone_model
+from graphopt.ir import Constant, clone_model
 from graphopt.passes import PassContext, Reference
+from graphopt.rewriting import NoMatch
 from graphopt.transforms.pruning import PruneChannels, ReconstructLayers, fitting, tape
 from graphopt.transforms.pruning.joined import cut_to
 from graphopt.transforms.pruning.paired import PairedMoments, Target
@@ -33,7 +34,7 @@ class Extensible(Batches):
         self.counted.append(len(cut.graph.nodes))
         kept = self.batches
         if self.more is not None:
-            self.batches = [{**batch, **self.more(number)} for number, batch in enumerate(kept)]
+            self.batches = tuple({**batch, **self.more(number)} for number, batch in enumerate(kept))
         try:
             return super().observe(model, observers)
         finally:
@@ -145,7 +146,7 @@ def test_what_a_branch_captures_is_kept(text):
     data = [{"x": RNG.normal(size=(2, 4)).astype(np.float32), "flag": np.array(bool(at % 2))} for at in range(6)]
     changed = clone_model(owner)
     value = next(value for value in changed.graph.initializers() if value.name == "w")
-    value.const = type(value.const)(np.asarray(value.array()) * 0.5)
+    value.const = Constant(np.asarray(value.array()) * 0.5)
     found = []
     for source in (Batches(*data), Extensible(*data)):
         copy = clone_model(changed)
@@ -159,6 +160,7 @@ def test_no_more_rows_are_taken_than_there_need_be():
     owner = deep(1)
     reference = Reference(clone_model(owner))
     layer = read_layer(next(node for node in owner.graph.nodes if node.op == "Conv"))
+    assert not isinstance(layer, NoMatch)
     target = Target(reference, layer.node.outputs[0].name)
     counts = []
     for batches in (0, 4, 2000):
@@ -173,7 +175,7 @@ def test_stages_are_as_long_as_no_layer_reads_another():
     owner = deep(1)
     source = clone_model(owner)
     for value in owner.graph.initializers():
-        value.const = type(value.const)(np.asarray(value.array()) + 1.0)
+        value.const = Constant(np.asarray(value.array()) + 1.0)
     layers = list(fitting.affected_layers(owner.graph, Reference(source)))
     stages = list(fitting._stages(owner.graph, layers))
     assert layers == [item for stage in stages for item in stage]
