@@ -25,6 +25,8 @@ _EVERY: Final = 4
 #: What is held out is kept in memory, with what the original makes of it: so many examples and bytes at most.
 _MOST_EXAMPLES: Final = 1024
 _MOST_BYTES: Final = 256 << 20
+#: Examples to judge on, held out or not: of fewer nobody can tell how much others differ.
+_FEWEST_JUDGED: Final = 64
 
 
 def open_examples(
@@ -55,12 +57,14 @@ class Split:
         every: one of so many batches is held out; 0 when the data is too little, so that all of it is in both parts.
         held_out: batches to judge on, with their labels.
         note: what people should know, ``""`` for nothing.
+        beside: batches of the other part, where few are held out: a model that is bad on these is bad, whatever the few say.
     """
 
     data: Iterable[Feeds]
     every: int
     held_out: Sequence[tuple[Feeds, Array | None]]
     note: str = ""
+    beside: Sequence[tuple[Feeds, Array | None]] = ()
 
     def calibration(self) -> Iterator[Feeds]:
         """The batches that ranges are found from."""
@@ -159,6 +163,7 @@ def split_examples(
     """
     kept: list[tuple[Feeds, Array | None]] = []
     few: list[tuple[Feeds, Array | None]] = []
+    beside: list[tuple[Feeds, Array | None]] = []
     examples = size = number = 0
     batches = iter(data) if inputs is None else checked_batches(data, inputs)
     for number, (feeds, known) in enumerate(Labels(labels).batches(batches), start=1):
@@ -167,16 +172,32 @@ def split_examples(
             kept.append((feeds, known))
             examples += examples_in(feeds)
             size += _bytes_of(feeds)
-        elif number < share:
+            continue
+        if number < share:
             few.append((feeds, known))
+        if sum(examples_in(kept) for kept, _ in beside) < _FEWEST_JUDGED and size < _MOST_BYTES:
+            beside.append((feeds, known))
+            size += _bytes_of(feeds)
     if not number:
         raise CalibrationError("the data is empty; bring at least one batch")
     if kept:
-        return Split(data, share, kept)
+        lacking = _FEWEST_JUDGED - examples
+        return Split(data, share, kept, beside=_until(beside, lacking))
     if number > 1:
-        return Split(data, number, few[-1:])
+        return Split(data, number, few[-1:], beside=_until(few[:-1], _FEWEST_JUDGED))
     note = "there is one batch only, so the result is judged on the data that its ranges come from; bring more"
     return Split(data, 0, few, note)
+
+
+def _until(batches: Sequence[tuple[Feeds, Array | None]], count: int) -> list[tuple[Feeds, Array | None]]:
+    """The first batches, until they have so many examples; none for 0 and less."""
+    found: list[tuple[Feeds, Array | None]] = []
+    for item in batches:
+        if count <= 0:
+            break
+        found.append(item)
+        count -= examples_in(item[0])
+    return found
 
 
 def _bytes_of(feeds: Mapping[str, object]) -> int:

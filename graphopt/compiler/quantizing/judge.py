@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ class Verdict:
 
     Attributes:
         values: metrics on held-out examples.
-        cautious: the same, worse by a standard error: what other examples will have, most of the time.
+        cautious: what other examples will have, most of the time: the same, worse by a standard error, or that of all examples that were
+            shown, if there are too few held out and the others are worse.
     """
 
     values: dict[str, float]
@@ -56,17 +58,19 @@ class Judge:
     def __init__(
         self, original: str, split: Split, kinds: Sequence[MetricKind], folder: Path, threads: int | None = None
     ) -> None:
-        self._labels = [labels for _, labels in split.held_out]
+        shown = [*split.held_out, *split.beside]
+        self._held_out = len(split.held_out)
+        self._labels = [labels for _, labels in shown]
         self._kinds = kinds
         self._threads = threads
-        self._sizes = [examples_in(feeds) for feeds, _ in split.held_out]
-        self._batches = keep_batches([feeds for feeds, _ in split.held_out], folder / "held-out")
+        self._sizes = [examples_in(feeds) for feeds, _ in shown]
+        self._batches = keep_batches([feeds for feeds, _ in shown], folder / "held-out")
         self._few = _first(self._sizes, _FEW)
         self._reference = [
             tensor_outputs(item) for item in outputs_of(original, self._batches, optimize=False, threads=threads)
         ]
-        self._meters = self._metered(self._reference)
-        self.before = {name: meter.value() for name, meter in self._meters.items()}
+        self._before = [self._metered(self._reference[: self._held_out]), self._metered(self._reference)]
+        self.before = {name: meter.value() for name, meter in self._before[0].items()}
 
     def judge(self, model: str) -> dict[str, float]:
         """The metrics of a model, as ONNX Runtime runs it with its optimizer on.
@@ -82,14 +86,25 @@ class Judge:
     def verdict(self, model: str, *, quick: bool = False) -> Verdict:
         """The metrics of a model, and what they will be elsewhere; with ``quick`` on a few examples."""
         first = self._few if quick else None
-        found = outputs_of(model, self._batches, optimize=True, threads=self._threads, first=first)
-        meters = self._metered([tensor_outputs(item) for item in found])
-        values = {name: meter.value() for name, meter in meters.items()}
-        cautious = dict(values)
-        for kind in self._kinds:
-            away = _CAUTION * meters[kind.name].doubt(self._meters[kind.name])
-            cautious[kind.name] += away if kind.smaller_is_better else -away
+        outputs = outputs_of(model, self._batches, optimize=True, threads=self._threads, first=first)
+        found = [tensor_outputs(item) for item in outputs]
+        seen = [self._metered(found if quick else found[: self._held_out]), self._metered(found)]
+        values = {name: meter.value() for name, meter in seen[0].items()}
+        cautious = {kind.name: self._cautious(kind, [meters[kind.name] for meters in seen]) for kind in self._kinds}
         return Verdict(values, cautious)
+
+    def _cautious(self, kind: MetricKind, seen: Sequence[Meter]) -> float:
+        """The worse of what two sets of examples say of others, beside what the original has on each."""
+        before = [meters[kind.name] for meters in self._before]
+        found = []
+        for meter, original in zip(seen, before, strict=True):
+            away = _CAUTION * meter.doubt(original)
+            usual = before[0].value() - original.value()  # examples of one set may be harder for the original too
+            value = meter.value() + (usual if math.isfinite(usual) else 0.0)
+            found.append(value + (away if kind.smaller_is_better else -away))
+        if any(map(math.isnan, found)):
+            return math.nan
+        return max(found) if kind.smaller_is_better else min(found)
 
     def _metered(self, found: Sequence[OutputArrays]) -> dict[str, Meter]:
         """Meters that saw outputs, example by example where batches can be cut."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.quantizing import layer_times
+from graphopt.compiler.quantizing import judge, layer_times
 from graphopt.compiler.quantizing.budget import budget_of, parse_drop
 from graphopt.compiler.quantizing.candidates import Candidate
 from graphopt.compiler.quantizing.examples import Split, first_examples, split_examples
+from graphopt.compiler.quantizing.judge import Judge
 from graphopt.compiler.quantizing.layer_times import TimedKernel, best_forms
 from graphopt.compiler.quantizing.layers import Layer
 from graphopt.compiler.quantizing.material import Material, calibration_of
@@ -234,3 +236,42 @@ def test_nothing_is_asked_twice():
     count = len(trials.made)
     assert first == known.sensitivity(trials, full, seconds=1e9)
     assert count == len(trials.made)
+
+
+# -- judging ------------------------------------------------------------------------------------------------------------------------
+
+
+def judged(errors, held_out, monkeypatch, labels=None):
+    """The verdict on a model that errs by so much on each example, of which the first are held out."""
+    reference = np.random.default_rng(0).normal(size=(len(errors), 8))
+    found = reference + np.asarray(errors)[:, None]
+
+    def outputs(model, batches, *, optimize, threads, first=None):
+        shown = reference if model == "original" else found
+        return [{"y": row[None]} for row in shown[:first]]
+
+    monkeypatch.setattr(judge, "outputs_of", outputs)
+    monkeypatch.setattr(judge, "keep_batches", lambda *_: "")
+    known = [None] * len(errors) if labels is None else [np.array([label]) for label in labels]
+    shown = [({"x": np.zeros((1, 1))}, label) for label in known]
+    split = Split([], 4, shown[:held_out], beside=shown[held_out:])
+    kinds = [find_metric("sqnr" if labels is None else "top1")]
+    return Judge("original", split, kinds, Path()).verdict("made")
+
+
+def test_examples_beside_the_few_that_are_held_out_make_a_verdict_worse_never_better(monkeypatch):
+    good = judged([0.01] * 4, 4, monkeypatch)
+    assert good.values["sqnr"] - 3 < good.cautious["sqnr"] < good.values["sqnr"]
+    worse = judged([0.01] * 4 + [1.0] * 4, 4, monkeypatch)
+    assert good.values == worse.values, "those that are told are of what is held out"
+    assert worse.cautious["sqnr"] < 5
+    better = judged([0.1] * 4 + [0.001] * 60, 4, monkeypatch)
+    assert better.cautious["sqnr"] < better.values["sqnr"] < 25
+
+
+def test_examples_that_the_original_gets_wrong_too_are_no_loss(monkeypatch):
+    """All that are beside have a wrong label, and nothing has changed."""
+    reference = np.random.default_rng(0).normal(size=(16, 8))
+    labels = [*reference[:4].argmax(-1), *(reference[4:].argmax(-1) + 1) % 8]
+    found = judged([0.0] * 16, 4, monkeypatch, labels)
+    assert {"top1": 100.0} == found.values == found.cautious
