@@ -37,7 +37,7 @@ from benchmarks.quantizers import Array, batches, read_arrays
 __all__ = ["Row", "main", "measure_case"]
 
 ORIGINAL, TWIN = "original", "original again"
-LIMIT_SECONDS: Final = 150.0
+LIMIT_SECONDS: Final = 240.0
 #: What is asked of each kind of pruner, by case: shares of operations that are left, and of weights that become zero.
 AMOUNTS: Final[dict[str, dict[str, tuple[float, ...]]]] = {
     "mnist_resnet_bn": {"channels": (0.7, 0.5, 0.3), "zeros": (0.8,), "2:4": (0.5,)},
