@@ -27,6 +27,8 @@ def _scaled(node: Node, follow: Following, positions: Sequence[int], channels: E
         axes = follow.axes(node.input_at(position))
         if axes is not None and len(axes) == 1 and axes[0].size != 1:
             follow.unify(axes[0], channels, node)
+        elif axes is not None and any(extent.size != 1 for extent in axes):
+            follow.freeze(channels, "its scales have several axes", node)
 
 
 def _conv(x: int, w: int, scales: tuple[int, ...], bias: int) -> RoleFunction:

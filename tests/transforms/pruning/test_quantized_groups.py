@@ -133,6 +133,15 @@ def test_scales_that_are_read_elsewhere_freeze():
     assert "DynamicQuantizeLinear is not followed" in reasons
 
 
+def test_scales_of_several_axes_freeze():
+    net, x = tokens()
+    q = [scale(net), zero(net)]
+    more = [integers(net, 12, 8), scale(net, (1, 8)), zero(net, np.int8, 0, (1, 8)), *q]
+    y = net.op("QLinearMatMul", net.op("QuantizeLinear", networks._linear(net, x, 8, 12), *q), *q, *more)
+    owner = lifted(net.model(networks._linear(net, net.op("DequantizeLinear", y, *q), 8, 4)))
+    assert [8, 12] == [group.size for group in find_dim_groups(owner.graph).groups if not group.is_frozen]
+
+
 def test_integers_matter_by_what_they_stand_for():
     """Of 4 channels those with the smallest scale go, though all integers are equal."""
     net, x = images()
