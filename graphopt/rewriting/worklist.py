@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from itertools import islice
 
 from graphopt.ir import Graph, Listener, Node, Value
 from graphopt.ir.model import GraphOwner
@@ -128,8 +127,8 @@ class Worklist:
     def _follow(self) -> None:
         """Push what was edited meanwhile, and what is above it as far as the rules there reach."""
         touched, freed = self._read
-        layer = dict.fromkeys(islice(self._log.touched, touched, None))
-        others = dict.fromkeys(islice(self._log.freed, freed, None))
+        layer = dict.fromkeys(self._log.touched[touched:])
+        others = dict.fromkeys(self._log.freed[freed:])
         for op in {node.op for node in (*layer, *others)}:
             self._farthest = max(self._farthest, self._reach.get(op, 0))
         self._push(others, 0)
