@@ -113,13 +113,9 @@ class Choice:
         """
         if not self._request.recover or not self._evidence.real or pruned.reference is None:
             return pruned
-        first = self._steps.first_of(pruned.pipeline)
-        if first is not None:
-            half = self._fitted(self._trials.prune(f"{pruned.name}, first step", first))
-            pruned = self._trials.prune(f"{pruned.name}, second step", pruned.pipeline, after=half)
-        return self._fitted(pruned)
-
-    def _fitted(self, pruned: Trial) -> Trial:
+        slower = self._steps.in_steps(pruned.pipeline)
+        if slower != pruned.pipeline:
+            pruned = self._trials.prune(f"{pruned.name}, in steps", slower)
         if pruned.model is None:
             raise PruningError(pruned.reason)
         found = self._trials.recover(pruned, self._steps.recovering(pruned.model))

@@ -19,9 +19,9 @@ __all__ = ["Levels", "Steps"]
 Levels = Mapping[str, float]
 _PASSES: Final[Mapping[Kind, str]] = {"channels": "prune-channels", "magnitude": "prune-magnitude", "n-m": "prune-n-m"}
 _RECONSTRUCT, _MASKED, _NORM = "reconstruct-layers", "recover-masked", "reestimate-batch-norm"
-#: Part of the weights above which they become zero in two steps, and how much of it goes first.
+#: Part of the weights above which they become zero in so many steps.
 _AT_ONCE: Final = 0.6
-_FIRST: Final = 0.75
+_STEPS: Final = 2
 _RECOVERING: Final[Mapping[Kind, Sequence[str]]] = {
     "channels": (_RECONSTRUCT,),
     "magnitude": (_MASKED,),
@@ -107,17 +107,14 @@ class Steps:
             pipeline += self._built({"sparsity": part, "scope": "tensor", "include": tuple(include)})
         return pipeline
 
-    def first_of(self, pipeline: Pipeline) -> Pipeline | None:
-        """What zeros less than a pipeline that zeros most weights: recovery after that loses less than at once; ``None`` for others."""
-        items = tuple(pipeline.passes())
-        if not any(isinstance(item, PruneMagnitude) and item.sparsity > _AT_ONCE for item in items):
-            return None
+    def in_steps(self, pipeline: Pipeline) -> Pipeline:
+        """The same where most weights become zero in two steps, with recovery between: that loses less than one."""
         return Pipeline.of(
             *(
-                replace(item, sparsity=round(_FIRST * item.sparsity, 4))
-                if isinstance(item, PruneMagnitude) and item.sparsity > _AT_ONCE
+                replace(item, steps=_STEPS)
+                if isinstance(item, PruneMagnitude) and item.sparsity > _AT_ONCE and item.steps == 1
                 else item
-                for item in items
+                for item in pipeline.passes()
             )
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 import statistics
@@ -109,27 +108,17 @@ class Trials:
         """A copy of a model with numbers for sizes."""
         return sized(model, self._feeds, self.workshop.environment.context(self.workshop.backend).types)
 
-    def prune(
-        self, name: str, pipeline: Pipeline, *, calibration: CalibrationSource | None = None, after: Trial | None = None
-    ) -> Trial:
+    def prune(self, name: str, pipeline: Pipeline, *, calibration: CalibrationSource | None = None) -> Trial:
         """The prepared model after a pipeline; one that fails says why.
 
         Args:
             name: for people.
             pipeline: that prunes.
             calibration: other data than that of all trials.
-            after: a model that something is gone from already, to start from instead.
         """
         self.tell(name)
-        source = calibration or self.calibration
-        if after is None:
-            trial = Trial(name, pipeline)
-            self._run(trial, self.model, pipeline, None, source)
-            return trial
-        assert after.model is not None, "what failed is not pruned further"
-        trial = Trial(name, after.pipeline + pipeline)
-        self._run(trial, after.model, pipeline, after.reference, source, after.log)
-        trial.passes = (*after.passes, *trial.passes)
+        trial = Trial(name, pipeline)
+        self._run(trial, self.model, pipeline, None, calibration or self.calibration)
         return trial
 
     def recover(self, trial: Trial, pipeline: Pipeline, *, calibration: CalibrationSource | None = None) -> Trial:
@@ -154,19 +143,17 @@ class Trials:
         pipeline: Pipeline,
         reference: Reference | None,
         calibration: CalibrationSource | None,
-        log: PruningLog | None = None,
     ) -> None:
         environment = self.workshop.environment
-        made = clone_model(model)
+        copy = clone_model(model)
         ctx = environment.context(self.workshop.backend, calibration=calibration, progress=self.tell)
-        ctx.pruned = PruningLog() if log is None else copy.deepcopy(log)
         ctx.reference, ctx.memory = reference, self._memories.setdefault(id(calibration), Memory())
         try:
-            trial.passes = tuple(environment.run_pipeline(made, pipeline, ctx).records)
+            trial.passes = tuple(environment.run_pipeline(copy, pipeline, ctx).records)
         except GraphoptError as err:
             trial.reason = str(err)
             return
-        trial.model, trial.reference, trial.log = made, ctx.reference, ctx.pruned
+        trial.model, trial.reference, trial.log = copy, ctx.reference, ctx.pruned
 
     def make(self, trial: Trial) -> Made:
         """The model on disk.

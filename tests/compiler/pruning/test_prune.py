@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,7 @@ def test_magnitudes_stay_zero_after_recovery(scope):
     assert 0.79 < zeros(result.model) <= 0.8
     assert report.file_after == report.file_before
     assert report.packed_after < 0.5 * report.packed_before
-    assert ["0.6", "0.8"] == re.findall(r"sparsity=([\d.]+)", report.pipeline), "most weights go in two steps"
+    assert "steps=2" in report.pipeline, "most weights go in two steps"
     assert result.plan is not None
     masks = sum(mask.zeros for mask in result.plan.masks.values())
     assert masks == report.size_after.zeros
