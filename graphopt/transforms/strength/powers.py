@@ -2,7 +2,8 @@
 
 ``Pow(x, 2) -> x * x``, ``Pow(x, 0.5) -> Sqrt(x)``, ``Pow(x, -1) -> Reciprocal(x)`` and ``y * Reciprocal(x) -> y / x``. Measured in ONNX
 Runtime on one core, 200,000 numbers: 2.2, 14, 18 and 1.5 times faster. ``y * (1 / Sqrt(x)) -> y / Sqrt(x)`` is the quotient of a
-normalization, which runtimes look for, as they do for squares whose mean is taken: these stay. Numerics: re-associates (the square root of a negative zero, and of negative infinity, is not its power).
+normalization, which runtimes look for, as they do for squares whose mean is taken: these stay. Numerics: re-associates (the square
+root of a negative zero, and of negative infinity, is not its power).
 """
 
 from __future__ import annotations
