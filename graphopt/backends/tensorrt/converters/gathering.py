@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from graphopt.backends.tensorrt.converters.operands import static_shape
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Layer, Tensor
 from graphopt.backends.tensorrt.registry import lower
-from graphopt.ir import DType, Node
+from graphopt.ir import DType, Node, constant_of
 
 __all__ = ["gather", "gather_elements", "gather_nd", "indices_of", "scatter_elements", "scatter_nd"]
 
@@ -90,28 +91,54 @@ def gather_nd(e: Emitter, node: Node) -> Sequence[Tensor]:
     return [e.cast(e.out(layer), x.dtype)]
 
 
-def _no_reduction(node: Node) -> str | None:
+_REDUCTIONS = {"add": "SUM", "mul": "PROD", "max": "MAX", "min": "MIN"}
+
+
+def _one_at_a_time(node: Node) -> str | None:
+    """What is put together with what is there, at places that are known and differ."""
     how = node.str_attr("reduction") or "none"
-    return None if how == "none" else f"{node.op_type} with reduction {how!r}"
+    if how == "none":
+        return None
+    indices, shape = constant_of(node.input_at(1)), static_shape(node.input_at(0))
+    if indices is None or shape is None:
+        return f"{node.op_type} with reduction {how!r}, at places that are not constant or of sizes that are not fixed"
+    array = indices.numpy().astype(np.int64)
+    if node.op_type == "ScatterND":
+        sizes = np.array(shape[: array.shape[-1]])
+        places = np.where(array < 0, array + sizes, array).reshape(-1, array.shape[-1])
+    else:
+        axis = node.int_attr("axis", 0) % len(shape)
+        grid: list[Any] = list(np.indices(array.shape))
+        grid[axis] = np.where(array < 0, array + shape[axis], array)
+        places = np.stack([item.reshape(-1) for item in grid], 1)
+    if len(np.unique(places, axis=0)) < len(places):
+        return f"{node.op_type} with reduction {how!r}, several times at one place"
+    return None
 
 
-@lower("ScatterElements", "Scatter", supports=_no_reduction)
+@lower("ScatterElements", "Scatter", supports=_one_at_a_time)
 def scatter_elements(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One layer."""
     x = e.input(node, 0)
     axis = e.axis(node.int_attr("axis", 0), x)
-    layer = _scatter(e, node, x, indices_of(e, node, 1, _size(e, x, axis)), "ELEMENT")
+    layer = _scatter(e, node, x, indices_of(e, node, 1, _size(e, x, axis)), "ELEMENT", axis)
     layer.axis = axis
     return [e.cast(e.out(layer), x.dtype)]
 
 
-@lower("ScatterND", supports=_no_reduction)
+@lower("ScatterND", supports=_one_at_a_time)
 def scatter_nd(e: Emitter, node: Node) -> Sequence[Tensor]:
     """One layer."""
     x = e.input(node, 0)
     return [e.cast(e.out(_scatter(e, node, x, _tuples(e, node, x, 0), "ND")), x.dtype)]
 
 
-def _scatter(e: Emitter, node: Node, x: Tensor, indices: Tensor, mode: str) -> Layer:
+def _scatter(e: Emitter, node: Node, x: Tensor, indices: Tensor, mode: str, axis: int = 0) -> Layer:
     updates = _plain(e, e.input(node, 2))
+    how = node.str_attr("reduction") or "none"
+    if how != "none":
+        there = e.check(e.network.add_gather_v2(_plain(e, x), indices, e.api.enum("GatherMode", mode)))
+        if mode == "ELEMENT":
+            there.axis = axis
+        updates = e.elementwise(e.out(there), updates, _REDUCTIONS[how])
     return e.check(e.network.add_scatter(_plain(e, x), indices, updates, e.api.enum("ScatterMode", mode)))

@@ -14,13 +14,14 @@ from graphopt.backends.tensorrt.converters.operands import (
     dtype_of,
     floats_only,
     integers,
+    static_shape,
 )
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.protocols import Tensor
 from graphopt.backends.tensorrt.registry import lower
 from graphopt.ir import DType, Node
 
-__all__ = ["log_sum", "log_sum_exp", "norm", "reduction", "running_sum"]
+__all__ = ["log_sum", "log_sum_exp", "norm", "reduction", "running_product", "running_sum"]
 
 _PLAIN = {"ReduceSum": "SUM", "ReduceMean": "AVG", "ReduceMax": "MAX", "ReduceMin": "MIN", "ReduceProd": "PROD"}
 
@@ -126,3 +127,37 @@ def running_sum(e: Emitter, node: Node) -> Sequence[Tensor]:
     op = e.api.enum("CumulativeOperation", "SUM")
     found = e.out(e.network.add_cumulative(e.plain(x), place, op, exclusive, reverse))
     return [cut_to_output(e, node, found)]
+
+
+#: Products that a running one is spelled out by.
+_MOST_FACTORS = 128
+
+
+def _few_factors(node: Node) -> str | None:
+    shape, axis = static_shape(node.input_at(0)), integers(node, "", 1)
+    if shape is None or axis is None or shape[axis[0] % len(shape)] > _MOST_FACTORS:
+        return f"a running product of more than {_MOST_FACTORS} numbers, or of sizes that are not fixed"
+    return None
+
+
+@lower("CumProd", supports=all_of(constants(1), _few_factors))
+def running_product(e: Emitter, node: Node) -> Sequence[Tensor]:
+    """A product for each place, joined."""
+    x, axes = e.plain(e.input(node, 0)), integers(node, "", 1)
+    assert axes is not None, "supports() says that it is constant"
+    axis, rank = axes[0] % e.rank(x), e.rank(x)
+    count = x.shape[axis]
+    each = [1 if place == axis else size for place, size in enumerate(x.shape)]
+    parts = []
+    for number in range(count):
+        start = [number if place == axis else 0 for place in range(rank)]
+        parts.append(e.out(e.network.add_slice(x, start, each, [1] * rank)))
+    order = parts[::-1] if node.int_attr("reverse", 0) else parts
+    if node.int_attr("exclusive", 0):
+        one = e.constant(np.ones(each).astype(e.api.ir_dtype(x.dtype).numpy), e.api.ir_dtype(x.dtype))
+        order = [one, *order[:-1]]
+    found = order[:1]
+    for item in order[1:]:
+        found.append(e.elementwise(found[-1], item, "PROD"))
+    joined = e.concat(found[::-1] if node.int_attr("reverse", 0) else found, axis)
+    return [cut_to_output(e, node, joined)]
