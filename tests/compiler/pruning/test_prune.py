@@ -238,7 +238,7 @@ def test_models_are_really_measured(monkeypatch):
     monkeypatch.undo()
     report = graphopt.prune(digits_model(), channels="ratio=0.5", seconds=0.2).report
     assert report.speedup is not None
-    assert 2 == len(report.latency_before) == len(report.latency_after)
+    assert len(report.latency_before) == len(report.latency_after) > 0
     assert "of the time in ONNX Runtime, measured in turns" in report.gains[0]
 
 
