@@ -86,7 +86,8 @@ def test_some_case_of_each_operator_is_right_and_none_is_wrong(operator):
             continue
         outputs = outputs_of(built, feeds)
         for info, wanted in zip(case.model.graph.output, case.data_sets[0].outputs, strict=True):
-            assert close(outputs[info.name], wanted, rtol=1e-3), case.name
+            half = isinstance(wanted, np.ndarray) and wanted.dtype.itemsize == 2
+            assert close(outputs[info.name], wanted, rtol=2e-2 if half else 1e-3), case.name
         right += 1
     assert right, f"no case of {operator} was lowered"
 

@@ -17,10 +17,12 @@ __all__ = ["LEGALIZE", "LegalizeTensorRt"]
 
 #: What every model goes through before it is lowered.
 LEGALIZE: Final = (
-    "inline-functions,constants-to-initializers,raise-opset{to=17,strict=false},decompose-integers{lacking=true},decompose-attention{lacking=true},"
-    "decompose-transformer-ops{lacking=true},"
+    "inline-functions,constants-to-initializers,raise-opset{to=17,strict=false},"
+    "decompose-integers{lacking=true},decompose-attention{lacking=true},decompose-transformer-ops{lacking=true},"
     "fixpoint{max_rounds=4}(expand-function-ops{lacking=true},inline-functions,constants-to-initializers),"
-    "fold-shapes,canonicalize,fold-constants{max_growth=2147483648,max_share=0,max_bytes=1073741824,max_fill=16384},simplify-if,eliminate-dead-code,legalize-tensorrt"
+    "fixpoint{max_rounds=8}(fold-shapes,canonicalize,"
+    "fold-constants{max_growth=2147483648,max_share=0,max_bytes=1073741824,max_fill=16384},simplify-if),"
+    "eliminate-dead-code,legalize-tensorrt"
 )
 
 
