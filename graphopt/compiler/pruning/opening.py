@@ -26,7 +26,7 @@ __all__ = ["DEFAULT_PREPARE", "Start", "open_model", "steps_of", "units_of"]
 #: Pipeline that a model goes through before, when neither somebody nor a plan states one.
 DEFAULT_PREPARE: Final = "O2,separate-constants"
 #: Criteria that are taken when nobody states one.
-_WITH_DATA, _WITHOUT = "reconstruction", "l2"
+_WITH_DATA, _WITHOUT = "activation-energy", "l2"
 
 
 @dataclass(frozen=True)

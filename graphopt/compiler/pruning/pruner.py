@@ -67,7 +67,7 @@ def prune(
         plan: what another pruning decided, or the path of it as :meth:`Pruned.save_plan` writes it.
         target: name of a target.
         importance: criterion for channels: ``l1``, ``l2``, ``bn-scale``, with data ``activation-energy`` and ``reconstruction``.
-            ``"auto"`` is the last one with data, else ``l2``.
+            ``"auto"`` is ``activation-energy`` with data, else ``l2``.
         scope: which weights ``magnitude`` compares: of a ``tensor``, of all layers of a kind (``layer-type``), or all (``global``).
         labels: what is right for each example: array, or path of an ``.npy`` or ``.npz`` file.
         metric: name, ``module:callable`` or function; ``top1`` by default with labels, else ``sqnr``.

@@ -66,7 +66,7 @@ class ReconstructLayers(Pass):
     numerics: ClassVar[Numerics] = Lossy()
     per_function: ClassVar[bool] = False
     keeps_types: ClassVar[bool] = True
-    damping: Annotated[float, msgspec.Meta(ge=0)] = 1e-3
+    damping: Annotated[float, msgspec.Meta(ge=0)] = 1e-2
     what: Literal["weights", "biases"] = "weights"
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
