@@ -60,8 +60,8 @@ Importance: TypeAlias = Annotated[
         _WHAT,
         "--importance",
         metavar="NAME",
-        text="What channels are ranked by: l1, l2, bn-scale, and with data activation-energy, reconstruction. Default: the last one with "
-        "data, else l2.",
+        text="What channels are ranked by: l1, l2, bn-scale, and with data activation-energy, reconstruction. Default: "
+        "activation-energy with data, else l2.",
     ),
 ]
 Scope: TypeAlias = Annotated[
