@@ -168,8 +168,15 @@ def _compare(path: Path, feeds: Mapping[str, Any], known: Mapping[str, Any], row
     row.inner = {name: _difference(known[name], wanted[name]) for name in picked}
 
 
+def _numbers(item: Any) -> Any:  # noqa: ANN401  arrays
+    """Numbers of a tensor, or of what classifiers give: a map of scores for each example."""
+    if isinstance(item, list) and item and isinstance(item[0], dict):
+        item = [list(scores.values()) for scores in item]
+    return np.asarray(item, np.float64)
+
+
 def _difference(actual: Any, wanted: Any) -> float:  # noqa: ANN401  arrays
-    actual, wanted = np.asarray(actual, np.float64), np.asarray(wanted, np.float64)
+    actual, wanted = _numbers(actual), _numbers(wanted)
     if actual.shape != wanted.shape or not np.array_equal(np.isfinite(actual), np.isfinite(wanted)):
         return float("inf")
     finite = np.isfinite(wanted)
