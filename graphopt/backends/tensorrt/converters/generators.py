@@ -82,7 +82,13 @@ def counted(e: Emitter, size: int | Tensor, dtype: DType = DType.INT64) -> Tenso
     return e.out(layer)
 
 
-@lower("Range")
+def _of_integers(node: Node) -> str | None:
+    """How many numbers there are is a size, which the library does not work out from floats."""
+    dtype = dtype_of(node.input_at(0))
+    return constants(0, 1, 2)(node) if dtype is not None and dtype.is_float else None
+
+
+@lower("Range", supports=_of_integers)
 def range_(e: Emitter, node: Node) -> Sequence[Tensor]:
     """A fill layer of as many numbers as there are before the limit."""
     start, limit, delta = (e.input(node, place) for place in range(3))
