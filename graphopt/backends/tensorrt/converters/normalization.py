@@ -92,7 +92,8 @@ def layer_normalization(e: Emitter, node: Node) -> Sequence[Tensor | None]:
 def _layer(
     e: Emitter, x: Tensor, scale: Tensor, bias: Tensor, axes: Sequence[int], epsilon: float, groups: int = 1
 ) -> Tensor:
-    if groups == 1 and all(x.shape[axis] == 1 for axis in axes):  # of one number, which the library builds no engine for
+    alone = all(x.shape[axis] == 1 for axis in axes)
+    if alone and groups == 1:  # the library builds no engine for the statistics of one number
         nothing = e.elementwise(e.elementwise(x, x, "SUB"), scale, "PROD")
         return e.elementwise(nothing, bias, "SUM")
     mask = sum(1 << axis for axis in axes)
