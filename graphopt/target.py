@@ -128,6 +128,7 @@ class Target:
         preferred_opset: opset that models are raised to for it (never lowered); ``None`` leaves the model's own.
         kernels: which operators it computes by one kernel each, ``None`` when nobody knows.
         quantization: how it wants integers, ``None`` when it has no integer kernels.
+        channel_block: channels that its kernels take at a time, so that what is left of a block costs as much as all of it.
         sparse_initializers: whether it is known to read weights that are stored as sparse initializers.
         doc: one sentence for people.
     """
@@ -142,6 +143,7 @@ class Target:
     preferred_opset: int | None = None
     kernels: Kernels | None = field(default=None, compare=False, repr=False)
     quantization: QuantizationScheme | None = None
+    channel_block: int = 8
     sparse_initializers: bool = False
     doc: str = ""
 

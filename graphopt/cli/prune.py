@@ -111,9 +111,15 @@ def prune(
     include: Included = None,
     exclude: Excluded = None,
     round_to: Annotated[
-        int,
-        panel_option(_WHAT, "--round-to", metavar="N", min=1, text="Leave channels in multiples of this. Default: 8."),
-    ] = 8,
+        int | None,
+        panel_option(
+            _WHAT,
+            "--round-to",
+            metavar="N",
+            min=1,
+            text="Leave channels in multiples of this. Default: of what the target's kernels take at a time, 16 or 8.",
+        ),
+    ] = None,
     min_channels: Annotated[
         int, panel_option(_WHAT, "--min-channels", metavar="N", min=1, text="Leave so many in each group. Default: 1.")
     ] = 1,

@@ -35,7 +35,7 @@ def prune(
     ratios: Sequence[float] | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    round_to: int = 8,
+    round_to: int | None = None,
     min_channels: int = 1,
     recover: bool = True,
     prepare: str | None = None,
@@ -77,7 +77,8 @@ def prune(
         ratios: parts that this takes away; a quarter, a half and three quarters of channels, more of weights.
         include: weights or nodes to prune, all if empty: names, patterns, ``op:Conv``.
         exclude: those to leave alone.
-        round_to: multiples in which channels are left.
+        round_to: multiples in which channels are left; ``None`` for what kernels of the target take at a time, 16 for ONNX Runtime on x64,
+            or 8 where that leaves no choice.
         min_channels: that are left in each group at least.
         recover: whether layers are fitted to what they gave before, where there is data.
         prepare: pipeline that the model goes through first; that of the plan, else ``O2,separate-constants``.

@@ -43,7 +43,7 @@ class PruneRequest:
     ratios: Sequence[float] | None = None
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
-    round_to: int = 8
+    round_to: int | None = None
     min_channels: int = 1
     recover: bool = True
     prepare: str | None = None
@@ -93,7 +93,7 @@ class PruneRequest:
         if self.importance in _NEED_DATA and not has_data:
             raise PruningError(f"importance {self.importance!r} looks at activations; give data (--data), or take l2")
         for name, number in (("round_to", self.round_to), ("min_channels", self.min_channels)):
-            if number < 1:
+            if number is not None and number < 1:
                 raise PruningError(f"{name} is {number}, expected 1 or more")
         if not self.seconds > 0:
             raise PruningError(f"the time to measure is {self.seconds:g} s, expected more than 0")

@@ -41,7 +41,7 @@ class Steps:
         scope: of magnitudes.
         include: weights or nodes that are pruned, all if empty.
         exclude: those that are not.
-        round_to: multiples in which channels are left.
+        round_to: multiples in which channels are left, ``None`` for those of the target.
         min_channels: that are left at least.
         options: of passes, by pass and option; they go before all others.
     """
@@ -52,7 +52,7 @@ class Steps:
     scope: str = "global"
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
-    round_to: int = 8
+    round_to: int | None = None
     min_channels: int = 1
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 

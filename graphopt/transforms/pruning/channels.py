@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
@@ -30,6 +30,9 @@ from graphopt.transforms.pruning.selection import Selection
 
 __all__ = ["PruneChannels"]
 
+#: Multiples in which channels are left where blocks of the target are too large: vector units and tensor cores like them.
+_SMALL_BLOCK: Final = 8
+
 _Part = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 
@@ -44,7 +47,8 @@ class PruneChannels(Pass):
         parts: ``NAME=RATIO`` for the groups that a weight or node makes, by its name or a pattern; the last that fits counts. Groups that
             none fits lose ``ratio``, or nothing if there is none.
         criterion: what tells how much an index matters.
-        round_to: channels are left in multiples of this, as vector units and tensor cores like them; heads always whole.
+        round_to: channels are left in multiples of this; heads always whole. ``None``: of what the target's kernels take at a time, or of 8
+            where that would leave a small group no choice, or a budget out of reach.
         min_channels: so many are left in each group at least.
         include: only groups that one of these layers makes: names, patterns of ``*``, or ``op:Conv``; all if empty.
         exclude: no group that one of these layers makes.
@@ -58,7 +62,7 @@ class PruneChannels(Pass):
     latency: _Part | None = None
     parts: tuple[str, ...] = ()
     criterion: Literal["l1", "l2", "bn-scale", "activation-energy", "reconstruction"] = "l2"
-    round_to: Annotated[int, msgspec.Meta(ge=1)] = 8
+    round_to: Annotated[int, msgspec.Meta(ge=1)] | None = None
     min_channels: Annotated[int, msgspec.Meta(ge=1)] = 1
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -114,7 +118,7 @@ class PruneChannels(Pass):
                 )
             return PassResult(changed=False, stats={"groups": 0, "indices": 0, "weights": 0})
         scores = self._scores(graph, groups, chosen, ctx)
-        removal = masks_of(scores, self._kept(graph, groups, scores))
+        removal = masks_of(scores, self._kept(graph, groups, scores, ctx.target.channel_block))
         if not removal:
             return PassResult(changed=False, stats={"groups": 0, "indices": 0, "weights": 0})
         if ctx.reference is None and isinstance(graph.owner, Model):
@@ -155,18 +159,24 @@ class PruneChannels(Pass):
             and ctx.applications.admits(self.name, group.name)
         ]
 
-    def _kept(self, graph: Graph, groups: DimGroups, scores: Scores) -> dict[Leaf, int]:
-        limits = Limits(self.round_to, self.min_channels)
+    def _kept(self, graph: Graph, groups: DimGroups, scores: Scores, block: int) -> dict[Leaf, int]:
+        step = block if self.round_to is None else self.round_to
+        small = min(block, _SMALL_BLOCK) if self.round_to is None else step
         part = self.latency if self.flops is None else self.flops
         if part is None:
-            return by_ratio(scores, self._ratio_of, limits)
+            return by_ratio(scores, self._ratio_of, Limits(step, self.min_channels, small))
         costs = Costs(
             graph, groups, {group.leaf for group in scores}, None if self.latency is None else shipped_cost_model()
         )
         whole = costs.total({})
-        kept = by_budget(scores, limits, costs.total, part * whole)
-        left = costs.total(kept) / whole if whole else 1.0
-        if left > part:
+        kept: dict[Leaf, int] = {}
+        left = 1.0
+        for multiple in dict.fromkeys((step, small)):
+            kept = by_budget(scores, Limits(multiple, self.min_channels), costs.total, part * whole)
+            left = costs.total(kept) / whole if whole else 1.0
+            if left <= part:
+                break
+        else:
             what = "flops" if self.latency is None else "latency"
             raise PassError(
                 f"prune-channels: {what} is {part}, and {left:.2f} is the least that can be left "

@@ -23,10 +23,12 @@ class Limits:
     Attributes:
         round_to: elements of axes are left in multiples of this.
         least: elements of axes that are left at least.
+        small: the same as ``round_to`` for axes of fewer than two multiples of that; ``None`` for no other.
     """
 
     round_to: int
     least: int
+    small: int | None = None
 
     def kept(self, group: DimGroup, wanted: float) -> int:
         """The number nearest to ``wanted`` that may be kept; all where the size leaves no choice.
@@ -37,7 +39,7 @@ class Limits:
             [8, 8, 16, 30]
         """
         places = max(group.places, 1)
-        step = self.round_to // math.gcd(self.round_to, places)
+        step = self._step(group)
         least = max(step, -(-self.least // (places * step)) * step, 1)
         if least >= group.size:
             return group.size
@@ -46,8 +48,13 @@ class Limits:
 
     def next(self, group: DimGroup, kept: int) -> int:
         """The next larger number that may be kept, or all."""
-        step = self.round_to // math.gcd(self.round_to, max(group.places, 1))
+        step = self._step(group)
         return min((kept // step + 1) * step, group.size)
+
+    def _step(self, group: DimGroup) -> int:
+        places = max(group.places, 1)
+        multiple = self.round_to if self.small is None or group.size * places >= 2 * self.round_to else self.small
+        return multiple // math.gcd(multiple, places)
 
 
 def by_ratio(scores: Scores, ratio_of: Callable[[DimGroup], float], limits: Limits) -> dict[Leaf, int]:

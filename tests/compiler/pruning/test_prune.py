@@ -57,7 +57,7 @@ def zeros(model):
 
 
 def test_channels_go_and_layers_make_up_for_them(tmp_path):
-    result = graphopt.prune(digits_model(), DATA, channels="flops=0.5", labels=LABELS, **QUICK)
+    result = graphopt.prune(digits_model(), DATA, channels="flops=0.5", labels=LABELS, round_to=8, **QUICK)
     report = result.report
     assert report.flops_left <= 0.5
     assert "16 indices of 2 groups" == report.kept
@@ -123,7 +123,7 @@ def test_without_data_nothing_is_recovered():
 
 
 def test_a_plan_is_saved_and_done_again(tmp_path):
-    first = graphopt.prune(digits_model(), DATA, channels="flops=0.5", **QUICK)
+    first = graphopt.prune(digits_model(), DATA, channels="flops=0.5", round_to=8, **QUICK)
     path = first.save_plan(tmp_path / "plan.json")
     for plan in (path, str(path), PruningPlan.load(path)):
         again = graphopt.prune(digits_model(), DATA, plan=plan, seconds=0.5, batch=16)
@@ -202,7 +202,7 @@ def test_a_drop_of_a_metric_with_labels():
 def test_an_amount_ends_the_search():
     report = graphopt.prune(CHAIN, VECTORS, channels="flops=0.7", min_sqnr=1, **CHEAP).report
     assert "sqnr at least 1.00 dB" == report.budget
-    assert 0.6 < report.flops_left <= 0.7
+    assert 0.5 < report.flops_left <= 0.7
     report = graphopt.prune(CHAIN, VECTORS, channels="ratio=0.3", min_sqnr=1, **CHEAP).report
     assert {(16, 32), (32, 32), (32, 10)} == {layer.after for layer in report.layers}
 

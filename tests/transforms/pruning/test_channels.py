@@ -15,6 +15,7 @@ from graphopt.ir.constant_nodes import constant_of
 from graphopt.numerics import Lossy
 from graphopt.passes import PassContext
 from graphopt.rewriting import Applications
+from graphopt.target import Target
 from graphopt.transforms.pruning import PruneChannels
 from graphopt.transforms.pruning.ranking import Limits, by_budget, by_ratio, masks_of
 from tests.transforms.harness import PROPERTY, model
@@ -256,6 +257,23 @@ def test_limits_leave_something_in_steps(size, round_to, least, places, wanted):
     kept = Limits(round_to, least).kept(group, min(wanted, size))
     assert 1 <= kept <= size
     assert kept == size or ((kept * places) % round_to == 0 and kept * places >= min(least, size * places))
+
+
+@pytest.mark.parametrize(
+    ("size", "places", "wanted", "left"), [(24, 1, 12, 16), (64, 1, 36, 32), (31, 1, 9, 8), (8, 8, 3, 4)]
+)
+def test_small_groups_have_smaller_steps(size, places, wanted, left):
+    assert left == Limits(16, 1, 8).kept(DimGroup(Leaf(size), size, places=places), wanted)
+
+
+@pytest.mark.parametrize(("flops", "left"), [(0.6, 16), (0.3, 8)])
+def test_steps_are_those_of_the_target_where_a_budget_allows(flops, left):
+    """A hidden layer of 32 goes to 16; what only 8 can meet is met by 8."""
+    rng = np.random.default_rng(0)
+    w, v = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 32), (32, 3)))
+    owner = mlp(w=w, v=v)
+    PruneChannels(flops=flops).run(owner.graph, PassContext(target=Target(channel_block=16)))
+    assert left == weight(owner, "w").shape[1]
 
 
 def test_ranking_over_groups():
