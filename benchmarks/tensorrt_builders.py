@@ -20,7 +20,7 @@ def by_graphopt(
     """Read, optimize, legalize, lower layer by layer, build."""
     start = time.perf_counter()
     from graphopt.backends.tensorrt.building import EngineOptions  # here, as the next one: imports are measured
-    from graphopt.compiler.building import build, library_for
+    from graphopt.compiler.engines.building import build, library_for
 
     library_for("tensorrt")
     imported, alone = time.perf_counter(), _peak_bytes()

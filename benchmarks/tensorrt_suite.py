@@ -126,9 +126,7 @@ def _measured(
     found: dict[str, tuple[str, str]] = {}
     todo = list(names)
     if before is not None:
-        found = dict.fromkeys(names, ("built, equal", "")) | {
-            name: (item[0], item[1]) for name, item in before.items()
-        }
+        found = dict.fromkeys(names, ("built, equal", "")) | {name: (item[0], item[1]) for name, item in before.items()}
         todo = [name for name, (kind, _) in found.items() if kind in STOPPED]
     for title in (f"{maker}, {form}", f"{maker}, {form}, again"):
         arguments = ["--makers", maker, "--forms", form]

@@ -39,8 +39,8 @@ def calibration_of(
         data, table = file.calibration_data, file.calibration_table
     if data is None and table is None:
         return None
-    from graphopt.compiler.calibration_data import input_specs  # lazily, as the next ones: import ONNX Runtime
-    from graphopt.compiler.calibration_source import Batches
+    from graphopt.compiler.calibration.data import input_specs  # lazily, as the next ones: import ONNX Runtime
+    from graphopt.compiler.calibration.source import Batches
     from graphopt.compiler.environment import Environment
     from graphopt.compiler.quantizing.examples import open_examples
 

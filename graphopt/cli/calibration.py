@@ -17,13 +17,13 @@ from graphopt.backends.onnx.atomic import check_output
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli.options import AsJson, ModelPath, NoPlugin, Quiet, Seed, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.compiler.activations import MEMORY
-from graphopt.compiler.calibrating import calibrate as find_ranges
-from graphopt.compiler.calibration_data import CalibrationData, input_specs, is_cut, open_data
-from graphopt.compiler.calibration_layout import DEFAULT_BATCH
-from graphopt.compiler.calibration_random import random_data
-from graphopt.compiler.calibration_shards import calibrate_shards
-from graphopt.compiler.calibration_sizes import fitting_batch
+from graphopt.compiler.calibration.activations import MEMORY
+from graphopt.compiler.calibration.calibrating import calibrate as find_ranges
+from graphopt.compiler.calibration.data import CalibrationData, input_specs, is_cut, open_data
+from graphopt.compiler.calibration.layout import DEFAULT_BATCH
+from graphopt.compiler.calibration.random_data import random_data
+from graphopt.compiler.calibration.shards import calibrate_shards
+from graphopt.compiler.calibration.sizes import fitting_batch
 from graphopt.compiler.environment import Environment
 from graphopt.passes import CalibrationTable
 from graphopt.passes.literals import Word

@@ -18,9 +18,9 @@ from graphopt.cli import engine_options as of
 from graphopt.cli.library_noise import without_library_noise
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, Quiet, Seed, UsageError
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.compiler.building import Engine, library_for
-from graphopt.compiler.building import build as build_engine
-from graphopt.compiler.refitting import refit as refit_engine
+from graphopt.compiler.engines.building import Engine, library_for
+from graphopt.compiler.engines.building import build as build_engine
+from graphopt.compiler.engines.refitting import refit as refit_engine
 from graphopt.report.build_view import build_dict, build_view
 
 __all__ = ["build"]

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graphopt.cli.terminal import show, write_json
-from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
-from graphopt.compiler.fleet_plan import FleetPlan
+from graphopt.compiler.fleets.fleet import FleetModel, FleetReport, optimize_fleet
+from graphopt.compiler.fleets.plan import FleetPlan
 from graphopt.passes import Pipeline
 from graphopt.report.fleet_view import fleet_dict, fleet_view
 
@@ -44,7 +44,7 @@ def optimize_models(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Optimize them all, and report; see :func:`graphopt.compiler.fleet.optimize_fleet`.
+    """Optimize them all, and report; see :func:`graphopt.compiler.fleets.fleet.optimize_fleet`.
 
     Raises:
         Exit: with code 2 if a model could not be optimized, else 1 if a result failed its check.

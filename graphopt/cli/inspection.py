@@ -51,7 +51,7 @@ def inspect(
         _show_folder(model, as_json=as_json)
         return
     if model.suffix in (".engine", ".plan"):
-        from graphopt.compiler.engine_inspection import inspect_engine  # lazily: most inspect models
+        from graphopt.compiler.engines.inspection import inspect_engine  # lazily: most inspect models
         from graphopt.report.engine_view import engine_dict, engine_view
 
         found = inspect_engine(model)

@@ -11,7 +11,7 @@ import typer
 from graphopt.backends.onnx.atomic import check_output
 from graphopt.cli.options import AsJson, InputFile, ModelPath, NoPlugin, Quiet, Seed, Sizes, UsageError, parse_sizes
 from graphopt.cli.terminal import progress, show, write_json
-from graphopt.compiler.tuning import tune as find_fastest
+from graphopt.compiler.tuning.tuner import tune as find_fastest
 from graphopt.report.tune_view import tune_dict, tune_view
 
 __all__ = ["tune"]

@@ -17,10 +17,10 @@ from graphopt.compiler.result import Optimized, OptimizeReport
 if TYPE_CHECKING:
     from graphopt.compiler.bisecting import bisect
     from graphopt.compiler.bisection import Bisection
-    from graphopt.compiler.calibrating import calibrate, merge_calibrations
-    from graphopt.compiler.calibration_shards import calibrate_shards
+    from graphopt.compiler.calibration.calibrating import calibrate, merge_calibrations
+    from graphopt.compiler.calibration.shards import calibrate_shards
     from graphopt.compiler.differing import diff
-    from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
+    from graphopt.compiler.fleets.fleet import FleetModel, FleetReport, optimize_fleet
     from graphopt.compiler.layers import compare_layers
     from graphopt.compiler.profiling import profile
     from graphopt.compiler.pruning.plans import PlanRecorder, record_plan
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from graphopt.compiler.reducing import reduce
     from graphopt.compiler.replaying import Replayed, replay
     from graphopt.compiler.running import Session, compare
-    from graphopt.compiler.tuning import Tuned, tune
+    from graphopt.compiler.tuning.tuner import Tuned, tune
 
 __all__ = [
     "Bisection",
@@ -77,8 +77,8 @@ __all__ = [
 _HOMES = {
     "Bisection": "bisection",
     "Evaluation": "quantizing.evaluating",
-    "FleetModel": "fleet",
-    "FleetReport": "fleet",
+    "FleetModel": "fleets.fleet",
+    "FleetReport": "fleets.fleet",
     "PlanRecorder": "pruning.plans",
     "PruneReport": "pruning.result",
     "Pruned": "pruning.result",
@@ -86,23 +86,23 @@ _HOMES = {
     "Quantized": "quantizing.result",
     "Replayed": "replaying",
     "Session": "running",
-    "Tuned": "tuning",
+    "Tuned": "tuning.tuner",
     "bisect": "bisecting",
-    "calibrate": "calibrating",
-    "calibrate_shards": "calibration_shards",
+    "calibrate": "calibration.calibrating",
+    "calibrate_shards": "calibration.shards",
     "compare": "running",
     "compare_layers": "layers",
     "diff": "differing",
     "evaluate": "quantizing.evaluating",
-    "merge_calibrations": "calibrating",
-    "optimize_fleet": "fleet",
+    "merge_calibrations": "calibration.calibrating",
+    "optimize_fleet": "fleets.fleet",
     "profile": "profiling",
     "prune": "pruning.pruner",
     "quantize": "quantizing.quantizer",
     "record_plan": "pruning.plans",
     "reduce": "reducing",
     "replay": "replaying",
-    "tune": "tuning",
+    "tune": "tuning.tuner",
 }
 
 

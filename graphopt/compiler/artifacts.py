@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from graphopt.backends.base import ConvertingBackend, SavingBackend
 from graphopt.backends.tensorrt.open_sizes import refuse_open_sizes
-from graphopt.compiler.engine_sizes import fix_sizes
+from graphopt.compiler.engines.sizes import fix_sizes
 from graphopt.compiler.targets import find_backend
 from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
 from graphopt.ir import Model

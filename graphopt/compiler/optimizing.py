@@ -80,7 +80,7 @@ def optimize(
         guard: whether, with the check for ONNX Runtime, its own fused kernels are counted. A rule that leaves fewer is left out.
         inputs: inputs for the check, an ``.npz`` file or arrays by name; drawn by ``seed`` when ``None``.
         seed: of all random numbers.
-        calibration: data for passes that need some; :class:`graphopt.compiler.calibration_source.Batches` gives it.
+        calibration: data for passes that need some; :class:`graphopt.compiler.calibration.source.Batches` gives it.
         disabled: passes or rules to leave out.
         instrumentations: who watches the pipeline.
         progress: told what is going on, in a few words.

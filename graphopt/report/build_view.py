@@ -11,7 +11,7 @@ from graphopt.report.layout import columns, facts
 from graphopt.report.units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
-    from graphopt.compiler.building import Engine
+    from graphopt.compiler.engines.building import Engine
 
 __all__ = ["build_dict", "build_view"]
 

@@ -14,7 +14,7 @@ from graphopt.report.layout import columns, facts
 from graphopt.report.units import bytes_text
 
 if TYPE_CHECKING:
-    from graphopt.compiler.engine_inspection import InspectedEngine
+    from graphopt.compiler.engines.inspection import InspectedEngine
 
 __all__ = [
     "LayerFacts",

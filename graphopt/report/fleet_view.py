@@ -12,7 +12,7 @@ from graphopt.report.layout import columns, facts, printable
 from graphopt.report.units import bytes_text, counted, seconds_text
 
 if TYPE_CHECKING:
-    from graphopt.compiler.fleet_report import FleetModel, FleetReport, Status
+    from graphopt.compiler.fleets.fleet_report import FleetModel, FleetReport, Status
 
 __all__ = ["fleet_dict", "fleet_view"]
 

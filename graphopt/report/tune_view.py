@@ -11,8 +11,8 @@ from graphopt.report.units import seconds_text
 from graphopt.runtime.latency import Latency
 
 if TYPE_CHECKING:
-    from graphopt.compiler.tuning import Tuned
-    from graphopt.compiler.tuning_search import TrialRecord
+    from graphopt.compiler.tuning.search import TrialRecord
+    from graphopt.compiler.tuning.tuner import Tuned
     from graphopt.runtime.paired import PairedTimes
 
 __all__ = ["tune_dict", "tune_view"]

@@ -56,7 +56,7 @@ def test_chains_of_operators_give_what_the_runtime_gives(size, steps, wide):
 def test_the_padding_of_an_audio_encoder_is_known():
     """``(ceil((length - kernel + padding) / stride + 1) - 1) * stride``, as EnCodec pads each of its layers."""
     body = f"{SIZE} a = Div(f, two) b = Add(a, one) c = Ceil(b) d = Cast<to = 7>(c) e = Unsqueeze(d, axes) y = Expand(x, e)"
-    given_ = {
+    given_: dict[str, np.ndarray] = {
         "i": np.array(1, np.int64),
         "two": np.array(2, np.float32),
         "one": np.array(1, np.float32),
@@ -80,7 +80,11 @@ def test_the_padding_of_an_audio_encoder_is_known():
 def test_what_is_not_certain_stays(body, why):
     """The last Cast is still there; what it reads may be known in part."""
     assert why
-    constants = {"i": np.array(1, np.int64), "zero": np.array(0, np.float32), "huge": np.array(1e30, np.float32)}
+    constants: dict[str, np.ndarray] = {
+        "i": np.array(1, np.int64),
+        "zero": np.array(0, np.float32),
+        "huge": np.array(1e30, np.float32),
+    }
     outcome = transform(model(body, "float[2,3] x", "int64 y", opset=17, initializers=constants), STEP)
     assert "Cast" == outcome.ops[-1]
 

@@ -51,7 +51,8 @@ def test_exit_code_tells_the_worst(
     status: str, code: int, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2 for a model that could not be optimized, else 1 for a result that failed its check; the others are saved."""
-    from graphopt.compiler import fleet_job, fleet_work
+    from graphopt.compiler.fleets import job as fleet_job
+    from graphopt.compiler.fleets import work as fleet_work
     from graphopt.errors import ModelError, VerificationError
 
     def judged(job: fleet_job.FleetJob) -> fleet_job.JobResult:

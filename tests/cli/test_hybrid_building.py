@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from graphopt import Session
 from graphopt.cli import app
-from graphopt.compiler import artifacts, building
+from graphopt.compiler import artifacts
+from graphopt.compiler.engines import building
 from graphopt.data import digits_model
 from tests.backends.tensorrt.library import close, expected, needs_library
 from tests.runtime.tensorrt.engines import Bench

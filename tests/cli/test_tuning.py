@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from graphopt.cli import app
-from graphopt.compiler import tuning_lab
-from graphopt.compiler.tuning_trial import Trial, TrialResult
+from graphopt.compiler.tuning import lab as tuning_lab
+from graphopt.compiler.tuning.trial import Trial, TrialResult
 from graphopt.data import digits_model
 from graphopt.runtime.paired import PairedTimes
 

@@ -11,10 +11,10 @@ import pytest
 
 import graphopt
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.compiler.activations import Activations
-from graphopt.compiler.calibration_outputs import Extremes, Gated, Whole
-from graphopt.compiler.calibration_source import Batches
-from graphopt.compiler.calibration_views import run_for_views
+from graphopt.compiler.calibration.activations import Activations
+from graphopt.compiler.calibration.outputs import Extremes, Gated, Whole
+from graphopt.compiler.calibration.source import Batches
+from graphopt.compiler.calibration.views import run_for_views
 from graphopt.compiler.environment import Environment
 from graphopt.data import digits_model, digits_test
 from graphopt.errors import CalibrationError
@@ -90,7 +90,7 @@ def test_a_run_holds_no_more_than_it_may(monkeypatch):
         most.append(sum(np.asarray(array).nbytes for array in found.values()))
         return found
 
-    monkeypatch.setattr("graphopt.compiler.activations.run_for_views", watched)
+    monkeypatch.setattr("graphopt.compiler.calibration.activations.run_for_views", watched)
     ((found,), ways) = tensors(environment().lift(digits_model()), [{"image": images}], memory=70_000)
     assert [Gated] == ways
     assert max(most) <= 70_000
@@ -99,7 +99,7 @@ def test_a_run_holds_no_more_than_it_may(monkeypatch):
 
 
 def test_extremes_are_those_of_the_whole_tensors(monkeypatch):
-    monkeypatch.setattr("graphopt.compiler.activations._SMALL", 100)
+    monkeypatch.setattr("graphopt.compiler.calibration.activations._SMALL", 100)
     images = digits_test()[0][:8]
     model = environment().lift(digits_model())
     names = {value.name for value in model.graph.values()}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import graphopt
-from graphopt.compiler.calibration_data import input_specs, open_data
+from graphopt.compiler.calibration.data import input_specs, open_data
 from graphopt.data import digits_model, digits_test
 from graphopt.errors import CalibrationError
 from graphopt.ir import DType, GraphBuilder, TensorType

@@ -14,9 +14,9 @@ from onnx.parser import parse_model
 
 from graphopt.compiler import calibrate, calibrate_shards
 from graphopt.compiler.executors import open_executor, shares_files
-from graphopt.compiler.fleet import optimize_fleet
-from graphopt.compiler.fleet_plan import FleetPlan
-from graphopt.compiler.tuning import tune
+from graphopt.compiler.fleets.fleet import optimize_fleet
+from graphopt.compiler.fleets.plan import FleetPlan
+from graphopt.compiler.tuning.tuner import tune
 from graphopt.data import digits_model, digits_test
 from graphopt.errors import ExecutionError
 
@@ -82,9 +82,9 @@ def test_what_another_machine_sent_replaces_nothing(address: str, tmp_path: Path
 
 def test_a_model_is_tuned_on_a_worker(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models and inputs travel with the trials; the worker measures in a child process of its own."""
-    monkeypatch.setattr("graphopt.compiler.tuning_choices._LEVELS", ("O1", "O2"))
-    monkeypatch.setattr("graphopt.compiler.tuning_choices._MOST_FUSIONS", 1)
-    monkeypatch.setattr("graphopt.compiler.tuning_search.sessions", lambda incumbent, threads: [])
+    monkeypatch.setattr("graphopt.compiler.tuning.choices._LEVELS", ("O1", "O2"))
+    monkeypatch.setattr("graphopt.compiler.tuning.choices._MOST_FUSIONS", 1)
+    monkeypatch.setattr("graphopt.compiler.tuning.search.sessions", lambda incumbent, threads: [])
     tuned = tune(digits_model(), seconds=0.1, threads=[1], executor=address)
     tried = {record.candidate.name: record.outcome for record in tuned.trials}
     assert {"O1", "O2"} <= set(tried)

@@ -14,9 +14,9 @@ import pytest
 import graphopt
 from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.backends.tensorrt.profiles import InputRange, Profile
-from graphopt.compiler.building import build
-from graphopt.compiler.engine_inspection import inspect_engine
-from graphopt.compiler.engine_precision import refuse_left_out
+from graphopt.compiler.engines.building import build
+from graphopt.compiler.engines.inspection import inspect_engine
+from graphopt.compiler.engines.precision import refuse_left_out
 from graphopt.compiler.quantizing import quantizer
 from graphopt.compiler.result import OptimizeReport
 from graphopt.compiler.sparse_weights import sparse_layers

@@ -14,10 +14,10 @@ from onnx import ModelProto
 from onnx.external_data_helper import convert_model_to_external_data
 from onnx.parser import parse_model
 
-from graphopt.compiler import fleet_work
-from graphopt.compiler.fleet import FleetModel, FleetReport, optimize_fleet
-from graphopt.compiler.fleet_job import FleetJob, JobResult, run_job
-from graphopt.compiler.fleet_manifest import MANIFEST
+from graphopt.compiler.fleets import work as fleet_work
+from graphopt.compiler.fleets.fleet import FleetModel, FleetReport, optimize_fleet
+from graphopt.compiler.fleets.job import FleetJob, JobResult, run_job
+from graphopt.compiler.fleets.manifest import MANIFEST
 from graphopt.errors import ModelError, OutputError, PipelineError, VerificationError
 
 HEAD = '<ir_version: 10, opset_import: ["": 17]>'
@@ -93,7 +93,7 @@ def test_what_has_changed_is_made_again(
     elif change == "result":
         (out / "one.onnx").write_bytes(b"mine")
     elif change == "versions":
-        monkeypatch.setattr("graphopt.compiler.fleet_job.installed_versions", lambda packages: {"graphopt": "9.9"})
+        monkeypatch.setattr("graphopt.compiler.fleets.job.installed_versions", lambda packages: {"graphopt": "9.9"})
     elif change == "weights":
         (models / "one.bin").write_bytes(np.zeros(300, np.float32).tobytes())
     else:

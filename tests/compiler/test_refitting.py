@@ -13,9 +13,9 @@ import pytest
 from graphopt.backends.tensorrt.api import Api
 from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.backends.tensorrt.refitting import structure_of
-from graphopt.compiler import building, refitting
-from graphopt.compiler.building import build
-from graphopt.compiler.refitting import refit
+from graphopt.compiler.engines import building, refitting
+from graphopt.compiler.engines.building import build
+from graphopt.compiler.engines.refitting import refit
 from graphopt.errors import ExecutionError
 from graphopt.runtime.tensorrt import driver
 from graphopt.testing.tensorrt.host_cuda import HostCuda

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx.parser import parse_model
 
-from graphopt.compiler import tuning_lab
-from graphopt.compiler.tuning import tune
-from graphopt.compiler.tuning_trial import Arm, Trial, TrialResult, run_trial
+from graphopt.compiler.tuning import lab as tuning_lab
+from graphopt.compiler.tuning.trial import Arm, Trial, TrialResult, run_trial
+from graphopt.compiler.tuning.tuner import tune
 from graphopt.data import digits_model
 from graphopt.errors import ExecutionError, ModelError, OutputError
 from graphopt.passes import SessionSettings, read_pipeline_file

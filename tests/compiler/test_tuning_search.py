@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.compiler.tuning_choices import _HOUSEKEEPING, Candidate, fusions
-from graphopt.compiler.tuning_search import Found, Outcome, TuningSearch
-from graphopt.compiler.tuning_trial import TrialResult
+from graphopt.compiler.tuning.choices import _HOUSEKEEPING, Candidate, fusions
+from graphopt.compiler.tuning.search import Found, Outcome, TuningSearch
+from graphopt.compiler.tuning.trial import TrialResult
 from graphopt.errors import ExecutionError
 from graphopt.passes import SessionSettings
 from graphopt.runtime.paired import PairedTimes

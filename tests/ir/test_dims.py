@@ -157,4 +157,5 @@ def test_strides_of_layers_one_after_the_other_are_one_stride():
     thrice = (thrice + 1) // 2
     assert (h + 7) // 8 == thrice
     assert (h - 1) // 8 + 1 == thrice
+    assert isinstance(thrice, SymbolicDim)
     assert [-(-size // 8) for size in range(40)] == [thrice.evaluate({"h": size}) for size in range(40)]

@@ -20,7 +20,7 @@ def _draw(choices: Choices) -> np.random.Generator:
 
 
 def _quantized(name: str, x: str) -> tuple[str, dict[str, np.ndarray]]:
-    constants = {f"{name}s": np.array(0.05, np.float32), f"{name}z": np.array(120, np.uint8)}
+    constants: dict[str, np.ndarray] = {f"{name}s": np.array(0.05, np.float32), f"{name}z": np.array(120, np.uint8)}
     return f"{name} = QuantizeLinear({x}, {name}s, {name}z) ", constants
 
 
@@ -103,7 +103,7 @@ def packed_product(choices: Choices) -> ModelProto:
     inner, outer, bits = choices.of((16, 20, 32)), choices.of((1, 3)), choices.of((4, 8))
     blocks, draw = -(-inner // 16), _draw(choices)
     shifted = choices.chance(0.5)
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "w": draw.integers(0, 256, (outer, blocks, 16 * bits // 8), dtype=np.uint8),
         "s": draw.uniform(0.1, 1, (outer, blocks)).astype(np.float32),
     }

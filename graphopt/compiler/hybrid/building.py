@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from graphopt.backends.tensorrt.building import EngineOptions
 from graphopt.backends.tensorrt.manifest_contents import source_digest
 from graphopt.compiler.artifacts import builds_engines
-from graphopt.compiler.building import library_for, with_profile_data
 from graphopt.compiler.cutting import Cut, cut_optimized, named_sizes, part_of
-from graphopt.compiler.engine_precision import check_precision, optimized_for_engine, quantized_for
+from graphopt.compiler.engines.building import library_for, with_profile_data
+from graphopt.compiler.engines.precision import check_precision, optimized_for_engine, quantized_for
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.checking import check_parts
 from graphopt.compiler.hybrid.folder import check_folder_output, new_folder
@@ -92,7 +92,7 @@ def build_hybrid(
         output: the folder; it appears whole or not at all.
         target: what takes as much as it can, ``"tensorrt"``, ``"tensorrt-rtx"`` or the backend of a plugin.
         level: what the model goes through before.
-        precision: as for :func:`graphopt.compiler.building.build`.
+        precision: as for :func:`graphopt.compiler.engines.building.build`.
         data: examples to quantize with, for precision ``"int8"``.
         options: how engines are built: compute capabilities, sizes of dimensions and shapes of inputs by profile, and so on. A profile may
             name inner values that engines read too.

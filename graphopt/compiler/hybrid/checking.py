@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from graphopt.backends.onnx.files import save
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, HYBRID, RunnableFile, find_runtime
 from graphopt.compiler.cutting import Cut, part_of
-from graphopt.compiler.engine_precision import is_comparable
+from graphopt.compiler.engines.precision import is_comparable
 from graphopt.compiler.environment import Environment
 from graphopt.numerics import Numerics, weakest
 from graphopt.runtime.hybrid.manifest import MANIFEST, HybridManifest, digests_of, write_manifest

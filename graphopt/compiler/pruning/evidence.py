@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.compiler.calibration_data import input_specs
-from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.calibration.data import input_specs
+from graphopt.compiler.calibration.source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.pruning.request import PruneRequest
 from graphopt.compiler.quantizing.examples import Split, first_examples, is_batched, open_examples, split_examples

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.calibration.source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.pruning.trials import Trial
 from graphopt.ir import Array, Model, dim_product

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from graphopt.compiler.calibration_data import open_data
+from graphopt.compiler.calibration.data import open_data
 from graphopt.compiler.quantizing.labels import Labels, examples_in
 from graphopt.errors import CalibrationError, ExecutionError
 from graphopt.ir import Array, Model
@@ -35,7 +35,7 @@ def open_examples(
     """Data as batches that can be read again and again; what can be read only once is kept in memory.
 
     Args:
-        data: as :func:`graphopt.compiler.calibration_data.open_data` takes it.
+        data: as :func:`graphopt.compiler.calibration.data.open_data` takes it.
         inputs: of the model.
         batch: examples in a batch, where whole arrays are cut.
         limit: how many examples are used.

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.calibration.source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.layer_parameters import LayerParameters
 from graphopt.errors import GraphoptError

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from graphopt.compiler.calibration_data import input_specs
-from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.calibration.data import input_specs
+from graphopt.compiler.calibration.source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.quantizing.examples import FewBatches, Split, first_examples, open_examples, split_examples
 from graphopt.compiler.quantizing.judge import Judge

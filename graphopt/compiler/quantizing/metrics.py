@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from graphopt.compiler.calibration_functions import imported
+from graphopt.compiler.calibration.functions import imported
 from graphopt.compiler.quantizing.meters import Custom, CustomMetric, Errors, Meter, OutputArrays, TopK, tensor_outputs
 from graphopt.errors import CalibrationError
 from graphopt.passes import suggestion

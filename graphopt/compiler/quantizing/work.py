@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
-from graphopt.compiler.calibration_data import input_specs
+from graphopt.compiler.calibration.data import input_specs
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.phases import Phases
 from graphopt.compiler.quantizing.assembling import fill_report

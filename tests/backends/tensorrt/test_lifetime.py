@@ -19,7 +19,7 @@ from graphopt.backends.tensorrt.backend import TensorRtBackend
 from graphopt.backends.tensorrt.building import EngineOptions, build_engine
 from graphopt.backends.tensorrt.emitter import Emitter
 from graphopt.backends.tensorrt.registry import Registry, builtin_converters
-from graphopt.compiler.building import build
+from graphopt.compiler.engines.building import build
 from graphopt.compiler.environment import Environment
 from graphopt.errors import ModelError
 from graphopt.ir import Constant, DType

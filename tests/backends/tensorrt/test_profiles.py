@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.backends.tensorrt.profiles import InputRange, Profile, parse_profile, parse_sizes, profiles_of
 from graphopt.backends.tensorrt.ranges import ranges_of
-from graphopt.compiler.profile_data import profile_from_data, profile_from_feeds
+from graphopt.compiler.engines.profile_data import profile_from_data, profile_from_feeds
 from graphopt.errors import CalibrationError, ExecutionError
 from graphopt.ir import DType, TensorType
 from graphopt.runtime.base import ValueSpec

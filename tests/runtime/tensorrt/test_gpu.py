@@ -8,7 +8,7 @@ import pytest
 
 from graphopt import Session
 from graphopt.backends.tensorrt.building import EngineOptions
-from graphopt.compiler.building import build
+from graphopt.compiler.engines.building import build
 from graphopt.compiler.hybrid import build_hybrid
 from graphopt.data import digits_model, digits_test
 from graphopt.runtime import OrtRunner, RunOptions

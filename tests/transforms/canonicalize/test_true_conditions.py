@@ -12,7 +12,7 @@ STEP = Canonicalize()
 SIZE = "s = Shape<start = 0, end = 1>(x) n = Squeeze(s)"
 COUNTED = "r = Range(zero, n, one) u = Unsqueeze(r, axes)"
 MASK = "k = Concat<axis = 0>(s, s) e = Expand(c, k) m = Where(e, a, b)"
-CONSTANTS = {
+CONSTANTS: dict[str, np.ndarray] = {
     "zero": np.array(0, np.int64),
     "one": np.array(1, np.int64),
     "axes": np.array([1], np.int64),

@@ -325,8 +325,8 @@ def _fused_attention(net: Network, x: str, c: int, n: int, batch: str) -> tuple[
 def _projecting_attention(net: Network, x: str, c: int, n: int, batch: str) -> tuple[str, int]:
     """ONNX Runtime's Attention, which has the projections inside; values have another size than keys now and then."""
     heads = n // 4
-    stated = {"qkv_hidden_sizes": [heads * 4, heads * 4, heads * 2]} if n > 8 else {}
-    size = 2 if stated else 4
+    size = 2 if n > 8 else 4
+    stated: dict[str, Any] = {"qkv_hidden_sizes": [heads * 4, heads * 4, heads * size]} if size == 2 else {}
     width = heads * (8 + size)
     weights = net.weight(c, width), net.weight(width)
     y = net.op("Attention", x, *weights, domain="com.microsoft", num_heads=heads, **stated)

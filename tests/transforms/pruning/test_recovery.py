@@ -108,7 +108,7 @@ def test_biases_alone_bring_means_back():
             "float[64,3] y",
             initializers={
                 name: RNG.normal(size=shape).astype(np.float32)
-                for name, shape in {"w": (4, 8), "b": 8, "v": (8, 3), "c": 3}.items()
+                for name, shape in {"w": (4, 8), "b": (8,), "v": (8, 3), "c": (3,)}.items()
             },
         )
     )

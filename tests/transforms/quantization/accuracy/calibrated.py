@@ -10,7 +10,7 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from graphopt.backends.onnx.inference import OnnxTypes
-from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.calibration.source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.ir import Model
 from graphopt.ir.verifier import verify

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 
-from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.calibration.source import Batches
 from graphopt.compiler.quantizing.examples import FewBatches
 from graphopt.errors import CalibrationError, PipelineError
 from graphopt.ir import DType, Model, Value

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 from onnx import ModelProto
 
-from graphopt.compiler.calibration_source import Batches
+from graphopt.compiler.calibration.source import Batches
 from graphopt.compiler.environment import Environment
 from graphopt.ir import Array, Model, verify
 from graphopt.passes import Pass, PassContext

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from graphopt.compiler.calibration_arrays import StoredArray
+from graphopt.compiler.calibration.arrays import StoredArray
 from graphopt.errors import CalibrationError
 from graphopt.ir import Array, TensorType
 from graphopt.runtime.base import ValueSpec

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphopt.analysis.op_flops import bound_shape
 from graphopt.backends.onnx.inference import OnnxTypes
-from graphopt.compiler.calibration_layout import DEFAULT_BATCH
+from graphopt.compiler.calibration.layout import DEFAULT_BATCH
 from graphopt.compiler.environment import Environment
 from graphopt.ir import Model, SymbolicDim, TensorType
 from graphopt.runtime.base import Datum, Feeds

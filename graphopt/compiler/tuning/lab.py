@@ -14,11 +14,11 @@ from typing import Final
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import ChildExecutor, shares_files
 from graphopt.compiler.feeding import feeds_of_model
-from graphopt.compiler.fleet_job import FleetJob, JobResult, run_job
-from graphopt.compiler.fleet_manifest import bytes_to_send
-from graphopt.compiler.tuning_choices import ORIGINAL, Candidate, fusions
-from graphopt.compiler.tuning_search import Outcome
-from graphopt.compiler.tuning_trial import Arm, Trial, TrialResult, run_trial, run_trial_apart
+from graphopt.compiler.fleets.job import FleetJob, JobResult, run_job
+from graphopt.compiler.fleets.manifest import bytes_to_send
+from graphopt.compiler.tuning.choices import ORIGINAL, Candidate, fusions
+from graphopt.compiler.tuning.search import Outcome
+from graphopt.compiler.tuning.trial import Arm, Trial, TrialResult, run_trial, run_trial_apart
 from graphopt.errors import ExecutionError, VerificationError
 from graphopt.passes import SessionSettings
 
@@ -107,7 +107,7 @@ class TuningLab:
         return made.model if isinstance(made.model, bytes) else Path(made.model).read_bytes()
 
     def prepare(self, candidates: Sequence[Candidate]) -> Mapping[Candidate, tuple[Outcome, str]]:
-        """Make models that are not there; see :class:`graphopt.compiler.tuning_search.Laboratory`."""
+        """Make models that are not there; see :class:`graphopt.compiler.tuning.search.Laboratory`."""
         models = [item for item in dict.fromkeys(candidate.model for candidate in candidates) if self._is_new(item)]
         futures = [(model, self._executor.submit(run_job, self._job_of(model))) for model in models]
         names = {candidate.model: candidate.name for candidate in reversed(candidates)}

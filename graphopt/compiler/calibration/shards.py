@@ -16,14 +16,14 @@ from typing import Final
 
 from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
-from graphopt.compiler.activations import MEMORY
 from graphopt.compiler.arguments import expect_type
-from graphopt.compiler.calibrating import calibrate, merge_calibrations, prepared
-from graphopt.compiler.calibration_data import input_specs, open_data
-from graphopt.compiler.calibrator_maker import CalibratorMaker
+from graphopt.compiler.calibration.activations import MEMORY
+from graphopt.compiler.calibration.calibrating import calibrate, merge_calibrations, prepared
+from graphopt.compiler.calibration.calibrator_maker import CalibratorMaker
+from graphopt.compiler.calibration.data import input_specs, open_data
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import open_executor, shares_files, usable_cores
-from graphopt.compiler.fleet_manifest import bytes_to_send
+from graphopt.compiler.fleets.manifest import bytes_to_send
 from graphopt.errors import CalibrationError, ModelError
 from graphopt.passes import CalibrationTable
 from graphopt.runtime.base import Feeds

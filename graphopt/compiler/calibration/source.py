@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from graphopt.compiler.activations import MEMORY, Activations
-from graphopt.compiler.calibration_numbers import tell_masked
-from graphopt.compiler.calibrator_maker import CalibratorMaker
+from graphopt.compiler.calibration.activations import MEMORY, Activations
+from graphopt.compiler.calibration.calibrator_maker import CalibratorMaker
+from graphopt.compiler.calibration.numbers import tell_masked
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError
 from graphopt.ir import Array, Model

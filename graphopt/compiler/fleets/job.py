@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from graphopt.builtin_plugin import BUILTIN, builtin_plugins
-from graphopt.compiler.fleet_manifest import digest_of_file
+from graphopt.compiler.fleets.manifest import digest_of_file
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import Optimized, OptimizeReport
 from graphopt.passes import installed_versions

@@ -13,10 +13,10 @@ from graphopt.compiler.arguments import check_arguments, check_disabled
 from graphopt.compiler.artifacts import suffix_of
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import check_executor, open_executor, usable_cores
-from graphopt.compiler.fleet_job import FleetJob
-from graphopt.compiler.fleet_plan import FleetPlan, PlannedModel, plan_fleet
-from graphopt.compiler.fleet_report import FleetModel, FleetReport
-from graphopt.compiler.fleet_work import FleetWork, Told
+from graphopt.compiler.fleets.fleet_report import FleetModel, FleetReport
+from graphopt.compiler.fleets.job import FleetJob
+from graphopt.compiler.fleets.plan import FleetPlan, PlannedModel, plan_fleet
+from graphopt.compiler.fleets.work import FleetWork, Told
 from graphopt.passes import Pipeline
 
 __all__ = ["FleetModel", "FleetReport", "optimize_fleet"]

@@ -17,12 +17,12 @@ from graphopt.builtin_plugin import builtin_plugins
 from graphopt.compiler.arguments import expect_type
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import check_executor, open_executor, shares_files, usable_cores
-from graphopt.compiler.fleet_job import FleetJob
+from graphopt.compiler.fleets.job import FleetJob
 from graphopt.compiler.optimizing import optimize
-from graphopt.compiler.tuning_choices import Candidate, default_threads
-from graphopt.compiler.tuning_lab import TuningLab, absolute, find_feeds
-from graphopt.compiler.tuning_search import Found, TrialRecord, TuningSearch
-from graphopt.compiler.tuning_toml import tuned_toml
+from graphopt.compiler.tuning.choices import Candidate, default_threads
+from graphopt.compiler.tuning.lab import TuningLab, absolute, find_feeds
+from graphopt.compiler.tuning.search import Found, TrialRecord, TuningSearch
+from graphopt.compiler.tuning.toml_file import tuned_toml
 from graphopt.errors import ExecutionError, ModelError
 from graphopt.passes import SessionSettings, installed_versions
 from graphopt.runtime.isolation import shared_worker

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
-from graphopt.compiler.calibration_data import CalibrationData
+from graphopt.compiler.calibration.data import CalibrationData
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.feeding import feeds_for
 from graphopt.runtime import RunOptions

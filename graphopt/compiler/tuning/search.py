@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
-from graphopt.compiler.tuning_choices import Candidate, levels, sessions, without_fusions
-from graphopt.compiler.tuning_trial import TrialResult
+from graphopt.compiler.tuning.choices import Candidate, levels, sessions, without_fusions
+from graphopt.compiler.tuning.trial import TrialResult
 from graphopt.runtime.paired import PairedTimes
 
 __all__ = ["Found", "Laboratory", "TrialRecord", "TuningSearch"]

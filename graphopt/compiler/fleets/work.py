@@ -13,10 +13,10 @@ from pathlib import Path
 from graphopt.backends.onnx.atomic import new_files
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.executors import shares_files
-from graphopt.compiler.fleet_job import FleetJob, JobResult, run_job
-from graphopt.compiler.fleet_manifest import bytes_to_send
-from graphopt.compiler.fleet_plan import FleetPlan, PlannedModel
-from graphopt.compiler.fleet_report import FleetModel, Status
+from graphopt.compiler.fleets.fleet_report import FleetModel, Status
+from graphopt.compiler.fleets.job import FleetJob, JobResult, run_job
+from graphopt.compiler.fleets.manifest import bytes_to_send
+from graphopt.compiler.fleets.plan import FleetPlan, PlannedModel
 from graphopt.errors import GraphoptError, OutputError, VerificationError
 
 __all__ = ["FleetWork", "Told"]

@@ -12,10 +12,10 @@ import numpy as np
 
 from graphopt.backends.onnx.files import save
 from graphopt.backends.onnx.inference import OnnxTypes
-from graphopt.compiler.calibration_numbers import FLOATS, floats_of, is_masked
-from graphopt.compiler.calibration_outputs import REDUCIBLE, Extremes, Gated, Way, Whole
-from graphopt.compiler.calibration_sizes import shapes_of, tensor_bytes
-from graphopt.compiler.calibration_views import run_for_views
+from graphopt.compiler.calibration.numbers import FLOATS, floats_of, is_masked
+from graphopt.compiler.calibration.outputs import REDUCIBLE, Extremes, Gated, Way, Whole
+from graphopt.compiler.calibration.sizes import shapes_of, tensor_bytes
+from graphopt.compiler.calibration.views import run_for_views
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError, ExecutionError
 from graphopt.ir import Array, Model, TensorType, Value, clone_model

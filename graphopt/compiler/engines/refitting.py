@@ -13,9 +13,9 @@ import msgspec
 
 from graphopt.backends.tensorrt.manifest import ManifestRecord, read_manifest
 from graphopt.backends.tensorrt.manifest_contents import source_digest
-from graphopt.compiler.building import Engine, library_for
-from graphopt.compiler.engine_lowering import lower
-from graphopt.compiler.engine_precision import optimized_for_engine
+from graphopt.compiler.engines.building import Engine, library_for
+from graphopt.compiler.engines.lowering import lower
+from graphopt.compiler.engines.precision import optimized_for_engine
 from graphopt.compiler.environment import Environment
 from graphopt.errors import ExecutionError
 from graphopt.plugin_manager import PluginManager
@@ -39,7 +39,7 @@ def refit(
     Args:
         engine: path of an engine that was built refittable, with its manifest beside it.
         source: the model; it differs from the one that the engine was built of in weights only.
-        target: library to do it with, as for :func:`graphopt.compiler.building.build`.
+        target: library to do it with, as for :func:`graphopt.compiler.engines.building.build`.
         check: whether the optimized model is compared with ``source``.
         inputs: for that check.
         seed: of generated ones.

@@ -14,7 +14,7 @@ from graphopt.backends.base import Artifact
 from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.backends.tensorrt.ranges import check_profiles
 from graphopt.compiler.arguments import expect_type
-from graphopt.compiler.engine_precision import check_precision, optimized_for_engine, quantized_for
+from graphopt.compiler.engines.precision import check_precision, optimized_for_engine, quantized_for
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.result import OptimizeReport
 from graphopt.errors import PipelineError, UnsupportedOpError
@@ -126,7 +126,7 @@ def build(
         manifest_of,
         source_digest,
     )
-    from graphopt.compiler.engine_lowering import lower
+    from graphopt.compiler.engines.lowering import lower
     from graphopt.compiler.sparse_weights import sparse_layers
 
     tell = progress or (lambda text: None)
@@ -203,8 +203,8 @@ def with_profile_data(options: EngineOptions, path: Path, model: Model) -> Engin
     Raises:
         PipelineError: if profiles are stated too.
     """
-    from graphopt.compiler.calibration_data import input_specs  # lazily, as the next one: imports ONNX Runtime
-    from graphopt.compiler.profile_data import profile_from_data
+    from graphopt.compiler.calibration.data import input_specs  # lazily, as the next one: imports ONNX Runtime
+    from graphopt.compiler.engines.profile_data import profile_from_data
 
     if any(item.shapes or item.values for item in options.profiles) or len(options.profiles) > 1:
         raise PipelineError("--profile and --profile-data both state shapes; leave one of them out")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from graphopt.compiler.activations import MEMORY, Activations
 from graphopt.compiler.arguments import expect_type
-from graphopt.compiler.calibration_data import input_specs, is_cut, open_data
-from graphopt.compiler.calibration_layout import DEFAULT_BATCH
-from graphopt.compiler.calibration_numbers import tell_masked
-from graphopt.compiler.calibration_sizes import fitting_batch
-from graphopt.compiler.calibrator_maker import CalibratorMaker
+from graphopt.compiler.calibration.activations import MEMORY, Activations
+from graphopt.compiler.calibration.calibrator_maker import CalibratorMaker
+from graphopt.compiler.calibration.data import input_specs, is_cut, open_data
+from graphopt.compiler.calibration.layout import DEFAULT_BATCH
+from graphopt.compiler.calibration.numbers import tell_masked
+from graphopt.compiler.calibration.sizes import fitting_batch
 from graphopt.compiler.environment import Environment
 from graphopt.errors import CalibrationError
 from graphopt.ir import Model, clone_model

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from graphopt.compiler.calibration_sizes import shapes_of
+from graphopt.compiler.calibration.sizes import shapes_of
 from graphopt.ir import Attribute, AttributeKind, Constant, DType, Graph, Model, Node, TensorType, Value
 from graphopt.runtime.base import Datum, Feeds
 from graphopt.verify.attribution.slicing import slices

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from graphopt.compiler.environment import Environment
-from graphopt.compiler.fleet_job import versions_of
-from graphopt.compiler.fleet_manifest import MANIFEST, Manifest, ManifestEntry, digest_of_model
+from graphopt.compiler.fleets.job import versions_of
+from graphopt.compiler.fleets.manifest import MANIFEST, Manifest, ManifestEntry, digest_of_model
 from graphopt.errors import ModelError, OutputError
 
 __all__ = ["FleetPlan", "PlannedModel", "find_models", "plan_fleet"]

@@ -10,9 +10,9 @@ from typing import Final, cast
 
 import numpy as np
 
-from graphopt.compiler.calibration_arrays import StoredArray, stored_arrays
-from graphopt.compiler.calibration_functions import guarded, imported, only_input, ready_batches
-from graphopt.compiler.calibration_layout import (
+from graphopt.compiler.calibration.arrays import StoredArray, stored_arrays
+from graphopt.compiler.calibration.functions import guarded, imported, only_input, ready_batches
+from graphopt.compiler.calibration.layout import (
     DEFAULT_BATCH,
     batches_of,
     by_input,

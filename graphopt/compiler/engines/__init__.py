@@ -1,0 +1,1 @@
+"""Engines: models with sizes and a precision, through a backend that builds."""

@@ -1,0 +1,1 @@
+"""Tuning: levels, passes and session options, tried in turns on this machine."""
