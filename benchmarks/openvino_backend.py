@@ -24,8 +24,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile, save_for
+from graphopt.compiler.artifacts import DEFAULT_BACKEND, RunnableFile
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.saving import save_for
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedOpError
 from graphopt.numerics import Reassociates
 from graphopt.runtime import Runner, RunOptions, Worker

@@ -11,12 +11,12 @@ from graphopt.backends.onnx.files import save
 from graphopt.builtin_plugin import builtin_plugins
 from graphopt.cli import optimize_options as asked
 from graphopt.cli.calibrating_options import calibration_of
-from graphopt.cli.explaining import Explainer
 from graphopt.cli.options import AsJson, InputFile, NoPlugin, OptionalSeed, Quiet, UsageError
 from graphopt.cli.pipeline_choice import choose_pipeline, read_pipeline, stated_requests
 from graphopt.cli.several import is_fleet, refuse_options_of_one
 from graphopt.cli.terminal import progress, show, write_json
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.explaining import Explainer
 from graphopt.compiler.remarks import Remarks
 from graphopt.compiler.requested import check_requests, with_requests
 from graphopt.errors import PluginError
@@ -29,8 +29,9 @@ from graphopt.passes import (
     Reproducer,
     parse_overrides,
 )
+from graphopt.passes.record import pass_totals
 from graphopt.plugin_manager import PluginManager
-from graphopt.report.optimize_view import optimize_view, pass_totals, section_view
+from graphopt.report.optimize_view import optimize_view, section_view
 from graphopt.report.remarks_view import made_table, missed_table, refusal_table
 from graphopt.target import Target
 

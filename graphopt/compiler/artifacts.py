@@ -9,15 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
-from graphopt.backends.base import ConvertingBackend, SavingBackend
+from graphopt.backends.base import ConvertingBackend
 from graphopt.backends.tensorrt.open_sizes import refuse_open_sizes
 from graphopt.compiler.engines.sizes import fix_sizes
+from graphopt.compiler.saving import save_for
 from graphopt.compiler.targets import find_backend
-from graphopt.errors import ExecutionError, GraphoptError, OutputError, PipelineError
-from graphopt.ir import Model
+from graphopt.errors import ExecutionError, GraphoptError, PipelineError
 
 if TYPE_CHECKING:
-    from graphopt.backends.base import Backend
     from graphopt.compiler.environment import Environment
     from graphopt.passes import Lazy
     from graphopt.runtime import Runner, RunOptions, Runtime
@@ -33,7 +32,6 @@ __all__ = [
     "find_runtime",
     "judged_as_onnx",
     "opener_for",
-    "save_for",
     "suffix_of",
 ]
 
@@ -44,34 +42,6 @@ HYBRID: Final = "hybrid"
 _ONNX: Final = ".onnx"
 #: How names of models end that no runtime of a plugin claims.
 _MODELS: Final = frozenset({_ONNX, ".ort", ".pb", ".pbtxt", ".textproto", ".model", ""})
-
-
-def save_for(
-    backend: Backend, model: Model, path: Path, *, external_data: bool | None = None, force: bool = False
-) -> list[Path]:
-    """Write a legalized model in the form of its backend.
-
-    Args:
-        backend: what the model was legalized for.
-        model: it; not changed.
-        path: the main file.
-        external_data: whether weights go to a file beside it, where the format has that; ``None`` lets the size decide.
-        force: whether files that are there may be replaced.
-
-    Returns:
-        The files written.
-
-    Raises:
-        OutputError: if the files exist, or cannot be written.
-        UnsupportedOpError: if the backend has no form for a node.
-    """
-    if isinstance(backend, SavingBackend):
-        return backend.save(model, path, external_data=external_data, force=force)
-    if external_data:
-        raise OutputError(f"target {backend.name!r} has no external data; leave out external data (--external-data)")
-    from graphopt.backends.artifact_files import save_artifact  # lazily: imports onnx
-
-    return save_artifact(backend.emit(model), path, force=force)
 
 
 def find_runtime(environment: Environment, name: str) -> Runtime | Lazy:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.compiler.artifacts import save_for
+from graphopt.compiler.saving import save_for
 from graphopt.errors import UnsupportedOpError
 from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics

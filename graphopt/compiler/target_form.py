@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphopt.compiler.artifacts import find_runtime, save_for
+from graphopt.compiler.artifacts import find_runtime
+from graphopt.compiler.saving import save_for
 from graphopt.errors import ExecutionError
 from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics, weakest

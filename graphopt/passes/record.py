@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from graphopt.ir import Model
 from graphopt.numerics import Exact, Numerics
 from graphopt.rewriting import Application
 
-__all__ = ["PassRecord", "PipelineReport", "count_nodes"]
+__all__ = ["PassRecord", "PipelineReport", "count_nodes", "pass_totals"]
 
 
 @dataclass(slots=True)
@@ -160,3 +160,28 @@ def count_nodes(model: Model) -> int:
             if node.subgraphs:
                 todo.extend(node.subgraphs)
     return total
+
+
+def pass_totals(records: Iterable[PassRecord]) -> list[PassRecord]:
+    """One record for each pass, in order of its first run, with what all its runs did and took.
+
+    ``nodes_after`` is the number of nodes that it added (removed, when negative), ``rounds`` how often it ran.
+    """
+    totals: dict[str, PassRecord] = {}
+    todo = list(records)[::-1]
+    while todo:
+        record = todo.pop()
+        if record.is_group:
+            todo.extend(reversed(record.children))
+            continue
+        total = totals.get(record.text)
+        if total is None:
+            total = PassRecord(record.name, record.options, numerics=record.numerics, skipped=record.skipped)
+            totals[record.text] = total
+        total.changed = total.changed or record.changed
+        total.ms += record.ms
+        total.rounds += not record.skipped
+        total.nodes_after += record.nodes_after - record.nodes_before
+        for name, count in record.stats.items():
+            total.stats[name] = total.stats.get(name, 0) + count
+    return list(totals.values())

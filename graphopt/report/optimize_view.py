@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphopt.passes import PassRecord
+from graphopt.passes.record import pass_totals
 from graphopt.report.layout import columns, facts, printable
 from graphopt.report.units import bytes_text, seconds_text
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "optimize_view",
     "pass_table",
-    "pass_totals",
     "section_view",
     "statistics_table",
     "time_table",
@@ -91,31 +91,6 @@ def _bytes_or_nothing(size: int | None) -> str:
 def section_view(title: str, text: str) -> RenderableType:
     """A section that a plugin adds."""
     return Group("", Text(title, style="bold"), Text(text))
-
-
-def pass_totals(records: Iterable[PassRecord]) -> list[PassRecord]:
-    """One record for each pass, in order of its first run, with what all its runs did and took.
-
-    ``nodes_after`` is the number of nodes that it added (removed, when negative), ``rounds`` how often it ran.
-    """
-    totals: dict[str, PassRecord] = {}
-    todo = list(records)[::-1]
-    while todo:
-        record = todo.pop()
-        if record.is_group:
-            todo.extend(reversed(record.children))
-            continue
-        total = totals.get(record.text)
-        if total is None:
-            total = PassRecord(record.name, record.options, numerics=record.numerics, skipped=record.skipped)
-            totals[record.text] = total
-        total.changed = total.changed or record.changed
-        total.ms += record.ms
-        total.rounds += not record.skipped
-        total.nodes_after += record.nodes_after - record.nodes_before
-        for name, count in record.stats.items():
-            total.stats[name] = total.stats.get(name, 0) + count
-    return list(totals.values())
 
 
 def pass_table(records: Iterable[PassRecord]) -> RenderableType:

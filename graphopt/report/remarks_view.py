@@ -12,7 +12,7 @@ from graphopt.report.layout import columns, printable
 from graphopt.report.units import counted
 
 if TYPE_CHECKING:
-    from graphopt.cli.explaining import Refusal
+    from graphopt.compiler.explaining import Refusal
     from graphopt.compiler.remarks import MissedRewrite
     from graphopt.rewriting import Edit
 

@@ -11,9 +11,10 @@ from rich.console import Console, RenderableType
 
 from graphopt.ir import SymbolicDim
 from graphopt.passes import PassRecord
+from graphopt.passes.record import pass_totals
 from graphopt.report.layout import columns, facts
 from graphopt.report.machine import builtin_of, json_text
-from graphopt.report.optimize_view import pass_table, pass_totals
+from graphopt.report.optimize_view import pass_table
 from graphopt.report.units import bytes_text, count_text, seconds_text
 from graphopt.report.value_summary import summarize_outputs
 

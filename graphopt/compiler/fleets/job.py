@@ -14,8 +14,8 @@ from graphopt.compiler.fleets.manifest import digest_of_file
 from graphopt.compiler.optimizing import optimize
 from graphopt.compiler.result import Optimized, OptimizeReport
 from graphopt.passes import installed_versions
+from graphopt.passes.record import pass_totals
 from graphopt.plugin_manager import PluginManager
-from graphopt.report.optimize_view import pass_totals
 
 __all__ = ["FleetJob", "JobResult", "run_job", "versions_of"]
 

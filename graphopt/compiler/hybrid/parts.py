@@ -13,10 +13,11 @@ from graphopt.analysis.partitioning import Region
 from graphopt.backends.tensorrt.api import Api
 from graphopt.backends.tensorrt.building import EngineOptions, build_with_layers
 from graphopt.backends.tensorrt.manifest_contents import manifest_of
-from graphopt.compiler.artifacts import DEFAULT_BACKEND, save_for
+from graphopt.compiler.artifacts import DEFAULT_BACKEND
 from graphopt.compiler.engines.lowering import lower
 from graphopt.compiler.environment import Environment
 from graphopt.compiler.hybrid.size_ranges import SizeRanges
+from graphopt.compiler.saving import save_for
 from graphopt.compiler.sparse_weights import sparse_layers
 from graphopt.errors import ExecutionError, GraphoptError, UnsupportedOpError
 from graphopt.ir import Model, Node

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graphopt.backends.base import Backend
-from graphopt.compiler.artifacts import save_for
 from graphopt.compiler.environment import Environment
+from graphopt.compiler.saving import save_for
 from graphopt.compiler.targets import find_onnx_backend
 from graphopt.ir import Model, clone_model
 from graphopt.passes import CalibrationSource, PassRecord, Pipeline
