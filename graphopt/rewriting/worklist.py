@@ -120,7 +120,7 @@ class Worklist:
         while self._queue:
             node = self._queue.popleft()
             self._waiting.discard(node)
-            if node.graph is not None:
+            if node.graph is not None and node.graph.owner is not None:  # nor inside of a node that is gone
                 return node
         return None
 

@@ -106,10 +106,10 @@ def why_unavailable(name: str, stated: Runtime | Lazy) -> str | None:
     if isinstance(stated, Lazy) and stated.missing is not None:
         return stated.missing
     runtime: object = load_runtime(name, stated)
-    if not isinstance(runtime, ConditionalRuntime):
+    if not callable(getattr(runtime, "available", None)):
         return None
     try:
-        reason: object = runtime.available()
+        reason: object = cast(ConditionalRuntime, runtime).available()
     except Exception as err:  # the border to a stranger's code
         raise PluginError(f"runtime of backend {name!r}: available failed: {_one_line(err)}") from err
     if reason is not None and not isinstance(reason, str):

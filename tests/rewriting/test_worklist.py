@@ -142,3 +142,19 @@ def test_nothing_is_missed_on_generated_models(monkeypatch):
             PassManager(pipeline).run(model, PassContext(types=OnnxTypes()))
             found[everything].append(dict(Counter(node.op for node in model.graph.walk())))
     assert found[True] == found[False]
+
+
+def test_nodes_inside_of_one_that_is_gone_are_not_looked_at():
+    """They are in a graph still, and read nothing."""
+    b = GraphBuilder(opset=17)
+    x = b.input("x", DType.FLOAT, [2])
+    then = b.subgraph()
+    then.output(then.Neg(x), "t")
+    other = b.subgraph()
+    other.output(other.Abs(x), "e")
+    chosen = b.If(b.input("c", DType.BOOL, []), then_branch=then.graph, else_branch=other.graph)
+    b.output(b.Relu(x), "y")
+    model = b.build()
+    work = Worklist(model.graph, {"Neg": 1, "Abs": 1, "Relu": 1}, EditLog())
+    model.graph.erase(chosen.producer)
+    assert ["Relu"] == [node.op for node in iter(work.pop, None)]

@@ -44,7 +44,8 @@ def kept_text(trial: Trial) -> str:
                 counts[name] = counts.get(name, 0) + count
     parts = []
     if counts.get("indices"):
-        parts.append(f"{counts['indices']:,} indices of {counts['groups']:,} groups")
+        groups = counts["groups"]
+        parts.append(f"{counts['indices']:,} indices of {groups:,} group{'s' if groups != 1 else ''}")
     elif counts.get("axes"):
         parts.append(f"indices of {counts['axes']:,} axes of weights")
     if counts.get("zeroed"):

@@ -23,7 +23,7 @@ class Limits:
     Attributes:
         round_to: elements of axes are left in multiples of this.
         least: elements of axes that are left at least.
-        small: the same as ``round_to`` for axes of fewer than two multiples of that; ``None`` for no other.
+        small: the same as ``round_to`` for axes of fewer than four multiples of that; ``None`` for no other.
     """
 
     round_to: int
@@ -53,7 +53,7 @@ class Limits:
 
     def _step(self, group: DimGroup) -> int:
         places = max(group.places, 1)
-        multiple = self.round_to if self.small is None or group.size * places >= 2 * self.round_to else self.small
+        multiple = self.round_to if self.small is None or group.size * places >= 4 * self.round_to else self.small
         return multiple // math.gcd(multiple, places)
 
 

@@ -28,6 +28,7 @@ class Tape:
         >>> tape.observer("x").observe(np.array([1.0, 2.0], np.float32))
         >>> tape.is_whole(1), tape.is_whole(2), tape.batch(0)
         (True, False, {'x': array([1., 2.], dtype=float16)})
+        >>> tape.close()
     """
 
     def __init__(self, dtypes: Mapping[str, np.dtype[np.generic]]) -> None:
