@@ -64,7 +64,7 @@ def _graphopt_channels_only(model: Path, data: Feeds, amount: float) -> Any:  # 
 def _graphopt_zeros(model: Path, data: Feeds, amount: float) -> Any:  # noqa: ANN401
     import graphopt
 
-    stepwise = {"prune-magnitude": {"steps": 2}}
+    stepwise = {"prune-magnitude": {"steps": 3}}
     return graphopt.prune(model, data, magnitude=amount, options=stepwise, seconds=1)
 
 

@@ -106,7 +106,7 @@ class Choice:
     def recovered(self, pruned: Trial) -> Trial:
         """A pruned model that made up for what it lost, the same one where that is not wanted or there is no data.
 
-        Where most weights become zero they do so in two steps, with recovery between.
+        Where most weights become zero they do so in a few steps, with recovery between.
 
         Raises:
             PruningError: if it can't.

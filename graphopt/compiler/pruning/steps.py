@@ -21,7 +21,7 @@ _PASSES: Final[Mapping[Kind, str]] = {"channels": "prune-channels", "magnitude":
 _RECONSTRUCT, _MASKED, _NORM = "reconstruct-layers", "recover-masked", "reestimate-batch-norm"
 #: Part of the weights above which they become zero in so many steps.
 _AT_ONCE: Final = 0.6
-_STEPS: Final = 2
+_STEPS: Final = 3
 _RECOVERING: Final[Mapping[Kind, Sequence[str]]] = {
     "channels": (_RECONSTRUCT,),
     "magnitude": (_MASKED,),
@@ -108,7 +108,7 @@ class Steps:
         return pipeline
 
     def in_steps(self, pipeline: Pipeline) -> Pipeline:
-        """The same where most weights become zero in two steps, with recovery between: that loses less than one."""
+        """The same where most weights become zero in a few steps, with recovery between: that loses less than one."""
         return Pipeline.of(
             *(
                 replace(item, steps=_STEPS)

@@ -99,7 +99,7 @@ def test_magnitudes_stay_zero_after_recovery(scope):
     assert 0.79 < zeros(result.model) <= 0.8
     assert report.file_after == report.file_before
     assert report.packed_after < 0.5 * report.packed_before
-    assert "steps=2" in report.pipeline, "most weights go in two steps"
+    assert "steps=3" in report.pipeline, "most weights go in a few steps"
     assert result.plan is not None
     masks = sum(mask.zeros for mask in result.plan.masks.values())
     assert masks == report.size_after.zeros
