@@ -42,7 +42,10 @@ class Meter(Protocol):
 
 
 class TopK:
-    """The share of examples whose class is among the best scores, in percent."""
+    """The share of examples whose class is among the best scores, in percent.
+
+    An output of integers with as many elements as there are labels, or without labels, is taken for the classes themselves.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -51,6 +54,9 @@ class TopK:
     def add(self, outputs: OutputArrays, labels: Array | None, reference: OutputArrays | None) -> None:
         """Take a batch into account."""
         name, scores = _first(outputs)
+        if scores.dtype.kind in "iu" and (labels is None or labels.size == scores.size):
+            self._add_classes(name, scores, labels, reference)
+            return
         if labels is None:
             if reference is None:
                 raise CalibrationError(f"metric 'top{self._count}' needs labels, or a reference model to agree with")
@@ -68,6 +74,14 @@ class TopK:
             best = np.argsort(-ranked.astype(np.float64), -1, kind="stable")[:, : self._count]
             hits = (best == wanted[:, None]).any(-1)
         self._parts.append((int(hits.sum()), wanted.size))
+
+    def _add_classes(self, name: str, found: Array, labels: Array | None, reference: OutputArrays | None) -> None:
+        if self._count > 1:
+            raise CalibrationError(f"output {name!r} gives classes and no scores; take metric 'top1'")
+        expected = labels if labels is not None else None if reference is None else reference[name]
+        if expected is None:
+            raise CalibrationError("metric 'top1' needs labels, or a reference model to agree with")
+        self._parts.append((int((found.reshape(-1) == expected.reshape(-1)).sum()), found.size))
 
     def value(self) -> float:
         """The metric over all parts."""

@@ -130,6 +130,18 @@ def test_segmentation_and_columns_of_labels():
         class_axis(np.zeros((2, 10)), np.zeros((2, 7)))
 
 
+def test_classes_themselves():
+    """Of integers the largest one of a batch says nothing."""
+    found = np.array([3, 1, 2, 2])
+    assert 75.0 == measured("top1", found, np.array([3, 1, 2, 0]))
+    assert 75.0 == measured("top1", found[:, None], np.array([3, 1, 2, 0]))
+    assert 50.0 == measured("top1", found, None, np.array([3, 1, 1, 1]))
+    with pytest.raises(CalibrationError, match="'y' gives classes and no scores; take metric 'top1'"):
+        measured("top5", found, np.array([3, 1, 2, 0]))
+    with pytest.raises(CalibrationError, match="'top1' needs labels, or a reference model"):
+        measured("top1", found)
+
+
 def test_ones_own():
     def right(outputs, expected):
         return float((outputs["y"].argmax(1) == expected).sum())
